@@ -1,0 +1,45 @@
+"""What can go wrong with a registry; every message says what, which, and what to do next."""
+
+
+class RegistryError(Exception):
+    """Base of all errors of this package."""
+
+
+class InvalidName(RegistryError):
+    """A model, version, alias or variant name that could not be a safe file name."""
+
+
+class NoSuchModel(RegistryError):
+    """The registry, or the model in it, does not exist."""
+
+
+class NoSuchVersion(RegistryError):
+    """The model has no such published version."""
+
+
+class NoSuchAlias(RegistryError):
+    """The model has no such alias."""
+
+
+class VersionExists(RegistryError):
+    """A version of this name is already published, and versions never change."""
+
+
+class VersionCorrupt(RegistryError):
+    """A version's files are not what its manifest says."""
+
+
+class AliasCorrupt(RegistryError):
+    """An alias or the history cannot be read."""
+
+
+class AliasConflict(RegistryError):
+    """Someone else moved the alias between reading and moving it."""
+
+
+class NothingToRollBack(RegistryError):
+    """The alias has named no earlier version."""
+
+
+class InvalidExport(RegistryError):
+    """What is to be published breaks the format: shapes, ids or numbers."""

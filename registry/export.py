@@ -1,0 +1,83 @@
+"""Everything that goes into a version, and how it becomes files."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry import layout
+from registry.arrays import Embeddings, write_embeddings, write_lines
+from registry.errors import InvalidExport
+from registry.manifest import DataEntry, Json, Metrics, canonical_json
+
+
+@dataclass(frozen=True)
+class VariantExport:
+    """One set of embeddings: users (U, D), items (I, D), and their metrics by split."""
+
+    users: Embeddings
+    items: Embeddings
+    metrics: Mapping[str, Metrics] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Export:
+    """The contents of a version to be.
+
+    seen_indptr (U+1,), seen_items (E,): the training interactions, CSR by user row.
+    """
+
+    user_ids: Sequence[str]
+    item_ids: Sequence[str]
+    seen_indptr: NDArray[np.int64]
+    seen_items: NDArray[np.int32]
+    variants: Mapping[str, VariantExport]
+    default_variant: str
+    golden: Json
+    report: Json
+    config: Json
+    data: DataEntry
+    metric_definition: str
+    baselines: Mapping[str, Mapping[str, Metrics]]
+    libraries: Mapping[str, str]
+    item_titles: Sequence[str] | None = None
+
+    def __post_init__(self) -> None:
+        """Raise InvalidExport unless the parts fit each other."""
+        users, items = len(self.user_ids), len(self.item_ids)
+        if users == 0 or items == 0:
+            raise InvalidExport("a version needs at least one user and one item")
+        if self.default_variant not in self.variants:
+            raise InvalidExport(
+                f"default_variant {self.default_variant!r} is not among the variants"
+            )
+        for name, variant in self.variants.items():
+            layout.check_name("variant", name)
+            expected = [(users, variant.users.shape[-1]), (items, variant.users.shape[-1])]
+            if [variant.users.shape, variant.items.shape] != expected:
+                raise InvalidExport(
+                    f"variant {name!r}: users {variant.users.shape} and items "
+                    f"{variant.items.shape} do not fit {users} users and {items} items"
+                )
+        if self.seen_indptr.shape != (users + 1,) or self.seen_indptr[-1] != len(self.seen_items):
+            raise InvalidExport("seen_indptr and seen_items are not a CSR matrix of the users")
+        if self.item_titles is not None and len(self.item_titles) != items:
+            raise InvalidExport(f"{len(self.item_titles)} titles for {items} items")
+
+    def write(self, folder: Path) -> None:
+        """Write every file but the manifest into the empty `folder`."""
+        write_lines(folder / layout.USER_IDS, self.user_ids, unique=True)
+        write_lines(folder / layout.ITEM_IDS, self.item_ids, unique=True)
+        if self.item_titles is not None:
+            write_lines(folder / layout.ITEM_TITLES, self.item_titles, unique=False)
+        np.save(folder / layout.SEEN_INDPTR, self.seen_indptr.astype("<i8"), allow_pickle=False)
+        np.save(folder / layout.SEEN_ITEMS, self.seen_items.astype("<i4"), allow_pickle=False)
+        for name, variant in self.variants.items():
+            write_embeddings(folder / layout.users_array(name), variant.users)
+            write_embeddings(folder / layout.items_array(name), variant.items)
+        (folder / layout.GOLDEN).write_bytes(canonical_json(self.golden))
+        report = folder / layout.REPORT
+        report.parent.mkdir()
+        report.write_bytes(canonical_json(self.report))

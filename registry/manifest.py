@@ -1,0 +1,113 @@
+"""manifest.json: what a version is, and what each of its files must be."""
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from registry.errors import VersionCorrupt
+
+FORMAT: Literal[1] = 1
+
+Metrics = dict[str, float]
+"""Values by metric name, such as {"recall@20": 0.18}."""
+
+Json = dict[str, Any]
+
+
+class _Part(BaseModel):
+    # Unknown keys of a later minor writer are kept, not refused: a reader takes what it knows.
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+
+class FileEntry(_Part):
+    """A file of the version."""
+
+    size: Annotated[int, Field(ge=0)]
+    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+
+
+class DataEntry(_Part):
+    """What the version was trained on."""
+
+    name: str
+    fingerprint: str
+    """sha256 over the ids and interactions as read, so that two trainings can be compared."""
+    users: int
+    items: int
+    interactions: dict[str, int]
+    """Counts by split: train, validation, test."""
+
+
+class VariantEntry(_Part):
+    """One set of embeddings of the version."""
+
+    embedding_dim: int
+    dtype: Literal["float32"] = "float32"
+    metrics: dict[str, Metrics] = {}
+    """Metrics by split."""
+
+
+class Manifest(_Part):
+    """The whole of manifest.json."""
+
+    format: Literal[1] = FORMAT
+    model: str
+    version: str
+    created_at: datetime
+    config: Json
+    data: DataEntry
+    metric_definition: str
+    variants: dict[str, VariantEntry]
+    default_variant: str
+    baselines: dict[str, dict[str, Metrics]]
+    """Metrics by baseline and split."""
+    libraries: dict[str, str]
+    files: dict[str, FileEntry]
+
+
+def encode(manifest: Manifest) -> bytes:
+    """Return the one byte form of a manifest: sorted keys, two spaces, a final newline."""
+    return canonical_json(manifest.model_dump(mode="json"))
+
+
+def decode(content: bytes, name: str) -> Manifest:
+    """Read a manifest, or raise VersionCorrupt that names the version `name`.
+
+    Any byte that differs from the form `encode` writes is taken for damage.
+    """
+    try:
+        raw = json.loads(content)
+        if not isinstance(raw, dict) or canonical_json(raw) != content:
+            raise VersionCorrupt(f"version {name!r}: manifest.json was altered after publishing")
+        if raw.get("format") != FORMAT:
+            raise VersionCorrupt(
+                f"version {name!r} has format {raw.get('format')!r}; this program reads {FORMAT}"
+            )
+        manifest = Manifest.model_validate(raw)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(step) for step in first["loc"])
+        raise VersionCorrupt(f"version {name!r}: manifest.json: {where}: {first['msg']}") from None
+    except ValueError as error:
+        raise VersionCorrupt(f"version {name!r}: manifest.json is not JSON: {error}") from None
+    if manifest.version != name:
+        raise VersionCorrupt(f"version {name!r}: manifest.json is of {manifest.version!r}")
+    if manifest.default_variant not in manifest.variants:
+        raise VersionCorrupt(
+            f"version {name!r}: manifest.json: default_variant {manifest.default_variant!r} is not "
+            f"one of its variants {sorted(manifest.variants)}"
+        )
+    return manifest
+
+
+def canonical_json(value: object) -> bytes:
+    """Return `value` as JSON in the registry's one byte form."""
+    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2, sort_keys=True)
+    return text.encode() + b"\n"
+
+
+def now() -> datetime:
+    """Return the time, in UTC."""
+    return datetime.now(UTC)
