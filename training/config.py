@@ -1,0 +1,170 @@
+"""The configuration of one training: a TOML file, resolved into frozen, typed settings.
+
+The resolved form goes into the manifest, so a version says how it was made.
+"""
+
+import os
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from registry.errors import InvalidName
+from registry.layout import check_name
+from training.errors import InvalidConfig
+
+Format = Literal["csv", "tsv", "jsonl", "parquet", "lightgcn"]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(
+        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
+    )
+
+
+class ItemsConfig(_Section):
+    """[data.items]: a table about the items."""
+
+    file: str
+    """The table's file; one row an item."""
+    id_column: str = "item_id"
+    title_column: str = "title"
+
+
+class DataConfig(_Section):
+    """[data]: where the interactions are and how to read them."""
+
+    folder: str = "."
+    """The data set's folder, relative to the configuration file. $VARIABLES are filled in."""
+    interactions: str
+    """The file of interactions, or of the training part of them."""
+    test: str | None = None
+    """A file with the test part, where the data set comes split."""
+    format: Format | None = None
+    """How the files are written; by their suffix if not set."""
+    user_column: str = "user_id"
+    item_column: str = "item_id"
+    weight_column: str | None = None
+    """A column of positive numbers: ratings, counts, seconds."""
+    time_column: str | None = None
+    """A column of numbers that grow with time, such as Unix seconds."""
+    min_weight: float | None = None
+    """Rows of a smaller weight are no interactions and are dropped."""
+    duplicates: Literal["error", "sum", "max", "last"] = "error"
+    """What to make of a pair that stands twice: refuse, or merge the weights."""
+    items: ItemsConfig | None = None
+
+
+class SplitConfig(_Section):
+    """[split]: which interactions are kept from training to measure it."""
+
+    method: Literal["given", "random", "leave_last_out"] = "random"
+    """given: the test file; random: a share of each user's interactions; leave_last_out: each
+    user's latest ones."""
+    test: Fraction = 0.2
+    """random: the share of each user's interactions that is test."""
+    validation: Fraction = 0.1
+    """given and random: the share of each user's remaining interactions that is validation."""
+    last: Annotated[int, Field(ge=1)] = 1
+    """leave_last_out: how many of a user's interactions are test, and as many validation."""
+
+
+class ModelConfig(_Section):
+    """[model]: the shape of LightGCN."""
+
+    embedding_dim: Annotated[int, Field(ge=1, le=4096)] = 64
+    num_layers: Annotated[int, Field(ge=0, le=16)] = 3
+    layer_combination: Literal["mean", "sum"] = "mean"
+    """How the layers 0..K become the final embedding."""
+    weighted: bool = False
+    """Whether edges count by their weight, in adjacency and degree, or all alike."""
+    init_std: Annotated[float, Field(gt=0)] | None = None
+    """Layer 0 is drawn from a normal distribution of this deviation; xavier-uniform if not set."""
+
+
+class TrainingConfig(_Section):
+    """[training]: how the model is fitted."""
+
+    epochs: Annotated[int, Field(ge=1)] = 100
+    batch_size: Annotated[int, Field(ge=1)] = 2048
+    learning_rate: Annotated[float, Field(gt=0)] = 0.001
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0001
+    """The factor of the L2 penalty on the layer-0 embeddings of each batch."""
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Every random choice of the run, the split included, follows from it."""
+
+
+class EvaluationConfig(_Section):
+    """[evaluation]: what is measured."""
+
+    k: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (10, 20, 50)
+    """The list lengths of the metrics."""
+
+
+class Config(_Section):
+    """A training configuration, complete with defaults."""
+
+    name: str
+    """The model's name in the registry."""
+    data: DataConfig
+    split: SplitConfig = SplitConfig()
+    model: ModelConfig = ModelConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "Config":
+        if (self.split.method == "given") != (self.data.test is not None):
+            raise ValueError('split.method = "given" and a data.test file go together')
+        if self.split.method == "leave_last_out" and self.data.time_column is None:
+            raise ValueError('split.method = "leave_last_out" needs data.time_column')
+        if self.data.weight_column is None and (self.data.min_weight or self.model.weighted):
+            raise ValueError("data.min_weight and model.weighted need data.weight_column")
+        try:
+            check_name("name", self.name)
+        except InvalidName as error:
+            raise ValueError(str(error)) from None
+        return self
+
+
+def load(path: Path) -> Config:
+    """Read a TOML file; a problem raises InvalidConfig that names the file and the key."""
+    try:
+        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InvalidConfig(f"no configuration at {path}") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise InvalidConfig(f"{path} cannot be read: {error}") from None
+    except tomllib.TOMLDecodeError as error:
+        raise InvalidConfig(f"{path} is not TOML: {error}") from None
+    try:
+        return Config.model_validate(raw)
+    except ValidationError as error:
+        problems = "; ".join(
+            ": ".join(
+                part
+                for part in (
+                    ".".join(map(str, one["loc"])),
+                    one["msg"].removeprefix("Value error, "),
+                )
+                if part
+            )
+            for one in error.errors()
+        )
+        raise InvalidConfig(f"{path}: {problems}") from None
+
+
+def data_folder(config: DataConfig, beside: Path) -> Path:
+    """Return the data set's folder: config.folder with $VARIABLES filled in, from `beside`."""
+    missing = [
+        name for name in re.findall(r"\$\{?(\w+)\}?", config.folder) if name not in os.environ
+    ]
+    if missing:
+        raise InvalidConfig(
+            f"data.folder is {config.folder!r}, and ${missing[0]} is not set; "
+            f"set it to the folder that holds the data set"
+        )
+    return beside / os.path.expandvars(config.folder)

@@ -1,0 +1,130 @@
+"""A data set in memory: ids by row, interactions by row, and the parts it is split into."""
+
+import hashlib
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from training.errors import InvalidData
+
+Rows = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class Interactions:
+    """Who had what: parallel arrays (E,), at most one entry a pair."""
+
+    user_rows: Rows
+    item_rows: Rows
+    weights: NDArray[np.float32]
+    """All 1 where the data has none."""
+    times: NDArray[np.float64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.user_rows)
+
+    def take(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> "Interactions":
+        """Return those that a mask or positions select."""
+        return Interactions(
+            self.user_rows[which],
+            self.item_rows[which],
+            self.weights[which],
+            None if self.times is None else self.times[which],
+        )
+
+
+def nothing() -> Interactions:
+    """Return no interactions at all."""
+    rows = np.empty(0, np.int32)
+    return Interactions(rows, rows, np.empty(0, np.float32))
+
+
+def join(first: Interactions, second: Interactions) -> Interactions:
+    """Return the interactions of both; times are kept where both have them."""
+    both_timed = first.times is not None and second.times is not None
+    return Interactions(
+        np.concatenate([first.user_rows, second.user_rows]),
+        np.concatenate([first.item_rows, second.item_rows]),
+        np.concatenate([first.weights, second.weights]),
+        np.concatenate([first.times, second.times]) if both_timed else None,
+    )
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """A split data set. The ids are those of train; the other parts may hold unknown ones.
+
+    In validation and test an unknown user or item has a row past the end of the ids: no model can
+    reach it, and it counts as missed.
+    """
+
+    name: str
+    user_ids: list[str]
+    item_ids: list[str]
+    train: Interactions
+    validation: Interactions = field(default_factory=nothing)
+    test: Interactions = field(default_factory=nothing)
+    item_titles: list[str] | None = None
+
+    @property
+    def known(self) -> Interactions:
+        """Train and validation together, of known users and items: what a user has seen."""
+        part = self.validation
+        reachable = (part.user_rows < len(self.user_ids)) & (part.item_rows < len(self.item_ids))
+        return join(self.train, part.take(reachable))
+
+    def counts(self) -> dict[str, int]:
+        """Return the number of interactions by part."""
+        return {
+            "train": len(self.train),
+            "validation": len(self.validation),
+            "test": len(self.test),
+        }
+
+    def fingerprint(self) -> str:
+        """Return a sha256 over ids and interactions of every part."""
+        digest = hashlib.sha256()
+        for ids in (self.user_ids, self.item_ids):
+            digest.update("\n".join(ids).encode() + b"\n\n")
+        for part in (self.train, self.validation, self.test):
+            for array in (part.user_rows, part.item_rows, part.weights, part.times):
+                digest.update(b"" if array is None else array.tobytes())
+        return digest.hexdigest()
+
+
+def restrict_to_train(dataset: Dataset) -> Dataset:
+    """Renumber so that the users and items of train come first, and keep the ids of those only.
+
+    Keeps the order within both. Raises InvalidData when train is empty.
+    """
+    if len(dataset.train) == 0:
+        raise InvalidData(
+            f"data set {dataset.name!r}: no interaction is left to train on; "
+            "see data.min_weight and [split]"
+        )
+    users, user_row = _renumber(dataset.train.user_rows, len(dataset.user_ids))
+    items, item_row = _renumber(dataset.train.item_rows, len(dataset.item_ids))
+
+    def renumbered(part: Interactions) -> Interactions:
+        return replace(part, user_rows=user_row[part.user_rows], item_rows=item_row[part.item_rows])
+
+    titles = dataset.item_titles
+    return replace(
+        dataset,
+        user_ids=[dataset.user_ids[row] for row in users],
+        item_ids=[dataset.item_ids[row] for row in items],
+        train=renumbered(dataset.train),
+        validation=renumbered(dataset.validation),
+        test=renumbered(dataset.test),
+        item_titles=None if titles is None else [titles[row] for row in items],
+    )
+
+
+def _renumber(rows: Rows, count: int) -> tuple[NDArray[np.intp], Rows]:
+    """Return the rows in use, and for each old row its new one: those in use first."""
+    used = np.zeros(count, bool)
+    used[rows] = True
+    new = np.empty(count, np.int32)
+    new[np.argsort(~used, kind="stable")] = np.arange(count, dtype=np.int32)
+    return np.flatnonzero(used), new

@@ -1,0 +1,17 @@
+"""What can go wrong in training; every message says what, which, and what to do next."""
+
+
+class TrainingError(Exception):
+    """Base of all errors of this package."""
+
+
+class InvalidConfig(TrainingError):
+    """The configuration file is missing, unreadable or says something impossible."""
+
+
+class InvalidData(TrainingError):
+    """A data file is missing, unreadable or holds a bad row; the message names it."""
+
+
+class TrainingDiverged(TrainingError):
+    """The loss is no longer a finite number."""

@@ -1,0 +1,142 @@
+"""Full-ranking evaluation: every item is ranked for every user, none is sampled.
+
+B users at a time, I items, D dimensions, K list length.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from registry.arrays import Embeddings
+from registry.manifest import Metrics
+from registry.ranking import NO_ROW, Rows, Scores, max_norm, top_k
+from training.data.dataset import Interactions
+from training.graph import Csr
+
+DEFINITION = (
+    "All items are ranked by inner product for every user with at least one held-out item, those "
+    "the user is known to have had left out. recall@k = hits / held-out items; precision@k = hits "
+    "/ k; hit_rate@k = 1 if there is a hit; mrr@k = 1 / rank of the first hit; ndcg@k: gain 1, "
+    "discount 1/log2(rank + 1), ideal = the first min(k, held-out items) ranks; each the mean over "
+    "users. Held-out items and users unknown to training count as missed. coverage@k = share of "
+    "all items that stand in some user's list."
+)
+
+# The largest score matrix held at once, in bytes.
+_SCORES_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Heldout:
+    """What is to be found.
+
+    keys (E,): user row * I + item row of the pairs known to training, ascending; sizes (U,): all
+    held-out items of each user; unknown_users: the users with held-out items whom training does
+    not know.
+    """
+
+    keys: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    unknown_users: int
+
+
+def heldout(part: Interactions, users: int, items: int) -> Heldout:
+    """Arrange a part of the data for evaluation."""
+    known = (part.user_rows < users) & (part.item_rows < items)
+    sizes = np.bincount(part.user_rows, minlength=users)
+    return Heldout(
+        keys=np.sort(part.user_rows[known].astype(np.int64) * items + part.item_rows[known]),
+        sizes=sizes[:users],
+        unknown_users=int(np.count_nonzero(sizes[users:])),
+    )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics by user, and their means.
+
+    users (V,): the rows of the users with held-out items; per_user: an array (V,) a metric.
+    """
+
+    users: NDArray[np.int64]
+    per_user: dict[str, NDArray[np.float64]]
+    metrics: Metrics
+
+
+def evaluate(
+    user_embeddings: Embeddings,
+    item_embeddings: Embeddings,
+    seen: Csr,
+    held_out: Heldout,
+    ks: tuple[int, ...],
+    advance: Callable[[float], None] = lambda share: None,
+) -> Evaluation:
+    """Rank all items for every user with held-out items and return the metrics at each k.
+
+    user_embeddings (U, D), item_embeddings (I, D), seen (U, I): what is left out of the ranking.
+    A k above the number of items means all of them. `advance` hears the share done.
+    """
+    users = np.flatnonzero(held_out.sizes)
+    longest = min(max(ks), len(item_embeddings))
+    hits = np.zeros((len(users), longest), bool)
+    shown = {k: np.zeros(len(item_embeddings), bool) for k in ks}
+    chunk = max(1, _SCORES_BYTES // (4 * len(item_embeddings)))
+    for start in range(0, len(users), chunk):
+        which = users[start : start + chunk]
+        _, rows = rank(user_embeddings[which], item_embeddings, which, seen, longest)
+        found = np.isin(which[:, None] * len(item_embeddings) + rows, held_out.keys)
+        hits[start : start + len(which)] = found & (rows != NO_ROW)
+        for k in ks:
+            shown[k][rows[:, :k][rows[:, :k] != NO_ROW]] = True
+        advance((start + len(which)) / len(users))
+    per_user = {
+        name: values for k in ks for name, values in _at(k, hits, held_out.sizes[users]).items()
+    }
+    counted = len(users) + held_out.unknown_users
+    metrics = {name: float(values.sum() / counted) for name, values in per_user.items()}
+    metrics |= {f"coverage@{k}": float(shown[k].mean()) for k in ks}
+    return Evaluation(users, per_user, metrics)
+
+
+def rank(
+    queries: Embeddings, items: Embeddings, user_rows: NDArray[np.int64], seen: Csr, k: int
+) -> tuple[Scores, Rows]:
+    """Return each user's k best unseen items by the registry's definition of order.
+
+    queries (B, D): the embeddings of user_rows (B,) -> scores (B, k), rows (B, k)
+    """
+    scores = torch.from_numpy(np.ascontiguousarray(queries)) @ torch.from_numpy(items).T  # (B, I)
+    counts = seen.indptr[user_rows + 1] - seen.indptr[user_rows]
+    lines = np.repeat(np.arange(len(user_rows)), counts)
+    columns = np.concatenate(
+        [seen.columns[seen.indptr[row] : seen.indptr[row + 1]] for row in user_rows]
+    )
+    scores[torch.from_numpy(lines), torch.from_numpy(columns).long()] = -torch.inf
+
+    def find(which: NDArray[np.intp], count: int) -> tuple[Scores, Rows]:
+        chosen = scores if len(which) == len(scores) else scores[torch.from_numpy(which)]
+        best, rows = chosen.topk(count)
+        return best.numpy(), np.where(best.numpy() == -np.inf, NO_ROW, rows.numpy())
+
+    return top_k(find, queries, items, max_norm(items), k)
+
+
+def _at(
+    k: int, hits: NDArray[np.bool_], sizes: NDArray[np.int64]
+) -> dict[str, NDArray[np.float64]]:
+    """Return each metric at k by user: hits (V, K), sizes (V,) -> arrays (V,)."""
+    hits = hits[:, :k]
+    found = hits.sum(1)
+    discounts = 1 / np.log2(np.arange(2, max(k, hits.shape[1]) + 2))
+    ideal = np.cumsum(discounts)[np.minimum(k, sizes) - 1]
+    first = np.where(hits.any(1), hits.argmax(1) + 1.0, np.inf)
+    return {
+        f"recall@{k}": found / sizes,
+        f"ndcg@{k}": hits @ discounts[: hits.shape[1]] / ideal,
+        f"precision@{k}": found / k,
+        f"hit_rate@{k}": (found > 0).astype(np.float64),
+        f"mrr@{k}": 1 / first,
+    }
