@@ -1,0 +1,73 @@
+"""The wire: parse a message, call the core, convert the answer. No decisions."""
+
+import asyncio
+from collections.abc import Callable
+from concurrent.futures import Executor
+from typing import Any
+
+from grpc import aio
+
+from protos.gnnrec.v1 import model_pb2, model_pb2_grpc, recommender_pb2, recommender_pb2_grpc
+from server import wire
+from server.catalogue import Catalogue
+from server.errors import NotOffered
+from server.queries import Limits
+from server.recommender import Recommender
+
+pb = recommender_pb2
+Context = aio.ServicerContext[Any, Any]
+
+
+class RecommenderServicer(recommender_pb2_grpc.RecommenderServiceServicer):
+    """gnnrec.v1.RecommenderService."""
+
+    def __init__(self, recommender: Recommender, limits: Limits, search: Executor) -> None:
+        """Search in the threads of `search`, so that the event loop stays free."""
+        self._recommender = recommender
+        self._limits = limits
+        self._search = search
+
+    async def TopK(self, request: pb.TopKRequest, context: Context) -> pb.TopKResponse:
+        """Return the k best items for one query."""
+        query = wire.parse_top_k(request, self._limits)
+        return wire.top_k_response(await _run(self._search, self._recommender.top_k, query))
+
+    async def BatchTopK(
+        self, request: pb.BatchTopKRequest, context: Context
+    ) -> pb.BatchTopKResponse:
+        """Not offered yet."""
+        raise NotOffered("BatchTopK is not offered yet; send TopK requests side by side")
+
+    async def Score(self, request: pb.ScoreRequest, context: Context) -> pb.ScoreResponse:
+        """Score the named items for one query."""
+        query = wire.parse_score(request, self._limits)
+        return wire.score_response(await _run(self._search, self._recommender.score, query))
+
+
+class ModelServicer(model_pb2_grpc.ModelServiceServicer):
+    """gnnrec.v1.ModelService."""
+
+    def __init__(self, catalogue: Catalogue, loader: Executor) -> None:
+        """Read the registry in the threads of `loader`."""
+        self._catalogue = catalogue
+        self._loader = loader
+
+    async def GetModel(
+        self, request: model_pb2.GetModelRequest, context: Context
+    ) -> model_pb2.GetModelResponse:
+        """Describe what is loaded."""
+        aliases = await _run(self._loader, self._catalogue.aliases)
+        return wire.model_response(self._catalogue.alias, self._catalogue.loaded(), aliases)
+
+    async def ListVersions(
+        self, request: model_pb2.ListVersionsRequest, context: Context
+    ) -> model_pb2.ListVersionsResponse:
+        """List the registry's versions with their states."""
+        states = await _run(self._loader, self._catalogue.versions)
+        return model_pb2.ListVersionsResponse(
+            versions=[wire.version_status(state) for state in states]
+        )
+
+
+async def _run(executor: Executor, function: Callable[..., Any], *arguments: object) -> Any:
+    return await asyncio.get_running_loop().run_in_executor(executor, function, *arguments)

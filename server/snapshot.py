@@ -1,0 +1,162 @@
+"""A version in memory: ids, embeddings and indexes that belong together, immutable."""
+
+import json
+import time
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry import Manifest, Version
+from registry.arrays import Embeddings
+from registry.layout import GOLDEN
+from registry.ranking import NO_ROW, Rows
+from server.errors import MissingVariant, UnknownItem, UnknownUser, UnservableVersion
+from server.index import FlatIndex
+
+# Two machines may round the last bit of a score differently.
+_GOLDEN_TOLERANCE = 1e-5
+
+
+@dataclass(frozen=True)
+class LoadedVariant:
+    """One set of embeddings: users (U, D), and the index over its items (I, D)."""
+
+    name: str
+    users: Embeddings
+    index: FlatIndex
+
+    @property
+    def embedding_dim(self) -> int:
+        """D."""
+        return int(self.users.shape[1])
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """Everything of a version that answering needs."""
+
+    manifest: Manifest
+    user_ids: list[str]
+    item_ids: list[str]
+    item_titles: list[str] | None
+    user_rows: dict[str, int]
+    item_rows: dict[str, int]
+    seen_indptr: NDArray[np.int64]
+    seen_items: NDArray[np.int32]
+    variants: dict[str, LoadedVariant]
+    load_seconds: dict[str, float]
+    """How long each phase of loading took."""
+
+    @property
+    def version(self) -> str:
+        """The version's id."""
+        return self.manifest.version
+
+    @cached_property
+    def default_variant(self) -> LoadedVariant:
+        """The variant used when a request names none."""
+        return self.variants[self.manifest.default_variant]
+
+    def variant(self, name: str) -> LoadedVariant:
+        """Return the named variant, or the default for empty text; raise MissingVariant."""
+        if not name:
+            return self.default_variant
+        try:
+            return self.variants[name]
+        except KeyError:
+            raise MissingVariant(
+                f"version {self.version!r} has no variant {name!r}; it has: "
+                f"{', '.join(sorted(self.variants))}"
+            ) from None
+
+    def user_row(self, user_id: str) -> int:
+        """Return a user's row, or raise UnknownUser."""
+        try:
+            return self.user_rows[user_id]
+        except KeyError:
+            raise UnknownUser(f"version {self.version!r} has no user {user_id!r:.200}") from None
+
+    def item_row(self, item_id: str) -> int:
+        """Return an item's row, or raise UnknownItem."""
+        try:
+            return self.item_rows[item_id]
+        except KeyError:
+            raise UnknownItem(f"version {self.version!r} has no item {item_id!r:.200}") from None
+
+    def seen(self, user_row: int) -> NDArray[np.int32]:
+        """Return the rows of the items that a user had in the training data."""
+        return self.seen_items[self.seen_indptr[user_row] : self.seen_indptr[user_row + 1]]
+
+    def find_items(self, item_ids: tuple[str, ...]) -> tuple[Rows, list[str]]:
+        """Return the rows of the known ids, distinct and ascending, and the unknown ids."""
+        rows = [self.item_rows.get(item_id, NO_ROW) for item_id in item_ids]
+        unknown = [item_id for item_id, row in zip(item_ids, rows, strict=True) if row == NO_ROW]
+        known = np.unique(np.array(rows, np.int64))
+        return known[known != NO_ROW], list(dict.fromkeys(unknown))
+
+
+def load(version: Version) -> Snapshot:
+    """Verify a version, read it, build its indexes and have it reproduce its golden answers.
+
+    Raises the registry's VersionCorrupt for damage, UnservableVersion for a wrong answer.
+    """
+    clock = _Clock()
+    version.verify()
+    clock.lap("verify")
+    indptr, items = version.seen
+    user_ids, item_ids = version.user_ids, version.item_ids
+    user_rows = {user_id: row for row, user_id in enumerate(user_ids)}
+    item_rows = {item_id: row for row, item_id in enumerate(item_ids)}
+    clock.lap("read")
+    variants = {}
+    for name in version.manifest.variants:
+        users, embeddings = version.embeddings(name)
+        variants[name] = LoadedVariant(name, users, FlatIndex(embeddings))
+    clock.lap("build")
+    snapshot = Snapshot(
+        manifest=version.manifest,
+        user_ids=user_ids,
+        item_ids=item_ids,
+        item_titles=version.item_titles,
+        user_rows=user_rows,
+        item_rows=item_rows,
+        seen_indptr=indptr,
+        seen_items=items,
+        variants=variants,
+        load_seconds=clock.laps,
+    )
+    _replay_golden(snapshot, version.read(GOLDEN))
+    clock.lap("golden")
+    return snapshot
+
+
+def _replay_golden(snapshot: Snapshot, content: bytes) -> None:
+    golden = json.loads(content)
+    for query in golden["queries"]:
+        variant = snapshot.variant(query["variant"])
+        row = snapshot.user_row(query["user_id"])
+        expected = np.array(query["scores"], np.float32)
+        vector = np.array(variant.users[row])
+        scores, _ = variant.index.search(vector, golden["k"], snapshot.seen(row).astype(np.int64))
+        named = np.array([snapshot.item_row(item_id) for item_id in query["item_ids"]], np.int64)
+        for found in (scores, variant.index.scores(vector, named)):
+            if found.shape != expected.shape or not np.allclose(
+                found, expected, rtol=_GOLDEN_TOLERANCE, atol=_GOLDEN_TOLERANCE
+            ):
+                raise UnservableVersion(
+                    f"version {snapshot.version!r} does not reproduce golden.json: variant "
+                    f"{variant.name!r}, user {query['user_id']!r}"
+                )
+
+
+class _Clock:
+    def __init__(self) -> None:
+        self.laps: dict[str, float] = {}
+        self._last = time.monotonic()
+
+    def lap(self, name: str) -> None:
+        now = time.monotonic()
+        self.laps[name] = now - self._last
+        self._last = now

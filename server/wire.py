@@ -1,0 +1,159 @@
+"""Messages to plain values and back; the only module that knows the messages' fields."""
+
+from datetime import datetime
+
+import numpy as np
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from protos.gnnrec.v1 import model_pb2
+from protos.gnnrec.v1 import recommender_pb2 as pb
+from registry import Move
+from registry.manifest import Metrics
+from server.catalogue import Loaded, VersionState
+from server.errors import InvalidQuery, NotOffered
+from server.queries import (
+    KnownItem,
+    KnownUser,
+    Limits,
+    ScoreQuery,
+    Subject,
+    Target,
+    TopKQuery,
+    Vector,
+)
+from server.recommender import ScoreAnswer, TopKAnswer
+
+
+def parse_top_k(request: pb.TopKRequest, limits: Limits) -> TopKQuery:
+    """Return the query of a message, or raise InvalidQuery or NotOffered."""
+    if request.filters:
+        raise NotOffered("filters are not offered yet; use allow_item_ids")
+    return TopKQuery(
+        subject=_subject(request),
+        k=request.k,
+        limits=limits,
+        target=_target(request),
+        include_seen=request.include_seen,
+        exclude_item_ids=tuple(request.exclude_item_ids),
+        allow_item_ids=tuple(request.allow_item_ids),
+        with_probabilities=request.with_probabilities,
+        with_titles=request.with_titles,
+    )
+
+
+def parse_score(request: pb.ScoreRequest, limits: Limits) -> ScoreQuery:
+    """Return the query of a message, or raise InvalidQuery or NotOffered."""
+    return ScoreQuery(
+        subject=_subject(request),
+        item_ids=tuple(request.item_ids),
+        limits=limits,
+        target=_target(request),
+    )
+
+
+def _subject(request: pb.TopKRequest | pb.ScoreRequest) -> Subject:
+    match request.WhichOneof("query"):
+        case "user_id":
+            return KnownUser(request.user_id)
+        case "item_id":
+            return KnownItem(request.item_id)
+        case "embedding":
+            return Vector(np.array(request.embedding.values, np.float32))
+        case None:
+            raise InvalidQuery("query", "is not set; set one of user_id, item_id, embedding")
+        case field:
+            raise NotOffered(f"{field} is not offered yet; use user_id, item_id or embedding")
+
+
+def _target(request: pb.TopKRequest | pb.ScoreRequest) -> Target:
+    return Target(version=request.version, alias=request.alias, variant=request.variant)
+
+
+def top_k_response(answer: TopKAnswer) -> pb.TopKResponse:
+    """Convert an answer."""
+    return pb.TopKResponse(
+        version=answer.version,
+        variant=answer.variant,
+        item_ids=answer.item_ids,
+        scores=answer.scores.tolist(),
+        probabilities=() if answer.probabilities is None else answer.probabilities.tolist(),
+        titles=answer.titles or (),
+        unknown_item_ids=answer.unknown_item_ids,
+    )
+
+
+def score_response(answer: ScoreAnswer) -> pb.ScoreResponse:
+    """Convert an answer."""
+    return pb.ScoreResponse(
+        version=answer.version,
+        variant=answer.variant,
+        scores=answer.scores.tolist(),
+        known=answer.known,
+    )
+
+
+def model_response(
+    alias: str, loaded: Loaded, aliases: dict[str, Move]
+) -> model_pb2.GetModelResponse:
+    """Describe the loaded version and the aliases; `alias` is the one that is followed."""
+    manifest = loaded.snapshot.manifest
+    interactions = manifest.data.interactions
+    version = model_pb2.LoadedVersion(
+        version=manifest.version,
+        create_time=_timestamp(manifest.created_at),
+        activate_time=_timestamp(loaded.activated_at),
+        default_variant=manifest.default_variant,
+        variants=[
+            model_pb2.Variant(
+                name=variant.name,
+                embedding_dim=variant.embedding_dim,
+                index=variant.index.kind,
+                metrics=_metrics(variant.name, manifest.variants[variant.name].metrics),
+            )
+            for variant in loaded.snapshot.variants.values()
+        ],
+        user_count=manifest.data.users,
+        item_count=manifest.data.items,
+        interaction_count=interactions.get("train", 0),
+        baselines=[
+            entry for name, splits in manifest.baselines.items() for entry in _metrics(name, splits)
+        ],
+    )
+    return model_pb2.GetModelResponse(
+        model=manifest.model,
+        alias=alias,
+        serving_version=manifest.version,
+        versions=[version],
+        aliases=[
+            model_pb2.Alias(
+                name=name,
+                version=move.version,
+                generation=move.generation,
+                update_time=_timestamp(move.updated_at),
+            )
+            for name, move in aliases.items()
+        ],
+    )
+
+
+def version_status(state: VersionState) -> model_pb2.VersionStatus:
+    """Convert a version's state."""
+    return model_pb2.VersionStatus(
+        version=state.version,
+        state=f"VERSION_STATE_{state.state.upper()}",
+        reason=state.reason,
+        create_time=None if state.created_at is None else _timestamp(state.created_at),
+        aliases=state.aliases,
+    )
+
+
+def _metrics(name: str, splits: dict[str, Metrics]) -> list[model_pb2.Metrics]:
+    return [
+        model_pb2.Metrics(name=name, split=split, values=values) for split, values in splits.items()
+    ]
+
+
+def _timestamp(moment: datetime) -> Timestamp:
+    timestamp = Timestamp()
+    timestamp.FromDatetime(moment)
+    return timestamp
