@@ -1,0 +1,100 @@
+"""gnnrec generate and gnnrec train."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from gnnrec.cli import options
+
+
+def generate(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write it.")],
+    users: Annotated[int, typer.Option(min=2, help="People.")] = 1000,
+    items: Annotated[int, typer.Option(min=2, help="Courses.")] = 400,
+    interactions: Annotated[int, typer.Option(min=2, help="Enrolments.")] = 20_000,
+    seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same files.")] = 0,
+    toy: Annotated[str, typer.Option(metavar="a|b", help="A tiny graph in its place.")] = "",
+) -> None:
+    """Write a deterministic sample data set: people, courses, topics, and a training config."""
+    from training.data import sample_world, toys
+    from training.data.sample import write
+
+    sample = (
+        toys.toy(toy, seed) if toy else sample_world.sample_world(users, items, interactions, seed)
+    )
+    for path in write(sample, directory):
+        print(path)
+
+
+def train(
+    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What to train, and how.")],
+    registry: options.Registry = options.REGISTRY,
+    promote: Annotated[
+        str, typer.Option(metavar="ALIAS", help="Point this alias at the new version.")
+    ] = "",
+    json: options.Json = False,
+) -> None:
+    """Train as a configuration says, evaluate, and publish a version."""
+    from gnnrec.cli.progress import Progress
+    from registry import ModelStore
+    from training.config import load
+    from training.train import train as run
+
+    settings = load(config)
+    store = ModelStore(registry, settings.name)
+    if promote:
+        store.layout.alias(promote)  # a bad name is refused before the work, not after
+    with Progress() as progress:
+        outcome = run(settings, config.parent, store, progress)
+    manifest = outcome.version.manifest
+    if promote:
+        store.aliases.promote(manifest.version, alias=promote, why="trained")
+    metrics = manifest.variants[manifest.default_variant].metrics
+    if json:
+        options.print_json(
+            {
+                "model": manifest.model,
+                "version": manifest.version,
+                "seconds": round(outcome.seconds, 3),
+                "metrics": metrics,
+            }
+        )
+        return
+    print_metrics(manifest)
+    print(f"published {manifest.model} {manifest.version} in {outcome.seconds:.1f} s")
+    if promote:
+        print(f"{promote} is now {manifest.version}")
+
+
+def print_metrics(manifest: object) -> None:
+    """Print recall and NDCG of the variants beside the baselines."""
+    from registry import Manifest
+
+    assert isinstance(manifest, Manifest)
+    models = {name: variant.metrics for name, variant in manifest.variants.items()}
+    models |= manifest.baselines
+    splits = sorted({split for metrics in models.values() for split in metrics})
+    if not splits:
+        print("not measured: the split keeps nothing from training")
+        return
+    names = [
+        name
+        for split in splits[:1]
+        for name in manifest.variants[manifest.default_variant].metrics[split]
+        if name.startswith(("recall", "ndcg", "coverage"))
+    ]
+    options.print_table(
+        ["split", "model", *names],
+        [
+            [split, model, *(f"{metrics[split][name]:.4f}" for name in names)]
+            for split in splits
+            for model, metrics in models.items()
+        ],
+    )
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these subcommands."""
+    app.command()(generate)
+    app.command()(train)
