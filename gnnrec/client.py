@@ -8,6 +8,7 @@ from typing import Any, NamedTuple, Self, TypeVar
 import grpc
 from google.protobuf.json_format import MessageToDict
 from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
 from protos.gnnrec.v1 import model_pb2, model_pb2_grpc
@@ -76,6 +77,7 @@ class Client:
         self._channel = grpc.insecure_channel(address)
         self._recommender = rpc.RecommenderServiceStub(self._channel)
         self._model = model_pb2_grpc.ModelServiceStub(self._channel)
+        self._health = health_pb2_grpc.HealthStub(self._channel)
         self._address = address
         self._timeout_s = timeout_s
         self._wait = wait
@@ -149,6 +151,12 @@ class Client:
         """Return the registry's versions, newest first, with their states on the server."""
         response = self._call(self._model.ListVersions, model_pb2.ListVersionsRequest())
         return [_as_json(version) for version in response.versions]
+
+    def healthy(self, service: str = "") -> bool:
+        """Tell whether the server says SERVING for a service; empty text asks for all of it."""
+        request = health_pb2.HealthCheckRequest(service=service)
+        response = self._call(self._health.Check, request)
+        return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
 
     def close(self) -> None:
         """Close the connection."""

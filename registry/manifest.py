@@ -1,5 +1,6 @@
 """manifest.json: what a version is, and what each of its files must be."""
 
+import hashlib
 import json
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
@@ -9,6 +10,8 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from registry.errors import VersionCorrupt
 
 FORMAT: Literal[1] = 1
+
+_CHECKSUM = "manifest_sha256"
 
 Metrics = dict[str, float]
 """Values by metric name, such as {"recall@20": 0.18}."""
@@ -68,22 +71,24 @@ class Manifest(_Part):
 
 
 def encode(manifest: Manifest) -> bytes:
-    """Return the one byte form of a manifest: sorted keys, two spaces, a final newline."""
-    return canonical_json(manifest.model_dump(mode="json"))
+    """Return the one byte form of a manifest, with a checksum over all the rest of it."""
+    raw = manifest.model_dump(mode="json")
+    return canonical_json({**raw, _CHECKSUM: _checksum(raw)})
 
 
 def decode(content: bytes, name: str) -> Manifest:
     """Read a manifest, or raise VersionCorrupt that names the version `name`.
 
-    Any byte that differs from the form `encode` writes is taken for damage.
+    A byte that differs from what `encode` wrote is damage, found by the checksum.
     """
     try:
         raw = json.loads(content)
-        if not isinstance(raw, dict) or canonical_json(raw) != content:
+        is_canonical = isinstance(raw, dict) and canonical_json(raw) == content
+        if not is_canonical or raw.pop(_CHECKSUM, None) != _checksum(raw):
             raise VersionCorrupt(f"version {name!r}: manifest.json was altered after publishing")
-        if raw.get("format") != FORMAT:
+        if raw["format"] != FORMAT:
             raise VersionCorrupt(
-                f"version {name!r} has format {raw.get('format')!r}; this program reads {FORMAT}"
+                f"version {name!r} has format {raw['format']!r}; this program reads {FORMAT}"
             )
         manifest = Manifest.model_validate(raw)
     except ValidationError as error:
@@ -102,8 +107,12 @@ def decode(content: bytes, name: str) -> Manifest:
     return manifest
 
 
+def _checksum(raw: Json) -> str:
+    return hashlib.sha256(canonical_json(raw)).hexdigest()
+
+
 def canonical_json(value: object) -> bytes:
-    """Return `value` as JSON in the registry's one byte form."""
+    """Return `value` in the registry's one byte form: sorted keys, two spaces, a final newline."""
     text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2, sort_keys=True)
     return text.encode() + b"\n"
 

@@ -14,7 +14,7 @@ from registry import durable
 from registry.aliases import Aliases
 from registry.errors import NoSuchVersion, RegistryError, VersionExists
 from registry.export import Export
-from registry.layout import MANIFEST, ModelLayout, check_name
+from registry.layout import MANIFEST, ModelLayout
 from registry.manifest import FileEntry, Manifest, VariantEntry, encode, now
 from registry.version import Damaged, Version, sha256
 
@@ -72,7 +72,7 @@ class ModelStore:
                 if path.is_file()
             }
             created_at = now()
-            name = check_name("version", version or _default_name(created_at, files))
+            name = _default_name(created_at, files) if version is None else version
             durable.fsync_tree(folder)
             self._write_manifest(folder, name, created_at, export, files)
             try:

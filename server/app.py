@@ -5,6 +5,8 @@ import logging
 import signal
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
 
 import faiss
 import uvloop
@@ -33,19 +35,43 @@ LIVENESS = "liveness"
 """The health service that says the process answers, whatever is loaded."""
 
 
+@dataclass(frozen=True)
+class Ports:
+    """Where a server answers."""
+
+    grpc: int
+    metrics: int
+
+
 def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     """Serve until SIGTERM or SIGINT, then drain; `ready` hears one line once requests are taken.
 
     Raises the registry's errors, UnservableVersion or CannotStart when there is nothing to serve
     or nowhere to serve it.
     """
-    uvloop.run(_Server(settings).run(ready))
+    uvloop.run(_serve(settings, ready))
 
 
-class _Server:
+async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
+    server = Server(settings)
+    try:
+        ports = await server.start()
+        stopped = _on_signals()
+        ready(
+            f"serving {settings.model} {server.recommender.snapshot.version} "
+            f"({settings.alias}) on {settings.host}:{ports.grpc}, "
+            f"metrics on http://{settings.host}:{ports.metrics}/metrics"
+        )
+        await stopped.wait()
+    finally:
+        await server.stop()
+
+
+class Server:
     """Every object of a running server."""
 
     def __init__(self, settings: Settings) -> None:
+        """Build them; nothing is read or bound yet."""
         self.settings = settings
         self.metrics = Metrics()
         self.recommender = Recommender(settings.alias)
@@ -61,30 +87,29 @@ class _Server:
             settings.poll_interval_s,
         )
         self.health = health.aio.HealthServicer()
+        self._stops = AsyncExitStack()
 
-    async def run(self, ready: Callable[[str], None]) -> None:
+    async def start(self) -> Ports:
+        """Load the first version, bind the ports, answer; what was begun is undone by stop."""
         settings = self.settings
+        self._stops.callback(self.search.shutdown)
+        self._stops.callback(self.loader.shutdown)
         self.rollout.store.layout.require()
-        self.rollout.start()
+        await self.rollout.start()
         server, port = self._build()
         metrics_port, stop_metrics = self.metrics.expose(settings.host, settings.metrics_port)
-        try:
-            await server.start()
-            for service in ("", LIVENESS, *_SERVICES):
-                await self.health.set(service, health_pb2.HealthCheckResponse.SERVING)
-            stopped = _on_signals()
-            following = asyncio.create_task(self.rollout.follow())
-            ready(
-                f"serving {settings.model} {self.recommender.snapshot.version} "
-                f"({settings.alias}) on {settings.host}:{port}, "
-                f"metrics on http://{settings.host}:{metrics_port}/metrics"
-            )
-            await stopped.wait()
-            await self._drain(server, following)
-        finally:
-            stop_metrics()
-            self.search.shutdown()
-            self.loader.shutdown()
+        self._stops.callback(stop_metrics)
+        await server.start()
+        self._stops.push_async_callback(self._drain, server)
+        for service in ("", LIVENESS, *_SERVICES):
+            await self.health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        following = asyncio.create_task(self.rollout.follow())
+        self._stops.callback(following.cancel)
+        return Ports(port, metrics_port)
+
+    async def stop(self) -> None:
+        """Drain and stop, in the reverse order of start."""
+        await self._stops.aclose()
 
     def _build(self) -> tuple[aio.Server, int]:
         """Return the server, bound to its port."""
@@ -111,10 +136,9 @@ class _Server:
                 "choose another with --address"
             ) from None
 
-    async def _drain(self, server: aio.Server, following: asyncio.Task[None]) -> None:
+    async def _drain(self, server: aio.Server) -> None:
         """Turn health red, let balancers notice, finish what is under way, stop."""
         _log.info("draining")
-        following.cancel()
         await self.health.enter_graceful_shutdown()
         await asyncio.sleep(self.settings.drain_s)
         await server.stop(self.settings.grace_s)

@@ -62,10 +62,11 @@ class Rollout:
         self.refusal: Refusal | None = None
         """The version that the alias names and that cannot be served, if so."""
 
-    def start(self) -> None:
+    async def start(self) -> None:
         """Load the first version, or raise why there is none to serve."""
-        move = self.store.aliases.get(self.alias)
-        self._activate(snapshot.load(self.store.open(move.version)))
+        run = asyncio.get_running_loop().run_in_executor
+        move = await run(self._loader, self.store.aliases.get, self.alias)
+        self._activate(await run(self._loader, self._load, move.version))
 
     async def follow(self) -> None:
         """Look at the alias for ever, and load and swap whenever it names another version."""
@@ -89,13 +90,16 @@ class Rollout:
             return
         self.loading = move.version
         try:
-            loaded = await run(self._loader, lambda: snapshot.load(self.store.open(move.version)))
+            loaded = await run(self._loader, self._load, move.version)
         except Exception as error:  # a bad version must not stop serving
             self._refuse(move.version, error)
         else:
             self._activate(loaded)
         finally:
             self.loading = None
+
+    def _load(self, version: str) -> Snapshot:
+        return snapshot.load(self.store.open(version))
 
     def _activate(self, loaded: Snapshot) -> None:
         self._recommender.swap(loaded)

@@ -118,6 +118,17 @@ def status(address: options.Address = options.ADDRESS, json: options.Json = Fals
     )
 
 
+def health(
+    address: options.Address = options.ADDRESS,
+    service: Annotated[str, typer.Option(help="One service; all if not set.")] = "",
+) -> None:
+    """Ask a server's health service; exit code 0 means serving, 1 not serving."""
+    with _client(address, 0) as client:
+        serving = client.healthy(service)
+    print("serving" if serving else "not serving")
+    raise typer.Exit(0 if serving else 1)
+
+
 def _client(address: str, wait: float) -> Client:
     return Client(address, timeout_s=wait or 5.0, wait=wait > 0)
 
@@ -129,5 +140,5 @@ def _warn_unknown(item_ids: tuple[str, ...]) -> None:
 
 def add_to(app: typer.Typer) -> None:
     """Add these subcommands."""
-    for command in (topk, score, status):
+    for command in (topk, score, status, health):
         app.command()(command)

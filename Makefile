@@ -1,0 +1,71 @@
+# Needs Python 3.11 or later and make; npm, where there is one, checks the .proto files.
+PYTHON ?= python3
+BIN := .venv/bin
+DONE := .venv/installed
+QUICK := quickstart
+
+# Where the real data sets stand, for the recipes and the tests that use them.
+ifneq ($(wildcard ../shared/data),)
+export GNNREC_DATA ?= $(abspath ../shared/data)
+endif
+
+.PHONY: run test lint types proto buf breaking bench image clean
+
+## run: set up, make sample data, train, publish, promote, serve, and print a recommendation
+run: $(DONE)
+	$(BIN)/gnnrec generate $(QUICK)/data
+	$(BIN)/gnnrec train $(QUICK)/data/gnnrec.toml --registry $(QUICK)/registry --promote production
+	@$(BIN)/gnnrec serve --registry $(QUICK)/registry & server=$$!; \
+	trap 'kill $$server; wait $$server' INT TERM; \
+	$(BIN)/gnnrec topk person-0 --wait 30; \
+	kill -0 $$server && wait $$server
+
+## test: set up and pass every check
+test: $(DONE) lint types buf
+	$(BIN)/pytest
+
+lint: $(DONE)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/codespell
+
+types: $(DONE)
+	$(BIN)/mypy
+
+## proto: generate the Python code of the .proto files
+proto: $(DONE)
+	$(BIN)/python -m protos.generate
+
+buf: $(DONE)
+	@if command -v npm >/dev/null; then \
+		test -x node_modules/.bin/buf || npm ci --silent --no-audit --no-fund; \
+		$(BIN)/python -m protos.generate --image .venv/protos.binpb; \
+		node_modules/.bin/buf lint .venv/protos.binpb --config buf.yaml --path gnnrec/v1; \
+	else echo "no npm: buf lint is left out"; fi
+
+## breaking: compare the .proto files with those of the commit AGAINST
+AGAINST ?= HEAD
+breaking: buf
+	rm -rf .venv/against && mkdir .venv/against
+	git archive $(AGAINST) protos | tar -x -C .venv/against
+	$(BIN)/python -m protos.generate --image .venv/against.binpb .venv/against
+	node_modules/.bin/buf breaking .venv/protos.binpb --against .venv/against.binpb \
+		--config buf.yaml --path gnnrec/v1
+
+## bench: every benchmark, each a table and JSON
+bench: $(DONE)
+	$(BIN)/python -m benchmarks.propagation
+
+## image: build the server's image
+image:
+	docker build -t gnnrec .
+
+clean:
+	rm -rf .venv node_modules $(QUICK)
+
+$(DONE): pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet 'pip==26.3'
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
+		--editable '.[server,training]' --group dev
+	touch $(DONE)
