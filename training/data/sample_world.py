@@ -87,7 +87,7 @@ def sample_world(people: int, courses: int, enrolments: int, seed: int) -> Sampl
     topics = len(TOPICS)
     interests = generator.dirichlet(np.full(topics, 0.25), people)  # (people, topics)
     subjects = generator.dirichlet(np.full(topics, 0.12), courses)  # (courses, topics)
-    appeal = generator.gumbel(0, 1.0, courses)  # log popularity: a heavy tail
+    appeal = generator.normal(0, 0.8, courses)  # log popularity: lognormal, so skewed
     counts = _counts(generator, people, courses, enrolments)
     taken = _enrol(generator, interests, subjects, appeal, counts)
     person = np.repeat(np.arange(people), counts)
@@ -136,7 +136,7 @@ def _enrol(
     """
     chosen = []
     for interest, count in zip(interests, counts, strict=True):
-        liking = 6.0 * (subjects @ interest) / np.linalg.norm(interest) + appeal
+        liking = 7.0 * (subjects @ interest) / np.linalg.norm(interest) + appeal
         ranked = np.argsort(-(liking + generator.gumbel(0, 1, len(liking))), kind="stable")
         chosen.append(ranked[:count])
     return np.concatenate(chosen)

@@ -1,0 +1,78 @@
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from tests.training.boards import interactions, random_interactions
+from training.data.dataset import Interactions
+from training.evaluate import evaluate, heldout
+from training.graph import csr
+
+
+def by_hand(
+    users: np.ndarray, items: np.ndarray, seen: Interactions, test: Interactions, k: int
+) -> dict[str, float]:
+    """The definition, word by word, in plain Python."""
+    had = set(zip(seen.user_rows.tolist(), seen.item_rows.tolist(), strict=True))
+    wanted: dict[int, set[int]] = {}
+    for u, i in zip(test.user_rows.tolist(), test.item_rows.tolist(), strict=True):
+        wanted.setdefault(u, set()).add(i)
+    sums = dict.fromkeys(("recall", "ndcg", "precision", "hit_rate", "mrr"), 0.0)
+    shown: set[int] = set()
+    for u, goal in wanted.items():
+        if u >= len(users):
+            continue
+        scores = users[u].astype(float) @ items.T.astype(float)
+        order = sorted(
+            (i for i in range(len(items)) if (u, i) not in had),
+            key=lambda i: (-np.float32(scores[i]), i),
+        )[:k]
+        shown |= set(order)
+        ranks = [rank for rank, i in enumerate(order, start=1) if i in goal]
+        ideal = sum(1 / math.log2(rank + 1) for rank in range(1, min(k, len(goal)) + 1))
+        sums["recall"] += len(ranks) / len(goal)
+        sums["ndcg"] += sum(1 / math.log2(rank + 1) for rank in ranks) / ideal
+        sums["precision"] += len(ranks) / k
+        sums["hit_rate"] += bool(ranks)
+        sums["mrr"] += 1 / ranks[0] if ranks else 0
+    metrics = {f"{name}@{k}": value / len(wanted) for name, value in sums.items()}
+    return metrics | {f"coverage@{k}": len(shown) / len(items)}
+
+
+@given(seed=st.integers(0, 10_000), k=st.integers(1, 12), ties=st.booleans())
+@settings(max_examples=60, deadline=None)
+def test_metrics_equal_the_definition(seed: int, k: int, ties: bool) -> None:
+    """Unknown users and items in the test part, ties, short lists and all."""
+    generator = np.random.default_rng(seed)
+    users, items = int(generator.integers(1, 12)), int(generator.integers(1, 15))
+    everything = random_interactions(users + 2, items + 2, 60, seed)
+    known = (everything.user_rows < users) & (everything.item_rows < items)
+    is_test = ~known | (generator.random(len(everything)) < 0.3)
+    train, test = everything.take(~is_test), everything.take(is_test)
+    embeddings = [
+        (generator.integers(-1, 2, shape) if ties else generator.standard_normal(shape)).astype(
+            np.float32
+        )
+        for shape in ((users, 3), (items, 3))
+    ]
+    user_embeddings, item_embeddings = embeddings
+    result = evaluate(
+        user_embeddings, item_embeddings, csr(train, users), heldout(test, users, items), (k,)
+    )
+    expected = by_hand(user_embeddings, item_embeddings, train, test, k)
+    assert result.metrics == pytest.approx(expected, abs=1e-12)
+    for name, values in result.per_user.items():
+        assert ((values >= 0) & (values <= 1)).all(), name
+
+
+def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(0)
+    users, items = generator.standard_normal((2, 50, 8)).astype(np.float32)
+    test = random_interactions(50, 50, 100, 1)
+    nothing_seen = csr(interactions([]), 50)
+    whole = evaluate(users, items, nothing_seen, heldout(test, 50, 50), (5, 10))
+    monkeypatch.setattr("training.evaluate._SCORES_BYTES", 4 * 50 * 7)
+    parts = evaluate(users, items, nothing_seen, heldout(test, 50, 50), (5, 10))
+    assert parts.metrics == whole.metrics

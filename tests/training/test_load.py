@@ -1,0 +1,108 @@
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from training.config import Config
+from training.data.dataset import Dataset
+from training.data.load import load_dataset
+from training.errors import InvalidConfig, InvalidData
+
+
+def load(folder: Path, text: str, data: dict[str, Any] | None = None, **rest: Any) -> Dataset:
+    (folder / "data.csv").write_text(text)
+    raw = {"name": "toy", "data": {"interactions": "data.csv", **(data or {})}, **rest}
+    raw.setdefault("split", {"test": 0, "validation": 0})
+    return load_dataset(Config.model_validate(raw), folder)
+
+
+def pairs(dataset: Dataset) -> list[tuple[str, str, float]]:
+    part = dataset.train
+    return [
+        (dataset.user_ids[u], dataset.item_ids[i], float(w))
+        for u, i, w in zip(part.user_rows, part.item_rows, part.weights, strict=True)
+    ]
+
+
+def test_ids_are_numbered_in_the_order_of_the_file(tmp_path: Path) -> None:
+    dataset = load(tmp_path, "user_id,item_id\nzoë,b\nann,a\nzoë,a\n")
+    assert dataset.user_ids == ["zoë", "ann"]
+    assert dataset.item_ids == ["b", "a"]
+    assert pairs(dataset) == [("zoë", "b", 1), ("ann", "a", 1), ("zoë", "a", 1)]
+
+
+WEIGHTED = {"weight_column": "w"}
+
+
+@pytest.mark.parametrize(("rule", "weight"), [("sum", 5), ("max", 3), ("last", 2)])
+def test_a_pair_that_stands_twice_is_merged_as_told(
+    tmp_path: Path, rule: str, weight: float
+) -> None:
+    text = "user_id,item_id,w\nu,a,3\nu,b,1\nu,a,2\n"
+    dataset = load(tmp_path, text, WEIGHTED | {"duplicates": rule})
+    assert pairs(dataset) == [("u", "a", weight), ("u", "b", 1)]
+
+
+def test_a_pair_that_stands_twice_is_refused_unless_told(tmp_path: Path) -> None:
+    with pytest.raises(InvalidData, match=r"user 'u' and item 'a' stand twice.*data\.duplicates"):
+        load(tmp_path, "user_id,item_id\nu,a\nu,a\n")
+
+
+@pytest.mark.parametrize("weight", ["-1", "0"])
+def test_a_weight_that_is_not_positive_is_refused(tmp_path: Path, weight: str) -> None:
+    with pytest.raises(InvalidData, match=f"weight {weight} of user 'u' and item 'a'"):
+        load(tmp_path, f"user_id,item_id,w\nu,a,{weight}\n", WEIGHTED)
+
+
+def test_small_weights_are_dropped_as_told(tmp_path: Path) -> None:
+    text = "user_id,item_id,w\nu,a,3.5\nv,b,3\n"
+    assert pairs(load(tmp_path, text, WEIGHTED | {"min_weight": 3.5})) == [("u", "a", 3.5)]
+    with pytest.raises(InvalidData, match="no interaction is left to train on"):
+        load(tmp_path, text, WEIGHTED | {"min_weight": 5})
+
+
+def test_titles_join_by_id_and_may_be_missing(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("item_id,title\nb,The B\nnever,Touched\n")
+    data = {"items": {"file": "items.csv"}}
+    dataset = load(tmp_path, "user_id,item_id\nu,a\nu,b\n", data)
+    assert dataset.item_titles == ["", "The B"], "an item nobody touched has no row"
+
+
+def test_an_item_described_twice_is_named(tmp_path: Path) -> None:
+    (tmp_path / "items.csv").write_text("item_id,title\nb,One\nb,Two\n")
+    with pytest.raises(InvalidData, match=r"items\.csv, column 'item_id': 'b' stands twice"):
+        load(tmp_path, "user_id,item_id\nu,b\n", {"items": {"file": "items.csv"}})
+
+
+def given(tmp_path: Path, train: str, test: str) -> Dataset:
+    (tmp_path / "test.txt").write_text(test)
+    (tmp_path / "data.txt").write_text(train)
+    data = {"interactions": "data.txt", "test": "test.txt"}
+    return load(tmp_path, "", data, split={"method": "given", "validation": 0})
+
+
+def test_test_ids_unknown_to_training_get_no_id_but_count(tmp_path: Path) -> None:
+    dataset = given(tmp_path, "u a b\nv a\n", "u new\nghost a b\n")
+    assert dataset.user_ids == ["u", "v"]
+    assert dataset.item_ids == ["a", "b"]
+    assert dataset.test.user_rows.tolist() == [0, 2, 2]
+    assert dataset.test.item_rows.tolist() == [2, 0, 1]
+
+
+def test_a_pair_in_both_parts_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InvalidData, match="user 'u' and item 'b' are in the training part as well"):
+        given(tmp_path, "u a b\n", "u b\n")
+
+
+def test_the_fingerprint_tells_data_apart(tmp_path: Path) -> None:
+    first = load(tmp_path, "user_id,item_id\nu,a\nv,b\n").fingerprint()
+    assert load(tmp_path, "user_id,item_id\nu,a\nv,b\n").fingerprint() == first
+    assert load(tmp_path, "user_id,item_id\nu,a\nv,a\n").fingerprint() != first
+
+
+def test_an_unset_variable_in_the_folder_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("NOWHERE", raising=False)
+    with pytest.raises(InvalidConfig, match=r"\$NOWHERE is not set"):
+        load(tmp_path, "", {"folder": "$NOWHERE/x"})

@@ -1,0 +1,121 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from registry import ModelStore, Version
+from registry.ranking import exact_scores
+from training.config import load
+from training.data import sample, sample_world, toys
+from training.data.load import load_dataset
+from training.errors import InvalidConfig, TrainingDiverged
+from training.train import train
+
+WORLD = sample_world.sample_world(300, 200, 6000, 0)
+
+
+class Quiet:
+    """A reporter that says nothing."""
+
+    def start(self, step: str, total: float) -> None: ...
+
+    def advance(self, done: float, note: str = "") -> None: ...
+
+
+def run(made: sample.Sample, folder: Path) -> Version:
+    sample.write(made, folder / "data")
+    config = load(folder / "data" / sample.CONFIG)
+    store = ModelStore(folder / "registry", config.name)
+    return train(config, folder / "data", store, Quiet()).version
+
+
+@pytest.fixture(scope="module")
+def courses(tmp_path_factory: pytest.TempPathFactory) -> Version:
+    return run(WORLD, tmp_path_factory.mktemp("courses"))
+
+
+def test_a_trained_version_is_whole_and_says_what_it_is(courses: Version) -> None:
+    courses.verify()
+    manifest = courses.manifest
+    assert manifest.model == "courses"
+    assert (manifest.data.users, manifest.data.items) == (300, 200)
+    assert sum(manifest.data.interactions.values()) == 6000
+    assert manifest.config["training"]["epochs"] == 40
+    assert manifest.libraries["torch"].startswith("2.13.0")
+    assert json.loads(courses.read("report/metrics.json"))["loss"]
+
+
+def test_the_model_beats_popularity_and_popularity_beats_random(courses: Version) -> None:
+    baselines = courses.manifest.baselines
+    ours = courses.manifest.variants["lightgcn"].metrics
+    for split in ("validation", "test"):
+        for metric in ("recall@10", "ndcg@10"):
+            popularity, chance = (
+                baselines[name][split][metric] for name in ("popularity", "random")
+            )
+            assert ours[split][metric] > 1.5 * popularity > 2 * chance
+
+
+def test_golden_answers_are_those_of_the_exported_embeddings(courses: Version) -> None:
+    users, items = courses.embeddings("lightgcn")
+    golden = json.loads(courses.read("golden.json"))
+    assert len(golden["queries"]) == 16
+    for query in golden["queries"]:
+        user = users[courses.user_ids.index(query["user_id"])]
+        rows = np.array([courses.item_ids.index(item) for item in query["item_ids"]])
+        np.testing.assert_allclose(exact_scores(user[None], items, rows[None])[0], query["scores"])
+
+
+def test_the_same_configuration_trains_the_same_version(courses: Version, tmp_path: Path) -> None:
+    again = run(WORLD, tmp_path)
+    assert again.manifest.files == courses.manifest.files
+    assert again.name[-8:] == courses.name[-8:]
+
+
+@pytest.mark.parametrize("name", ["a", "b"])
+def test_the_toys_train_and_recommend_within_their_components(name: str, tmp_path: Path) -> None:
+    """In toy A user U1 shares an item with U0, so U0's other item is their best unseen one."""
+    version = run(toys.toy(name), tmp_path)
+    version.verify()
+    if name == "a":
+        users, items = version.embeddings("lightgcn")
+        scores = items @ users[version.user_ids.index("U1")]
+        scores[version.item_ids.index("I1")] = -np.inf
+        assert version.item_ids[int(scores.argmax())] == "I0"
+
+
+def test_the_toys_are_the_graphs_they_are_known_as(tmp_path: Path) -> None:
+    sample.write(toys.toy("b"), tmp_path)
+    dataset = load_dataset(load(tmp_path / sample.CONFIG), tmp_path)
+    assert len(dataset.train) == 12
+    assert dataset.user_ids == ["U0", "U1", "U2", "U3", "U4"]
+    assert toys.toy("a").tables["users.csv"].shape == (5, 9)
+    assert toys.toy("b").tables["items.csv"].row(9) == ("I9", 0.33, 0.33, 0.33)
+    with pytest.raises(InvalidConfig, match="no toy 'z'"):
+        toys.toy("z")
+
+
+def test_generate_is_deterministic_and_exact_in_its_counts(tmp_path: Path) -> None:
+    for name, seed in (("one", 5), ("two", 5), ("three", 6)):
+        sample.write(sample_world.sample_world(50, 30, 700, seed), tmp_path / name)
+    contents = [
+        {path.name: path.read_bytes() for path in sorted((tmp_path / name).iterdir())}
+        for name in ("one", "two", "three")
+    ]
+    assert contents[0] == contents[1] != contents[2]
+    lines = contents[0]["enrolments.csv"].decode().splitlines()
+    assert len(lines) == len(set(lines)) == 701
+    with pytest.raises(InvalidConfig, match="at most 750 fit"):
+        sample_world.sample_world(50, 30, 751, 0)
+
+
+def test_a_training_that_fails_leaves_no_trace(tmp_path: Path) -> None:
+    sample.write(toys.toy("b"), tmp_path / "data")
+    path = tmp_path / "data" / sample.CONFIG
+    text = path.read_text().replace("[model]\n", "[model]\ninit_std = 1e30\n")
+    path.write_text(text)
+    store = ModelStore(tmp_path / "registry", "toy-b")
+    with pytest.raises(TrainingDiverged):
+        train(load(path), tmp_path / "data", store, Quiet())
+    assert not (tmp_path / "registry").exists()
