@@ -87,6 +87,7 @@ class Server:
             settings.poll_interval_s,
         )
         self.health = health.aio.HealthServicer()
+        self.boundary = Boundary(self.metrics)
         self._stops = AsyncExitStack()
 
     async def start(self) -> Ports:
@@ -115,9 +116,7 @@ class Server:
         """Return the server, bound to its port."""
         settings = self.settings
         # A second server on the same port must fail, not share it.
-        server = aio.server(
-            interceptors=[Boundary(self.metrics)], options=[("grpc.so_reuseport", 0)]
-        )
+        server = aio.server(interceptors=[self.boundary], options=[("grpc.so_reuseport", 0)])
         recommender_pb2_grpc.add_RecommenderServiceServicer_to_server(
             RecommenderServicer(self.recommender, settings.limits, self.search), server
         )
@@ -141,7 +140,13 @@ class Server:
         _log.info("draining")
         await self.health.enter_graceful_shutdown()
         await asyncio.sleep(self.settings.drain_s)
-        await server.stop(self.settings.grace_s)
+        stopping = asyncio.create_task(server.stop(self.settings.grace_s))
+        # A health Watch never ends of itself; once the requests are done, nothing is waited for.
+        idle = asyncio.create_task(self.boundary.idle())
+        await asyncio.wait([stopping, idle], return_when=asyncio.FIRST_COMPLETED)
+        idle.cancel()
+        await server.stop(None)
+        await stopping
         _log.info("stopped")
 
 

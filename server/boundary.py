@@ -46,6 +46,21 @@ class Boundary(aio.ServerInterceptor):
     def __init__(self, metrics: Metrics) -> None:
         """Count into `metrics`."""
         self._metrics = metrics
+        self._in_flight = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+
+    async def idle(self) -> None:
+        """Wait until no unary RPC is being answered."""
+        await self._idle.wait()
+
+    def _count(self, change: int) -> None:
+        self._in_flight += change
+        self._metrics.in_flight.set(self._in_flight)
+        if self._in_flight:
+            self._idle.clear()
+        else:
+            self._idle.set()
 
     async def intercept_service(self, continuation: Any, details: Any) -> Any:
         """Return the RPC's handler, wrapped; streams (health Watch, reflection) pass."""
@@ -68,7 +83,7 @@ class Boundary(aio.ServerInterceptor):
         async def answer(request: Any, context: Any) -> Any:
             began = time.perf_counter()
             started.inc()
-            metrics.in_flight.inc()
+            self._count(1)
             code = "OK"
             try:
                 response = await handle(request, context)
@@ -88,7 +103,7 @@ class Boundary(aio.ServerInterceptor):
                     _log.exception("a defect in %s", method)
                 await context.abort_with_status(rpc_status.to_status(status))
             finally:
-                metrics.in_flight.dec()
+                self._count(-1)
                 metrics.handled.labels(*labels, code).inc()
                 handling.observe(time.perf_counter() - began)
 

@@ -1,0 +1,95 @@
+"""Gowalla and MovieLens from file to answer; needs GNNREC_DATA."""
+
+import gzip
+import json
+import math
+import os
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+
+from protos.gnnrec.v1 import recommender_pb2 as pb
+from protos.gnnrec.v1 import recommender_pb2_grpc as rpc
+from registry import ModelStore
+from tests.end_to_end.command import ok, serving
+
+DATA = os.environ.get("GNNREC_DATA", "")
+RECIPES = Path("benchmarks/recipes")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not DATA and not os.environ.get("CI"), reason="GNNREC_DATA is not set"),
+]
+
+
+def recipe(name: str, folder: Path, **changes: object) -> Path:
+    """Copy a recipe with other values for some of its keys."""
+    lines = (RECIPES / name).read_text().splitlines()
+    for key, value in changes.items():
+        place = next(n for n, line in enumerate(lines) if line.startswith(f"{key} ="))
+        lines[place] = f"{key} = {value}"
+    path = folder / name
+    path.write_text("\n".join(lines))
+    return path
+
+
+def test_gowallas_metrics_over_grpc_are_those_of_the_manifest(tmp_path: Path) -> None:
+    """Every test user is asked for over the wire; Recall and NDCG agree to 1e-6."""
+    config = recipe("gowalla.toml", tmp_path, epochs=1, batch_size=65536)
+    registry = tmp_path / "registry"
+    ok("train", config, "--registry", registry, "--promote", "production")
+    wanted = {}
+    packed = Path(DATA, "gowalla/test.txt.gz").read_bytes()
+    for line in gzip.decompress(packed).decode().splitlines():
+        user, *items = line.split()
+        wanted[user] = set(items)
+    with (
+        serving(registry, "gowalla") as address,
+        grpc.insecure_channel(address) as channel,
+    ):
+        stub = rpc.RecommenderServiceStub(channel)
+        recall = ndcg = 0.0
+        waiting: deque[tuple[str, Any]] = deque()
+        for user in [*wanted, *[""] * 32]:
+            if len(waiting) == 32 or not user:
+                if not waiting:
+                    break
+                asked, call = waiting.popleft()
+                goal = wanted[asked]
+                hits = [item in goal for item in call.result(timeout=60).item_ids]
+                assert len(hits) == 20
+                recall += sum(hits) / len(goal)
+                ideal = sum(1 / math.log2(rank + 2) for rank in range(min(20, len(goal))))
+                ndcg += sum(hit / math.log2(rank + 2) for rank, hit in enumerate(hits)) / ideal
+            if user:
+                waiting.append((user, stub.TopK.future(pb.TopKRequest(user_id=user, k=20))))
+        assert not waiting
+    (version,) = ModelStore(registry, "gowalla").versions()
+    manifest = json.loads(
+        (registry / "gowalla/versions" / version.name / "manifest.json").read_text()
+    )
+    metrics = manifest["variants"]["lightgcn"]["metrics"]["test"]
+    assert len(wanted) == 29_858
+    assert recall / len(wanted) == pytest.approx(metrics["recall@20"], abs=1e-6)
+    assert ndcg / len(wanted) == pytest.approx(metrics["ndcg@20"], abs=1e-6)
+
+
+def test_movielens_answers_with_titles(tmp_path: Path) -> None:
+    """The model beats popularity, and a person is told films by name."""
+    registry = tmp_path / "registry"
+    done = json.loads(
+        ok(
+            "train", RECIPES / "movielens.toml", "--registry", registry,
+            "--promote", "production", "--json",
+        ).splitlines()[-1]
+    )  # fmt: skip
+    version = ModelStore(registry, "movielens").open(done["version"])
+    popularity = version.manifest.baselines["popularity"]["test"]
+    assert done["metrics"]["test"]["ndcg@10"] > popularity["ndcg@10"]
+    with serving(registry, "movielens") as address:
+        answer = json.loads(ok("topk", 1, "-k", 5, "--address", address, "--json"))
+    assert len(answer["items"]) == 5
+    assert all(item["title"].endswith(")") for item in answer["items"]), "titles end in a year"
