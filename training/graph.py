@@ -39,7 +39,7 @@ def normalised_adjacency(interactions: Interactions, users: int, items: int) -> 
     """Return D^-1/2 A D^-1/2 of the bipartite graph as an int32 CSR tensor (N, N), symmetric.
 
     A holds the interactions' weights, D their sums by node (He et al. 2020, LightGCN, eq. 8). The
-    int32 indices are what lets MKL multiply: a COO tensor takes six times as long.
+    int32 indices are what lets MKL multiply: a COO tensor takes several times as long.
     """
     weights = interactions.weights.astype(np.float64)
     user_degree = np.bincount(interactions.user_rows, weights, minlength=users)
