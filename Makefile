@@ -37,8 +37,9 @@ proto: $(DONE)
 	$(BIN)/python -m protos.generate
 
 buf: $(DONE)
-	@if command -v npm >/dev/null; then \
-		test -x node_modules/.bin/buf || npm ci --silent --no-audit --no-fund; \
+	@if command -v npm >/dev/null; then set -e; \
+		test -x node_modules/.bin/buf || \
+			npm install --silent --no-audit --no-fund --no-package-lock; \
 		$(BIN)/python -m protos.generate --image .venv/protos.binpb; \
 		node_modules/.bin/buf lint .venv/protos.binpb --config buf.yaml --path gnnrec/v1; \
 	else echo "no npm: buf lint is left out"; fi

@@ -33,7 +33,7 @@ def test_the_committed_code_is_what_the_proto_files_generate(tmp_path: Path) -> 
 
 BUF = ROOT / "node_modules" / ".bin" / "buf"
 needs_buf = pytest.mark.skipif(
-    not BUF.exists() and not os.environ.get("CI"), reason="buf is not installed: npm ci"
+    not BUF.exists() and not os.environ.get("CI"), reason="buf is not installed: make buf"
 )
 
 
