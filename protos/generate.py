@@ -21,8 +21,10 @@ GOOGLE_PROTOBUF = str(Path(grpc_tools.__file__).parent / "_proto")
 
 def generate(root: Path, out: Path) -> None:
     """Write the message and service code of every .proto in `root` under `out`."""
+    plugin = Path(sys.executable).parent / "protoc-gen-mypy_grpc"
     run(
         f"-I{root}",
+        f"--plugin=protoc-gen-mypy_grpc={plugin}",
         f"--python_out={out}",
         f"--pyi_out={out}",
         f"--grpc_python_out={out}",
