@@ -9,7 +9,7 @@ from torch_geometric.nn import LGConv
 from benchmarks.measure import median_seconds, report
 from training.config import load
 from training.data.load import load_dataset
-from training.graph import normalised_adjacency
+from training.graph import adjacency, propagate
 
 RECIPE = Path(__file__).parent / "recipes" / "gowalla.toml"
 WIDTH = 64
@@ -20,14 +20,16 @@ def main() -> None:
     users, items = len(dataset.user_ids), len(dataset.item_ids)
     edges = dataset.train
     embeddings = torch.randn(users + items, WIDTH)
-    csr = normalised_adjacency(edges, users, items)
-    coo = csr.to_sparse_coo().coalesce()  # type: ignore[no-untyped-call]
+    graph = adjacency(edges, users, items)
+    halves = embeddings[:users], embeddings[users:]
     source = torch.from_numpy(edges.user_rows).long()
     target = torch.from_numpy(edges.item_rows).long() + users
     edge_index = torch.stack([torch.cat([source, target]), torch.cat([target, source])])
+    values = torch.cat([graph.to_users.values()] * 2)
+    coo = torch.sparse_coo_tensor(edge_index, values, (users + items,) * 2).coalesce()
     convolution = LGConv()
     ways = {
-        "int32 CSR": lambda: csr @ embeddings,
+        "int32 CSR": lambda: propagate(*halves, graph, [0.0, 1.0]),
         "COO": lambda: coo @ embeddings,
         "PyG LGConv on edge_index": lambda: convolution(embeddings, edge_index),
     }

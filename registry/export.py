@@ -42,7 +42,10 @@ class Export:
     metric_definition: str
     baselines: Mapping[str, Mapping[str, Metrics]]
     libraries: Mapping[str, str]
+    seconds: Mapping[str, float] = field(default_factory=dict)
     item_titles: Sequence[str] | None = None
+    report_arrays: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    """Arrays that the report speaks of, by file name under report/."""
 
     def __post_init__(self) -> None:
         """Raise InvalidExport unless the parts fit each other."""
@@ -81,3 +84,5 @@ class Export:
         report = folder / layout.REPORT
         report.parent.mkdir()
         report.write_bytes(canonical_json(self.report))
+        for name, array in self.report_arrays.items():
+            np.save(folder / name, array, allow_pickle=False)

@@ -41,6 +41,8 @@ class DataEntry(_Part):
     items: int
     interactions: dict[str, int]
     """Counts by split: train, validation, test."""
+    as_of: float | None = None
+    """The moment that time decay counted back from, in Unix seconds, where there was decay."""
 
 
 class VariantEntry(_Part):
@@ -67,6 +69,8 @@ class Manifest(_Part):
     baselines: dict[str, dict[str, Metrics]]
     """Metrics by baseline and split."""
     libraries: dict[str, str]
+    seconds: dict[str, float] = {}
+    """How long the parts of the training took, such as reading to embeddings."""
     files: dict[str, FileEntry]
 
 

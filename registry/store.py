@@ -167,6 +167,7 @@ class ModelStore:
                 for key, splits in export.baselines.items()
             },
             libraries=dict(export.libraries),
+            seconds=dict(export.seconds),
             files=files,
         )
         durable.replace(folder / MANIFEST, encode(manifest))

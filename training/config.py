@@ -72,29 +72,92 @@ class SplitConfig(_Section):
     """leave_last_out: how many of a user's interactions are test, and as many validation."""
 
 
-class ModelConfig(_Section):
-    """[model]: the shape of LightGCN."""
+class GraphConfig(_Section):
+    """[graph]: how much an interaction counts as an edge, in adjacency and degree alike."""
+
+    weighted: bool = False
+    """Whether edges count by their weight or all alike."""
+    half_life_days: Annotated[float, Field(gt=0)] | None = None
+    """An edge counts half as much for every so many days before `as_of`; needs Unix seconds."""
+    as_of: float | None = None
+    """The moment that decay counts back from, in Unix seconds; the latest training interaction
+    if not set. The manifest records it."""
+
+
+class FeaturesConfig(_Section):
+    """[lightgcn.features]: tables of numbers to start the embeddings from, one row a node."""
+
+    users: str
+    """A file with the user column and numeric columns."""
+    items: str
+    """A file with the item column and numeric columns."""
+
+
+class FitConfig(_Section):
+    """[lightgcn.training]: how the embeddings are fitted."""
+
+    loss: Literal["bpr", "bce", "softmax", "bsl"] = "bpr"
+    """bpr: pairs with L2; bce: link prediction; softmax: over the batch's items; bsl: its
+    bilateral form."""
+    epochs: Annotated[int, Field(ge=1)] = 100
+    batch_size: Annotated[int, Field(ge=1)] = 2048
+    """bpr and bce: interactions a step; softmax and bsl: users a step, with all they have."""
+    negatives: Annotated[int, Field(ge=1)] = 1
+    """bpr and bce: items drawn for each interaction; softmax and bsl: items a step, drawn from
+    those of the batch and shared by its users."""
+    temperature: Annotated[float, Field(gt=0)] = 0.12
+    """softmax and bsl: cosines are divided by it."""
+    negative_exponent: Annotated[float, Field(gt=0)] = 1.0
+    """bsl: the power that the sum over negatives is raised to."""
+    learning_rate: Annotated[float, Field(gt=0)] = 0.001
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """linear and cosine: from learning_rate to zero over the epochs."""
+    warmup: Fraction = 0.0
+    """The share of all steps in which the learning rate grows to its full value."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0001
+    """The factor of the L2 penalty on the layer-0 embeddings of each batch."""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Stop after so many validations without a better one; the best embeddings are kept."""
+    validate_every: Annotated[int, Field(ge=1)] = 5
+    """With patience: validate after every so many epochs."""
+
+
+class LightGCNConfig(_Section):
+    """[lightgcn]: the shape of LightGCN."""
 
     embedding_dim: Annotated[int, Field(ge=1, le=4096)] = 64
     num_layers: Annotated[int, Field(ge=0, le=16)] = 3
-    layer_combination: Literal["mean", "sum"] = "mean"
+    aggregation: Literal["symmetric", "mean"] = "symmetric"
+    """What a node takes from its neighbours: 1/sqrt(d_u d_i) of each, or their average."""
+    layer_combination: Literal["mean", "sum", "last"] = "mean"
     """How the layers 0..K become the final embedding."""
-    weighted: bool = False
-    """Whether edges count by their weight, in adjacency and degree, or all alike."""
+    init: Literal["random", "features", "projected_features", "spectral"] = "random"
+    """Layer 0: random; given features of the same width; features reduced to the width by their
+    principal components; or the spectral model's vectors."""
     init_std: Annotated[float, Field(gt=0)] | None = None
-    """Layer 0 is drawn from a normal distribution of this deviation; xavier-uniform if not set."""
+    """random: a normal distribution of this deviation, xavier-uniform if not set. spectral and
+    projected_features: the deviation they are scaled to, 0.1 if not set."""
+    features: FeaturesConfig | None = None
+    training: FitConfig = FitConfig()
 
 
-class TrainingConfig(_Section):
-    """[training]: how the model is fitted."""
+class SpectralConfig(_Section):
+    """[spectral]: the closed-form model."""
 
-    epochs: Annotated[int, Field(ge=1)] = 100
-    batch_size: Annotated[int, Field(ge=1)] = 2048
-    learning_rate: Annotated[float, Field(gt=0)] = 0.001
-    weight_decay: Annotated[float, Field(ge=0)] = 0.0001
-    """The factor of the L2 penalty on the layer-0 embeddings of each batch."""
-    seed: Annotated[int, Field(ge=0)] = 0
-    """Every random choice of the run, the split included, follows from it."""
+    embedding_dim: Annotated[int, Field(ge=1, le=4096)] = 512
+    user_exponent: float = 0.5
+    item_exponent: float = 0.5
+    output_exponent: float = 0.5
+    """The powers of the degrees: see training/models/spectral.py."""
+
+
+class FusionConfig(_Section):
+    """[fusion]: the lightgcn and spectral models as one, by the sum of their scores."""
+
+    spectral_weight: Annotated[float, Field(gt=0)] = 0.6
+    """What the spectral scores count, once both have the same spread."""
+    embedding_dim: Annotated[int, Field(ge=1)] | None = None
+    """Compress the joint embeddings to this width; not if not set."""
 
 
 class EvaluationConfig(_Section):
@@ -110,9 +173,15 @@ class Config(_Section):
     name: str
     """The model's name in the registry."""
     data: DataConfig
+    seed: Annotated[int, Field(ge=0)] = 0
+    """Every random choice of the run, the split included, follows from it."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; auto takes a GPU if there is one."""
     split: SplitConfig = SplitConfig()
-    model: ModelConfig = ModelConfig()
-    training: TrainingConfig = TrainingConfig()
+    graph: GraphConfig = GraphConfig()
+    lightgcn: LightGCNConfig | None = None
+    spectral: SpectralConfig | None = None
+    fusion: FusionConfig | None = None
     evaluation: EvaluationConfig = EvaluationConfig()
 
     @model_validator(mode="after")
@@ -121,13 +190,28 @@ class Config(_Section):
             raise ValueError('split.method = "given" and a data.test file go together')
         if self.split.method == "leave_last_out" and self.data.time_column is None:
             raise ValueError('split.method = "leave_last_out" needs data.time_column')
-        if self.data.weight_column is None and (self.data.min_weight or self.model.weighted):
-            raise ValueError("data.min_weight and model.weighted need data.weight_column")
+        if self.data.weight_column is None and (self.data.min_weight or self.graph.weighted):
+            raise ValueError("data.min_weight and graph.weighted need data.weight_column")
+        if self.graph.half_life_days is not None and self.data.time_column is None:
+            raise ValueError("graph.half_life_days needs data.time_column")
+        self._models_fit()
         try:
             check_name("name", self.name)
         except InvalidName as error:
             raise ValueError(str(error)) from None
         return self
+
+    def _models_fit(self) -> None:
+        lightgcn = self.lightgcn
+        if self.fusion is not None and (lightgcn is None or self.spectral is None):
+            raise ValueError("[fusion] joins [lightgcn] and [spectral]; both are needed")
+        if lightgcn is None:
+            return
+        if (lightgcn.init in ("features", "projected_features")) != (lightgcn.features is not None):
+            raise ValueError("lightgcn.init from features and [lightgcn.features] go together")
+        validation = self.split.method == "leave_last_out" or self.split.validation > 0
+        if lightgcn.training.patience is not None and not validation:
+            raise ValueError("lightgcn.training.patience needs a validation part; see [split]")
 
 
 def load(path: Path) -> Config:
@@ -140,6 +224,8 @@ def load(path: Path) -> Config:
         raise InvalidConfig(f"{path} cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise InvalidConfig(f"{path} is not TOML: {error}") from None
+    if not raw.keys() & {"lightgcn", "spectral"}:
+        raw["lightgcn"] = {}
     try:
         return Config.model_validate(raw)
     except ValidationError as error:

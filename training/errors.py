@@ -15,3 +15,11 @@ class InvalidData(TrainingError):
 
 class TrainingDiverged(TrainingError):
     """The loss is no longer a finite number."""
+
+
+class InvalidCheckpoint(TrainingError):
+    """A checkpoint cannot be read, or belongs to another training."""
+
+
+class InsufficientMemory(TrainingError):
+    """The training would need more memory than there is."""

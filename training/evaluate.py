@@ -58,12 +58,14 @@ def heldout(part: Interactions, users: int, items: int) -> Heldout:
 class Evaluation:
     """Metrics by user, and their means.
 
-    users (V,): the rows of the users with held-out items; per_user: an array (V,) a metric.
+    users (V,): the rows of the users with held-out items; per_user: an array (V,) a metric;
+    item_hits (I,): for how many users each item was found in the longest list.
     """
 
     users: NDArray[np.int64]
     per_user: dict[str, NDArray[np.float64]]
     metrics: Metrics
+    item_hits: NDArray[np.int64]
 
 
 def evaluate(
@@ -82,13 +84,16 @@ def evaluate(
     users = np.flatnonzero(held_out.sizes)
     longest = min(max(ks), len(item_embeddings))
     hits = np.zeros((len(users), longest), bool)
+    item_hits = np.zeros(len(item_embeddings), np.int64)
     shown = {k: np.zeros(len(item_embeddings), bool) for k in ks}
     chunk = max(1, _SCORES_BYTES // (4 * len(item_embeddings)))
     for start in range(0, len(users), chunk):
         which = users[start : start + chunk]
         _, rows = rank(user_embeddings[which], item_embeddings, which, seen, longest)
         found = np.isin(which[:, None] * len(item_embeddings) + rows, held_out.keys)
-        hits[start : start + len(which)] = found & (rows != NO_ROW)
+        found &= rows != NO_ROW
+        hits[start : start + len(which)] = found
+        item_hits += np.bincount(rows[found], minlength=len(item_hits))
         for k in ks:
             shown[k][rows[:, :k][rows[:, :k] != NO_ROW]] = True
         advance((start + len(which)) / len(users))
@@ -98,7 +103,7 @@ def evaluate(
     counted = len(users) + held_out.unknown_users
     metrics = {name: float(values.sum() / counted) for name, values in per_user.items()}
     metrics |= {f"coverage@{k}": float(shown[k].mean()) for k in ks}
-    return Evaluation(users, per_user, metrics)
+    return Evaluation(users, per_user, metrics, item_hits)
 
 
 def rank(

@@ -3,88 +3,170 @@
 import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
-from training.config import TrainingConfig
-from training.data.dataset import Interactions
-from training.errors import InvalidData, TrainingDiverged
-from training.losses import bpr, l2
+from training.config import FitConfig
+from training.errors import TrainingDiverged
+from training.graph import Halves
 from training.models.lightgcn import LightGCN
-from training.negatives import NegativeSampler
+from training.steps import Steps
 
-Progress = Callable[[int, float], None]
-"""progress(epoch, loss), called after each epoch; epochs count from 1."""
+Validate = Callable[[Halves], float]
+"""validate(final embeddings) -> how good they are; more is better."""
+
+Progress = Callable[[int, str], None]
+"""progress(epoch, note), called after each epoch; epochs count from 1."""
+
+
+@dataclass
+class Best:
+    """The best embeddings that validation has seen."""
+
+    score: float
+    epoch: int
+    embeddings: Halves
+
+
+@dataclass
+class State:
+    """Where a training stands: all that a resumed one needs to go on as if never stopped."""
+
+    optimizer: torch.optim.Adam
+    generator: torch.Generator
+    epoch: int = 0
+    """Epochs done."""
+    losses: list[float] = field(default_factory=list)
+    """The mean loss of each epoch."""
+    validations: list[tuple[int, float]] = field(default_factory=list)
+    """Epoch and score of each validation."""
+    best: Best | None = None
+
+
+class Checkpoint(Protocol):
+    """Where a state is kept between epochs."""
+
+    def load(self, model: LightGCN, state: State) -> None:
+        """Bring model and state to where the checkpoint stands, if there is one."""
+
+    def save(self, model: LightGCN, state: State) -> None:
+        """Keep model and state, if it is time to."""
+
+
+class NoCheckpoint:
+    """Keeps nothing."""
+
+    def load(self, model: LightGCN, state: State) -> None:
+        """Do nothing."""
+
+    def save(self, model: LightGCN, state: State) -> None:
+        """Do nothing."""
 
 
 def fit(
     model: LightGCN,
-    train: Interactions,
-    negatives: NegativeSampler,
-    config: TrainingConfig,
+    steps: Steps,
+    config: FitConfig,
     generator: torch.Generator,
-    progress: Progress,
-) -> list[float]:
-    """Fit the model in place and return the mean loss of each epoch.
+    validate: Validate | None = None,
+    checkpoint: Checkpoint | None = None,
+    progress: Progress = lambda epoch, note: None,
+) -> tuple[Halves, State]:
+    """Fit the model and return the final embeddings: the best validated, or the last.
 
     Raises TrainingDiverged as soon as a loss is not finite.
     """
-    users = torch.from_numpy(train.user_rows).long()
-    items = torch.from_numpy(train.item_rows).long()
-    trainable = negatives.has_negative[users]
-    users, items = users[trainable], items[trainable]
-    if len(users) == 0:
-        raise InvalidData("every user has every item; there is nothing to learn from")
+    checkpoint = checkpoint or NoCheckpoint()
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
-    losses = []
+    state = State(optimizer, generator)
+    checkpoint.load(model, state)
     with _repeatable():
-        for epoch in range(1, config.epochs + 1):
-            total = torch.zeros(())
-            shuffled = torch.randperm(len(users), generator=generator)
-            for step, batch in enumerate(torch.split(shuffled, config.batch_size), start=1):
-                loss = train_step(
-                    model, optimizer, users[batch], items[batch], negatives, config, generator
-                )
-                if not math.isfinite(loss):
-                    raise TrainingDiverged(
-                        f"the loss is {loss} at epoch {epoch}, step {step}, learning_rate "
-                        f"{config.learning_rate:g}; a smaller learning_rate may help"
-                    )
-                total += loss * len(batch)
-            losses.append(float(total) / len(users))
-            progress(epoch, losses[-1])
-    return losses
+        while state.epoch < config.epochs and not _is_stale(state, config):
+            state.losses.append(_train_epoch(model, steps, config, state))
+            state.epoch += 1
+            if validate is not None and state.epoch % config.validate_every == 0:
+                _validate(model, state, validate)
+            checkpoint.save(model, state)
+            progress(state.epoch, _note(state))
+    return (state.best.embeddings if state.best else model.embeddings()), state
+
+
+def train_step(
+    model: LightGCN,
+    steps: Steps,
+    optimizer: torch.optim.Optimizer,
+    batch: Tensor,
+    generator: torch.Generator,
+) -> float:
+    """Take one step on a batch and return its loss."""
+    loss = steps.loss(model, batch, generator)
+    optimizer.zero_grad()
+    loss.backward()  # type: ignore[no-untyped-call]
+    optimizer.step()
+    return loss.item()
+
+
+def learning_rate(config: FitConfig, done: float) -> float:
+    """Return the learning rate after a share of all steps is done."""
+    warm = min(1.0, done / config.warmup) if config.warmup > 0 else 1.0
+    match config.schedule:
+        case "constant":
+            return config.learning_rate * warm
+        case "linear":
+            return config.learning_rate * warm * (1 - done)
+        case "cosine":
+            return config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * done))
+
+
+def _train_epoch(model: LightGCN, steps: Steps, config: FitConfig, state: State) -> float:
+    batches = steps.epoch(state.generator)
+    total = 0.0
+    for step, batch in enumerate(batches):
+        # half a step in, so that the first one moves and the last one still does
+        rate = learning_rate(config, (state.epoch + (step + 0.5) / len(batches)) / config.epochs)
+        for group in state.optimizer.param_groups:
+            group["lr"] = rate
+        loss = train_step(model, steps, state.optimizer, batch, state.generator)
+        if not math.isfinite(loss):
+            raise TrainingDiverged(
+                f"the loss is {loss} at epoch {state.epoch + 1}, step {step + 1}, learning rate "
+                f"{rate:g}; a smaller learning_rate may help"
+            )
+        total += loss * len(batch)
+    return total / sum(map(len, batches))
+
+
+def _validate(model: LightGCN, state: State, validate: Validate) -> None:
+    embeddings = model.embeddings()
+    score = validate(embeddings)
+    state.validations.append((state.epoch, score))
+    if state.best is None or score > state.best.score:
+        state.best = Best(score, state.epoch, embeddings)
+
+
+def _is_stale(state: State, config: FitConfig) -> bool:
+    """Tell whether `patience` validations have passed without a better one."""
+    if config.patience is None or state.best is None:
+        return False
+    return sum(epoch > state.best.epoch for epoch, _ in state.validations) >= config.patience
+
+
+def _note(state: State) -> str:
+    note = f"loss {state.losses[-1]:.4f}"
+    if state.best is not None:
+        note += f", best {state.best.score:.4f} at epoch {state.best.epoch}"
+    return note
 
 
 @contextmanager
 def _repeatable() -> Iterator[None]:
     """Have gradients of gathered rows added up in a fixed order; it is the faster way as well."""
     before = torch.are_deterministic_algorithms_enabled()
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(not torch.cuda.is_available())
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
-
-
-def train_step(
-    model: LightGCN,
-    optimizer: torch.optim.Optimizer,
-    user_rows: Tensor,
-    item_rows: Tensor,
-    negatives: NegativeSampler,
-    config: TrainingConfig,
-    generator: torch.Generator,
-) -> float:
-    """Take one step on a batch of interactions (B,), (B,) and return its loss."""
-    negative_rows = negatives.sample(user_rows, generator)
-    final = model()  # (N, D)
-    nodes = [user_rows, model.users + item_rows, model.users + negative_rows]
-    user, positive, negative = (final[rows] for rows in nodes)  # (B, D) each
-    loss = bpr((user * positive).sum(1), (user * negative).sum(1))
-    loss = loss + config.weight_decay * l2(*(model.layer0[rows] for rows in nodes))
-    optimizer.zero_grad()
-    loss.backward()  # type: ignore[no-untyped-call]
-    optimizer.step()
-    return loss.item()

@@ -1,4 +1,4 @@
-"""Losses as free functions. B examples in a batch, D dimensions."""
+"""Losses as free functions. B examples in a batch, C candidates, D dimensions."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,6 +10,33 @@ def bpr(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
     Rendle et al. 2009, "BPR: Bayesian Personalized Ranking", eq. 4.
     """
     return F.softplus(negative_scores - positive_scores).mean()
+
+
+def bce(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
+    """Return the mean of -log sigmoid(positive) plus that of -log sigmoid(-negative).
+
+    (B,), (any,) -> (): the loss of telling edges from pairs that are none
+    """
+    return F.softplus(-positive_scores).mean() + F.softplus(negative_scores).mean()
+
+
+def softmax(
+    positive_sums: Tensor, negative_logits: Tensor, counts: Tensor, negative_exponent: float = 1.0
+) -> Tensor:
+    """Return the mean over positives of -(positive) + exponent * log sum exp(negatives).
+
+    positive_sums (B,): each user's sum of scores over positives; negative_logits (B, C): scores of
+    shared candidates, -inf where one is a positive of the user; counts (B,): how many positives
+    each user has -> ()
+
+    Scores come divided by the temperature. The positive itself is not in its denominator. With an
+    exponent of 1 it is the sampled softmax loss (Wu et al. 2022, "On the Effectiveness of Sampled
+    Softmax Loss for Item Recommendation"); another one makes it bilateral, where it stands for the
+    ratio of the two temperatures (Wu et al. 2024, "BSL: Understanding and Improving Softmax Loss
+    for Recommendation").
+    """
+    per_user = negative_exponent * counts * negative_logits.logsumexp(1) - positive_sums
+    return per_user.sum() / counts.sum().clamp(min=1)
 
 
 def l2(*layer0: Tensor) -> Tensor:

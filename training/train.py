@@ -1,144 +1,96 @@
 """One training, from configuration to published version."""
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import Protocol
 
 import numpy as np
-import torch
 
 from registry import DataEntry, Export, ModelStore, VariantExport, Version
-from registry.arrays import Embeddings
-from registry.manifest import Json, Metrics
-from training import baselines
+from training import memory
 from training.config import Config
-from training.data.dataset import Dataset, Interactions
+from training.data.dataset import Dataset
 from training.data.load import load_dataset
-from training.evaluate import DEFINITION, evaluate, heldout
-from training.fit import fit
+from training.errors import InvalidConfig
+from training.evaluate import DEFINITION
 from training.golden import golden
-from training.graph import csr, normalised_adjacency
-from training.models.lightgcn import LightGCN
-from training.negatives import NegativeSampler
+from training.graph import as_of, csr
+from training.measure import Matrices, Measured, best, measure
+from training.reporter import Reporter
+from training.variants import Built, build
 
 _LIBRARIES = ("gnnrec", "numpy", "polars", "torch")
 
 
-class Reporter(Protocol):
-    """Who is told how far a training is."""
-
-    def start(self, step: str, total: float) -> None:
-        """Say that a step of so much work begins."""
-
-    def advance(self, done: float, note: str = "") -> None:
-        """Say how much of the step is done."""
-
-
 @dataclass(frozen=True)
 class Outcome:
-    """A published version and how long it took."""
+    """A published version, and how long it took: in all, and to the embeddings."""
 
     version: Version
     seconds: float
+    seconds_to_embeddings: float
 
 
-def train(config: Config, beside: Path, store: ModelStore, reporter: Reporter) -> Outcome:
-    """Train a model as configured and publish it. Nothing is written unless all went well.
+def train(
+    config: Config,
+    beside: Path,
+    store: ModelStore,
+    reporter: Reporter,
+    checkpoint: Path,
+    *,
+    resume: bool = False,
+) -> Outcome:
+    """Train as configured and publish. The registry is touched only when all went well.
 
-    `beside`: the folder that the configuration's relative paths start from.
+    `beside`: the folder that the configuration's relative paths start from; `checkpoint`: the file
+    that a killed training can go on from.
     """
     started = time.monotonic()
-    with _step(reporter, "reading"):
-        dataset = load_dataset(config, beside)
-    users, items, losses = _fit_lightgcn(config, dataset, reporter)
-    embeddings = {"lightgcn": (users, items)}
-    metrics = _measure(config, dataset, embeddings | _baselines(config, dataset), reporter)
-    with _step(reporter, "publishing"):
-        version = store.publish(_export(config, dataset, embeddings, metrics, losses))
-    return Outcome(version, time.monotonic() - started)
-
-
-def _fit_lightgcn(
-    config: Config, dataset: Dataset, reporter: Reporter
-) -> tuple[Embeddings, Embeddings, list[float]]:
-    """Return user (U, D) and item (I, D) embeddings and the loss of each epoch."""
-    users, items = len(dataset.user_ids), len(dataset.item_ids)
-    weights = dataset.train.weights
-    edges = Interactions(
-        dataset.train.user_rows,
-        dataset.train.item_rows,
-        weights if config.model.weighted else np.ones_like(weights),
-    )
-    generator = torch.Generator().manual_seed(config.training.seed)
-    adjacency = normalised_adjacency(edges, users, items)
-    model = LightGCN(users, items, adjacency, config.model, generator)
-    negatives = NegativeSampler(csr(dataset.train, users), items)
-    reporter.start("training", config.training.epochs)
-    losses = fit(
-        model,
-        dataset.train,
-        negatives,
-        config.training,
-        generator,
-        lambda epoch, loss: reporter.advance(epoch, f"loss {loss:.4f}"),
-    )
-    user_embeddings, item_embeddings = model.embeddings()
-    return user_embeddings.numpy(), item_embeddings.numpy(), losses
-
-
-def _baselines(config: Config, dataset: Dataset) -> dict[str, tuple[Embeddings, Embeddings]]:
-    users, items = len(dataset.user_ids), len(dataset.item_ids)
-    generator = np.random.default_rng([config.training.seed, 2])
-    return {
-        "random": baselines.random(users, items, generator),
-        "popularity": baselines.popularity(dataset.train, users, items),
+    reporter.start("reading", 1)
+    dataset = load_dataset(config, beside)
+    _check_sizes(config, dataset)
+    memory.check(config, dataset)
+    built = build(config, dataset, beside, reporter, checkpoint, resume=resume)
+    seconds_to_embeddings = time.monotonic() - started
+    variants: dict[str, Matrices] = {
+        name: (np.ascontiguousarray(users), np.ascontiguousarray(items))
+        for name, (users, items) in built.embeddings.items()
     }
+    measured = measure(config, dataset, variants, reporter)
+    reporter.start("publishing", 1)
+    version = store.publish(
+        _export(config, dataset, variants, built, measured, seconds_to_embeddings)
+    )
+    checkpoint.unlink(missing_ok=True)
+    return Outcome(version, time.monotonic() - started, seconds_to_embeddings)
 
 
-def _measure(
-    config: Config,
-    dataset: Dataset,
-    models: dict[str, tuple[Embeddings, Embeddings]],
-    reporter: Reporter,
-) -> dict[str, dict[str, Metrics]]:
-    """Return the metrics of each model on each part that holds something."""
-    users, items = len(dataset.user_ids), len(dataset.item_ids)
-    parts = {
-        # what a user is known to have had is left out of the ranking
-        "validation": (dataset.validation, csr(dataset.train, users)),
-        "test": (dataset.test, csr(dataset.known, users)),
-    }
-    metrics: dict[str, dict[str, Metrics]] = {name: {} for name in models}
-    for split, (part, seen) in parts.items():
-        if len(part) == 0:
-            continue
-        held_out = heldout(part, users, items)
-        for name, (user_embeddings, item_embeddings) in models.items():
-            reporter.start(f"{split}: {name}", 1)
-            metrics[name][split] = evaluate(
-                user_embeddings,
-                item_embeddings,
-                seen,
-                held_out,
-                config.evaluation.k,
-                reporter.advance,
-            ).metrics
-    return metrics
+def _check_sizes(config: Config, dataset: Dataset) -> None:
+    """Refuse what cannot work before any work is lost."""
+    items = len(dataset.item_ids)
+    if max(config.evaluation.k) > items:
+        raise InvalidConfig(
+            f"evaluation.k asks for lists of {max(config.evaluation.k)} and the training data has "
+            f"{items} items"
+        )
+    if config.split.method != "given" and config.split.test > 0 and len(dataset.test) == 0:
+        raise InvalidConfig(
+            "the split left no interaction for the test part: users have too few; "
+            "set split.test = 0 to train without one"
+        )
 
 
 def _export(
     config: Config,
     dataset: Dataset,
-    embeddings: dict[str, tuple[Embeddings, Embeddings]],
-    metrics: dict[str, dict[str, Metrics]],
-    losses: list[float],
+    variants: dict[str, Matrices],
+    built: Built,
+    measured: Measured,
+    seconds_to_embeddings: float,
 ) -> Export:
     seen = csr(dataset.known, len(dataset.user_ids))
-    report: Json = {"loss": losses, "metrics": metrics}
+    metrics = measured.metrics
     return Export(
         user_ids=dataset.user_ids,
         item_ids=dataset.item_ids,
@@ -147,11 +99,18 @@ def _export(
         seen_items=seen.columns,
         variants={
             name: VariantExport(users, items, metrics[name])
-            for name, (users, items) in embeddings.items()
+            for name, (users, items) in variants.items()
         },
-        default_variant="lightgcn",
-        golden=golden(embeddings, dataset.user_ids, dataset.item_ids, seen),
-        report=report,
+        default_variant=best(metrics, list(variants), config.evaluation.k[0]),
+        golden=golden(variants, dataset.user_ids, dataset.item_ids, seen),
+        report={
+            "loss": built.losses,
+            "validations": [list(entry) for entry in built.validations],
+            "metrics": metrics,
+            "slices": measured.slices,
+        },
+        report_arrays=measured.arrays,
+        seconds={"reading_to_embeddings": round(seconds_to_embeddings, 3)},
         config=config.model_dump(mode="json"),
         data=DataEntry(
             name=dataset.name,
@@ -159,15 +118,9 @@ def _export(
             users=len(dataset.user_ids),
             items=len(dataset.item_ids),
             interactions=dataset.counts(),
+            as_of=as_of(dataset.train, config.graph),
         ),
         metric_definition=DEFINITION,
-        baselines={name: splits for name, splits in metrics.items() if name not in embeddings},
+        baselines={name: splits for name, splits in metrics.items() if name not in variants},
         libraries={name: installed(name) for name in _LIBRARIES},
     )
-
-
-@contextmanager
-def _step(reporter: Reporter, name: str) -> Iterator[None]:
-    reporter.start(name, 1)
-    yield
-    reporter.advance(1)

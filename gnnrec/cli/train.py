@@ -33,6 +33,12 @@ def train(
     promote: Annotated[
         str, typer.Option(metavar="ALIAS", help="Point this alias at the new version.")
     ] = "",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the checkpoint of a killed training.")
+    ] = False,
+    checkpoint: Annotated[
+        Path | None, typer.Option(help="The checkpoint's file; NAME.checkpoint.npz if not set.")
+    ] = None,
     json: options.Json = False,
 ) -> None:
     """Train as a configuration says, evaluate, and publish a version."""
@@ -45,8 +51,9 @@ def train(
     store = ModelStore(registry, settings.name)
     if promote:
         store.layout.alias(promote)  # a bad name is refused before the work, not after
+    saved = checkpoint or Path(f"{settings.name}.checkpoint.npz")
     with Progress() as progress:
-        outcome = run(settings, config.parent, store, progress)
+        outcome = run(settings, config.parent, store, progress, saved, resume=resume)
     manifest = outcome.version.manifest
     if promote:
         store.aliases.promote(manifest.version, alias=promote, why="trained")

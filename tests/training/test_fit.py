@@ -6,55 +6,70 @@ import torch
 
 from tests.training.boards import checkerboard, interactions, random_interactions
 from training import baselines
-from training.config import ModelConfig, TrainingConfig
+from training.config import LightGCNConfig
 from training.data.dataset import Dataset
 from training.errors import InvalidData, TrainingDiverged
 from training.evaluate import evaluate, heldout
-from training.fit import fit, train_step
-from training.graph import csr, normalised_adjacency
-from training.losses import bpr, l2
+from training.fit import fit, learning_rate, train_step
+from training.graph import adjacency, csr
+from training.initial import initial
+from training.losses import bce, bpr, l2, softmax
 from training.models.lightgcn import LightGCN
 from training.negatives import NegativeSampler
+from training.steps import PairSteps, Steps, UserSteps
+
+CPU = torch.device("cpu")
 
 
-def build(dataset: Dataset, config: ModelConfig, seed: int = 0) -> tuple[LightGCN, NegativeSampler]:
+def build(dataset: Dataset, config: LightGCNConfig, seed: int = 0) -> tuple[LightGCN, Steps]:
     users, items = len(dataset.user_ids), len(dataset.item_ids)
-    adjacency = normalised_adjacency(dataset.train, users, items)
-    model = LightGCN(users, items, adjacency, config, torch.Generator().manual_seed(seed))
-    return model, NegativeSampler(csr(dataset.train, users), items)
+    graph = adjacency(dataset.train, users, items, config.aggregation)
+    generator = torch.Generator().manual_seed(seed)
+    layer0 = initial(config, dataset.train, users, items, generator)
+    positives = csr(dataset.train, users)
+    steps: Steps
+    if config.training.loss in ("softmax", "bsl"):
+        steps = UserSteps(positives, items, config.training, CPU)
+    else:
+        steps = PairSteps(dataset.train, positives, items, config.training, CPU)
+    return LightGCN(graph, config, layer0), steps
+
+
+def shape(dim: int, layers: int = 3, **training: object) -> LightGCNConfig:
+    return LightGCNConfig.model_validate(
+        {"embedding_dim": dim, "num_layers": layers, "training": training}
+    )
 
 
 def test_two_bpr_steps_equal_a_numpy_calculation() -> None:
     """Propagation, BPR, L2 on layer 0 and Adam, all by hand in double precision."""
     users, items, width, learning_rate, decay = 4, 6, 3, 0.05, 0.01
-    edges = random_interactions(users, items, 8, 3)
-    edges.weights[:] = 1
-    dataset = Dataset("toy", list("abcd"), list("uvwxyz"), edges)
-    model, negatives = build(dataset, ModelConfig(embedding_dim=width, num_layers=2))
-    config = TrainingConfig(learning_rate=learning_rate, weight_decay=decay)
+    part = random_interactions(users, items, 8, 3)
+    part.weights[:] = 1
+    dataset = Dataset("toy", list("abcd"), list("uvwxyz"), part)
+    model, steps = build(dataset, shape(width, 2, weight_decay=decay))
+    negatives = NegativeSampler(csr(part, users), items)
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
 
-    layer0 = model.layer0.detach().numpy().astype(np.float64)
-    adjacency = np.zeros((users + items, users + items))
-    for u, i in zip(edges.user_rows, edges.item_rows, strict=True):
-        adjacency[u, users + i] = adjacency[users + i, u] = 1
-    degree = adjacency.sum(1)
-    adjacency /= np.sqrt(np.outer(degree, degree))
-    smooth = (np.eye(users + items) + adjacency + adjacency @ adjacency) / 3
+    def layer0_now() -> np.ndarray:
+        halves = [model.user_layer0.detach().numpy(), model.item_layer0.detach().numpy()]
+        return np.concatenate(halves).astype(np.float64)
+
+    layer0 = layer0_now()
+    matrix = np.zeros((users + items, users + items))
+    for u, i in zip(part.user_rows, part.item_rows, strict=True):
+        matrix[u, users + i] = matrix[users + i, u] = 1
+    degree = matrix.sum(1)
+    matrix /= np.sqrt(np.outer(degree, degree))
+    smooth = (np.eye(users + items) + matrix + matrix @ matrix) / 3
     momentum, variance = np.zeros_like(layer0), np.zeros_like(layer0)
 
-    batch_users, batch_items = np.array([0, 1, 3]), np.array([0, 1, 3])
+    batch = torch.tensor([0, 2, 5])
+    batch_users, batch_items = part.user_rows[batch.numpy()], part.item_rows[batch.numpy()]
     for step in (1, 2):
-        drawn = negatives.sample(torch.from_numpy(batch_users), torch.Generator().manual_seed(step))
-        loss = train_step(
-            model,
-            optimizer,
-            torch.from_numpy(batch_users),
-            torch.from_numpy(batch_items),
-            negatives,
-            config,
-            torch.Generator().manual_seed(step),
-        )
+        wanted = torch.from_numpy(batch_users).long()
+        drawn = negatives.sample(wanted, torch.Generator().manual_seed(step))
+        loss = train_step(model, steps, optimizer, batch, torch.Generator().manual_seed(step))
         final = smooth @ layer0
         gradient_final, gradient = np.zeros_like(layer0), np.zeros_like(layer0)
         expected_loss = 0.0
@@ -76,33 +91,41 @@ def test_two_bpr_steps_equal_a_numpy_calculation() -> None:
             np.sqrt(variance / (1 - 0.999**step)) + 1e-8
         )
         assert loss == pytest.approx(expected_loss, rel=1e-5)
-        np.testing.assert_allclose(model.layer0.detach().numpy(), layer0, atol=2e-6)
+        np.testing.assert_allclose(layer0_now(), layer0, atol=2e-6)
 
 
+@pytest.mark.parametrize("loss", ["bpr", "bce", "softmax", "bsl"])
 @pytest.mark.parametrize("layers", [1, 2, 3])
-def test_the_withheld_item_of_a_checkerboard_ranks_first_for_every_user(layers: int) -> None:
+@pytest.mark.parametrize("aggregation", ["symmetric", "mean"])
+def test_the_withheld_item_of_a_checkerboard_ranks_first_for_every_user(
+    loss: str, layers: int, aggregation: str
+) -> None:
     board = checkerboard(30)
-    model, negatives = build(board, ModelConfig(embedding_dim=16, num_layers=layers))
-    config = TrainingConfig(epochs=60, batch_size=64, learning_rate=0.02)
-    losses = fit(
-        model, board.train, negatives, config, torch.Generator().manual_seed(0), lambda *_: None
-    )
-    assert losses[-1] < losses[0] / 2
-    users, items = (part.numpy() for part in model.embeddings())
+    batch_size = 64 if loss in ("bpr", "bce") else 10
+    training = {
+        "loss": loss, "epochs": 60, "batch_size": batch_size, "learning_rate": 0.02,
+        "negatives": 1 if loss in ("bpr", "bce") else 20, "negative_exponent": 0.9,
+    }  # fmt: skip
+    config = shape(16, layers, **training).model_copy(update={"aggregation": aggregation})
+    model, steps = build(board, config)
+    (users, items), state = fit(model, steps, config.training, torch.Generator().manual_seed(0))
+    assert state.losses[-1] < state.losses[0]
     seen, held_out = csr(board.train, 30), heldout(board.test, 30, 30)
-    assert evaluate(users, items, seen, held_out, (1,)).metrics["recall@1"] == 1
+    ours = evaluate(users.numpy(), items.numpy(), seen, held_out, (1,))
+    assert ours.metrics["recall@1"] == 1
     popular = baselines.popularity(board.train, 30, 30)
     assert evaluate(*popular, seen, held_out, (1,)).metrics["recall@1"] < 0.2
 
 
-def test_training_repeats_itself_with_the_same_seed() -> None:
+@pytest.mark.parametrize("loss", ["bpr", "softmax"])
+def test_training_repeats_itself_with_the_same_seed(loss: str) -> None:
     board = checkerboard(12)
     results = []
     for seed in (7, 7, 8):
-        model, negatives = build(board, ModelConfig(embedding_dim=4), seed)
-        generator = torch.Generator().manual_seed(seed)
-        fit(model, board.train, negatives, TrainingConfig(epochs=3), generator, lambda *_: None)
-        results.append(model.layer0.detach().clone())
+        config = shape(4, loss=loss, epochs=3, negatives=5, batch_size=5)
+        model, steps = build(board, config, seed)
+        fit(model, steps, config.training, torch.Generator().manual_seed(seed))
+        results.append(model.user_layer0.detach().clone())
     assert torch.equal(results[0], results[1])
     assert not torch.equal(results[0], results[2])
 
@@ -119,35 +142,91 @@ def test_negatives_are_never_positives_and_reach_everything_else() -> None:
     assert pairs == everything - positives
 
 
-def test_a_user_who_has_everything_is_left_out_of_sampling() -> None:
+@pytest.mark.parametrize("loss", ["bpr", "softmax"])
+def test_a_user_who_has_everything_is_left_out_of_sampling(loss: str) -> None:
     everything = [(0, 0), (0, 1), (1, 0)]
+    config = shape(2, loss=loss, epochs=2)
     dataset = Dataset("toy", ["all", "some"], ["a", "b"], interactions(everything))
-    model, negatives = build(dataset, ModelConfig(embedding_dim=2))
-    assert negatives.has_negative.tolist() == [False, True]
-    fit(
-        model,
-        dataset.train,
-        negatives,
-        TrainingConfig(epochs=2),
-        torch.Generator(),
-        lambda *_: None,
-    )
+    model, steps = build(dataset, config)
+    _, state = fit(model, steps, config.training, torch.Generator())
+    assert all(map(math.isfinite, state.losses))
     full = Dataset("toy", ["all"], ["a", "b"], interactions(everything[:2]))
-    model, negatives = build(full, ModelConfig(embedding_dim=2))
     with pytest.raises(InvalidData, match="every user has every item"):
-        fit(model, full.train, negatives, TrainingConfig(), torch.Generator(), lambda *_: None)
+        build(full, config)
 
 
 def test_a_loss_that_is_not_finite_stops_the_training() -> None:
-    board = checkerboard(8)
-    model, negatives = build(board, ModelConfig(embedding_dim=4, init_std=1e30))
-    with pytest.raises(TrainingDiverged, match=r"at epoch 1, step 1, learning_rate 0\.001"):
-        fit(model, board.train, negatives, TrainingConfig(), torch.Generator(), lambda *_: None)
+    config = shape(4).model_copy(update={"init_std": 1e30})
+    model, steps = build(checkerboard(8), config)
+    with pytest.raises(TrainingDiverged, match=r"at epoch 1, step 1, learning rate 0\.001"):
+        fit(model, steps, config.training, torch.Generator())
 
 
-def test_losses_equal_their_formulas() -> None:
+def test_pairwise_losses_equal_their_formulas() -> None:
     positive, negative = torch.tensor([2.0, -1.0]), torch.tensor([0.5, 3.0])
     expected = np.mean([np.log1p(np.exp(-1.5)), np.log1p(np.exp(4.0))])
     assert bpr(positive, negative).item() == pytest.approx(expected)
+    expected = np.mean([np.log1p(np.exp(-2.0)), np.log1p(np.exp(1.0))])
+    expected += np.mean([np.log1p(np.exp(0.5)), np.log1p(np.exp(3.0))])
+    assert bce(positive, negative).item() == pytest.approx(expected)
     rows = torch.tensor([[3.0, 4.0], [0.0, 1.0]])
     assert l2(rows, rows).item() == pytest.approx(0.5 * 2 * 26 / 2)
+
+
+@pytest.mark.parametrize("exponent", [1.0, 0.8])
+def test_softmax_equals_a_sum_over_positives(exponent: float) -> None:
+    """Three users with two, one and three positives, one candidate masked for the second."""
+    generator = np.random.default_rng(0)
+    positives = [generator.normal(size=count) for count in (2, 1, 3)]
+    logits = generator.normal(size=(3, 4))
+    logits[1, 2] = -np.inf
+    expected = np.mean(
+        [
+            -score + exponent * np.log(np.exp(line).sum())
+            for scores, line in zip(positives, logits, strict=True)
+            for score in scores
+        ]
+    )
+    ours = softmax(
+        torch.tensor([scores.sum() for scores in positives]),
+        torch.from_numpy(logits),
+        torch.tensor([2, 1, 3]),
+        exponent,
+    )
+    assert ours.item() == pytest.approx(expected)
+
+
+def test_the_softmax_step_equals_a_numpy_calculation() -> None:
+    """Cosines over a temperature, candidates as often as drawn, the user's own ones masked."""
+    part = random_interactions(6, 9, 20, 0)
+    dataset = Dataset("toy", list("abcdef"), list("qrstuvwxy"), part)
+    config = shape(4, 1, loss="softmax", negatives=12, temperature=0.2, weight_decay=0)
+    model, steps = build(dataset, config)
+    batch = torch.tensor([1, 3, 4])
+    had = {user: part.item_rows[part.user_rows == user] for user in batch.tolist()}
+    pool = np.concatenate([np.sort(items) for items in had.values()])
+    drawn = torch.randint(len(pool), (12,), generator=torch.Generator().manual_seed(5)).numpy()
+    final = [half.detach().numpy().astype(np.float64) for half in model()]
+    users, items = (half / np.linalg.norm(half, axis=1, keepdims=True) for half in final)
+    total = 0.0
+    for user, own in had.items():
+        negatives = [items[item] @ users[user] for item in pool[drawn] if item not in own]
+        denominator = np.log(np.exp(np.array(negatives) / 0.2).sum())
+        total += sum(denominator - items[item] @ users[user] / 0.2 for item in own)
+    loss = steps.loss(model, batch, torch.Generator().manual_seed(5))
+    assert loss.item() == pytest.approx(total / len(pool), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "expected"),
+    [
+        ("constant", [0.5, 1, 1, 1]),
+        ("linear", [0.45, 0.8, 0.5, 0.0]),
+        ("cosine", [None, None, 0.5, 0]),
+    ],
+)
+def test_the_learning_rate_warms_up_and_decays(schedule: str, expected: list[float | None]) -> None:
+    config = shape(1, schedule=schedule, warmup=0.2, learning_rate=1.0).training
+    for done, rate in zip((0.1, 0.2, 0.5, 1.0), expected, strict=True):
+        if rate is not None:
+            assert learning_rate(config, done) == pytest.approx(rate, abs=1e-12)

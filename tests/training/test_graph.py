@@ -3,12 +3,24 @@ import pytest
 import torch
 from torch_geometric.nn import LGConv
 
-from tests.training.boards import random_interactions
-from training.config import ModelConfig
-from training.graph import csr, normalised_adjacency, propagate
+from tests.training.boards import interactions, random_interactions
+from training.config import GraphConfig, LightGCNConfig
+from training.data.dataset import Interactions
+from training.graph import adjacency, as_of, csr, edges, propagate
 from training.models.lightgcn import LightGCN
+from training.rows import propagate_rows, take_rows
 
 SHAPES = [(1, 1, 0, 0), (4, 6, 10, 1), (40, 25, 300, 2), (200, 300, 3000, 3)]
+
+
+def dense_adjacency(part: Interactions, users: int, items: int, aggregation: str) -> torch.Tensor:
+    matrix = torch.zeros(users + items, users + items, dtype=torch.float64)
+    for u, i, w in zip(part.user_rows, part.item_rows, part.weights, strict=True):
+        matrix[u, users + i] = matrix[users + i, u] = float(w)
+    degree = matrix.sum(1)
+    if aggregation == "mean":
+        return (matrix / degree[:, None]).float()
+    return (matrix / torch.sqrt(degree[:, None] * degree[None, :])).float()
 
 
 @pytest.mark.parametrize("shape", SHAPES)
@@ -16,57 +28,104 @@ SHAPES = [(1, 1, 0, 0), (4, 6, 10, 1), (40, 25, 300, 2), (200, 300, 3000, 3)]
 def test_propagation_equals_pygs_lgconv(shape: tuple[int, int, int, int], weighted: bool) -> None:
     """Weighted edges included, layer by layer, to 1e-5."""
     users, items = shape[:2]
-    edges = random_interactions(*shape)
-    if not weighted:
-        edges.weights[:] = 1
+    part = edges(random_interactions(*shape), GraphConfig(weighted=weighted))
     dense = torch.randn(users + items, 16, generator=torch.Generator().manual_seed(0))
-    source = torch.from_numpy(edges.user_rows).long()
-    target = torch.from_numpy(edges.item_rows).long() + users
+    source = torch.from_numpy(part.user_rows).long()
+    target = torch.from_numpy(part.item_rows).long() + users
     edge_index = torch.stack([torch.cat([source, target]), torch.cat([target, source])])
-    weight = torch.from_numpy(edges.weights).repeat(2)
+    weight = torch.from_numpy(part.weights).repeat(2)
     layers = [dense]
     for _ in range(3):
         layers.append(LGConv()(layers[-1], edge_index, weight))
-    adjacency = normalised_adjacency(edges, users, items)
+    graph = adjacency(part, users, items)
+    halves = dense[:users], dense[users:]
     for depth in range(4):
         only = [0.0] * depth + [1.0]
-        torch.testing.assert_close(
-            propagate(dense, adjacency, only), layers[depth], atol=1e-5, rtol=1e-5
-        )
-    for combination, scale in (("mean", 0.25), ("sum", 1.0)):
-        config = ModelConfig(num_layers=3, layer_combination=combination)  # type: ignore[arg-type]
-        model = LightGCN(users, items, adjacency, config, torch.Generator(), init=dense)
-        expected = scale * torch.stack(layers).sum(0)
-        torch.testing.assert_close(model(), expected, atol=1e-5, rtol=1e-5)
+        ours = torch.cat(propagate(*halves, graph, only))
+        torch.testing.assert_close(ours, layers[depth], atol=1e-5, rtol=1e-5)
+    stack = torch.stack(layers)
+    for combination, expected in (
+        ("mean", stack.mean(0)),
+        ("sum", stack.sum(0)),
+        ("last", stack[3]),
+    ):
+        config = LightGCNConfig(num_layers=3, layer_combination=combination)  # type: ignore[arg-type]
+        ours = torch.cat(LightGCN(graph, config, halves)())
+        torch.testing.assert_close(ours, expected, atol=1e-5, rtol=1e-5)
 
 
-def test_the_backward_pass_is_the_gradient() -> None:
-    edges = random_interactions(5, 7, 12, 0)
-    adjacency = normalised_adjacency(edges, 5, 7)
-    dense = adjacency.to_dense()
-    embeddings = torch.randn(12, 3, requires_grad=True)
-    weight = torch.randn(12, 3)
-    (propagate(embeddings, adjacency, [0.5, 0.3, 0.2]) * weight).sum().backward()  # type: ignore[no-untyped-call]
-    expected = 0.5 * weight + 0.3 * dense.T @ weight + 0.2 * dense.T @ dense.T @ weight
-    assert embeddings.grad is not None
-    torch.testing.assert_close(embeddings.grad, expected)
+@pytest.mark.parametrize("aggregation", ["symmetric", "mean"])
+@pytest.mark.parametrize("coefficients", [[1.0], [0.5, 0.5], [0.5, 0.3, 0.2]])
+def test_forward_and_gradient_equal_the_dense_formula(
+    aggregation: str, coefficients: list[float]
+) -> None:
+    part = random_interactions(5, 7, 12, 0)
+    graph = adjacency(part, 5, 7, aggregation)  # type: ignore[arg-type]
+    matrix = dense_adjacency(part, 5, 7, aggregation)
+    smooth = sum(
+        c * torch.linalg.matrix_power(matrix, power) for power, c in enumerate(coefficients)
+    )
+    layer0, weight = torch.randn(12, 3), torch.randn(12, 3)
+    users, items = layer0[:5].clone().requires_grad_(), layer0[5:].clone().requires_grad_()
+    final = torch.cat(propagate(users, items, graph, coefficients))
+    torch.testing.assert_close(final.detach(), smooth @ layer0)
+    (final * weight).sum().backward()  # type: ignore[no-untyped-call]
+    assert users.grad is not None
+    assert items.grad is not None
+    torch.testing.assert_close(torch.cat([users.grad, items.grad]), smooth.T @ weight)
 
 
-def test_the_adjacency_is_symmetric_int32_and_sorted() -> None:
-    edges = random_interactions(30, 20, 200, 0)
-    adjacency = normalised_adjacency(edges, 30, 20)
-    assert adjacency.col_indices().dtype == torch.int32
-    dense = adjacency.to_dense()
-    torch.testing.assert_close(dense, dense.T, atol=0, rtol=0)
-    matrix = csr(edges, 30)
+@pytest.mark.parametrize("aggregation", ["symmetric", "mean"])
+def test_propagation_for_a_batchs_users_equals_that_for_all(aggregation: str) -> None:
+    part = random_interactions(30, 20, 200, 0)
+    graph = adjacency(part, 30, 20, aggregation)  # type: ignore[arg-type]
+    rows = torch.tensor([0, 3, 7, 29])
+    weight_users, weight_items = torch.randn(4, 6), torch.randn(20, 6)
+    results = []
+    for restricted in (True, False):
+        users = torch.randn(30, 6, generator=torch.Generator().manual_seed(1)).requires_grad_()
+        items = torch.randn(20, 6, generator=torch.Generator().manual_seed(2)).requires_grad_()
+        if restricted:
+            final_users, final_items = propagate_rows(users, items, graph, [0.4, 0.6], rows)
+        else:
+            final_users, final_items = propagate(users, items, graph, [0.4, 0.6])
+            final_users = final_users[rows]
+        loss = (final_users * weight_users).sum() + (final_items * weight_items).sum()
+        loss.backward()  # type: ignore[no-untyped-call]
+        results.append((final_users, final_items, users.grad, items.grad))
+    for ours, expected in zip(*results, strict=True):
+        torch.testing.assert_close(ours, expected)
+
+
+def test_rows_taken_from_a_matrix_are_those_rows() -> None:
+    part = random_interactions(30, 20, 200, 0)
+    matrix = adjacency(part, 30, 20).to_users
+    rows = torch.tensor([2, 2, 5, 29])
+    taken, transposed = take_rows(matrix, rows)
+    expected = matrix.to_dense()[rows]
+    torch.testing.assert_close(taken.to_dense(), expected, atol=0, rtol=0)
+    torch.testing.assert_close(transposed.to_dense(), expected.T, atol=0, rtol=0)
+
+
+def test_the_symmetric_adjacency_shares_its_transpose_and_is_int32() -> None:
+    graph = adjacency(random_interactions(30, 20, 200, 0), 30, 20)
+    assert graph.to_users_transposed is graph.to_items
+    assert graph.to_users.col_indices().dtype == torch.int32
+    torch.testing.assert_close(graph.to_users.to_dense(), graph.to_items.to_dense().T)
+    matrix = csr(random_interactions(30, 20, 200, 0), 30)
     for start, stop in zip(matrix.indptr, matrix.indptr[1:], strict=False):
         assert (np.diff(matrix.columns[start:stop]) > 0).all()
 
 
-def test_given_initial_embeddings_are_layer_0() -> None:
-    edges = random_interactions(3, 4, 5, 0)
-    init = torch.randn(7, 2)
-    config = ModelConfig(num_layers=0, embedding_dim=2)
-    model = LightGCN(3, 4, normalised_adjacency(edges, 3, 4), config, torch.Generator(), init)
-    users, items = model.embeddings()
-    torch.testing.assert_close(torch.cat([users, items]), init)
+def test_an_edge_counts_half_after_each_half_life() -> None:
+    day = 86_400.0
+    part = interactions([(0, 0), (0, 1), (0, 2)], [2, 2, 2])
+    part = Interactions(part.user_rows, part.item_rows, part.weights, np.array([0, 10, 20]) * day)
+    config = GraphConfig(weighted=True, half_life_days=10)
+    assert edges(part, config).weights.tolist() == [0.5, 1, 2]
+    assert as_of(part, config) == 20 * day
+    fixed = GraphConfig(half_life_days=10, as_of=10 * day)
+    assert edges(part, fixed).weights.tolist() == [0.5, 1, 1], "the future counts fully"
+    assert as_of(part, GraphConfig()) is None
+    ancient = GraphConfig(half_life_days=0.001)
+    assert (edges(part, ancient).weights > 0).all(), "an old edge never vanishes"

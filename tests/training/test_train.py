@@ -27,7 +27,7 @@ def run(made: sample.Sample, folder: Path) -> Version:
     sample.write(made, folder / "data")
     config = load(folder / "data" / sample.CONFIG)
     store = ModelStore(folder / "registry", config.name)
-    return train(config, folder / "data", store, Quiet()).version
+    return train(config, folder / "data", store, Quiet(), folder / "checkpoint.npz").version
 
 
 @pytest.fixture(scope="module")
@@ -41,7 +41,7 @@ def test_a_trained_version_is_whole_and_says_what_it_is(courses: Version) -> Non
     assert manifest.model == "courses"
     assert (manifest.data.users, manifest.data.items) == (300, 200)
     assert sum(manifest.data.interactions.values()) == 6000
-    assert manifest.config["training"]["epochs"] == 40
+    assert manifest.config["lightgcn"]["training"]["epochs"] == 40
     assert manifest.libraries["torch"].startswith("2.13.0")
     assert json.loads(courses.read("report/metrics.json"))["loss"]
 
@@ -113,9 +113,9 @@ def test_generate_is_deterministic_and_exact_in_its_counts(tmp_path: Path) -> No
 def test_a_training_that_fails_leaves_no_trace(tmp_path: Path) -> None:
     sample.write(toys.toy("b"), tmp_path / "data")
     path = tmp_path / "data" / sample.CONFIG
-    text = path.read_text().replace("[model]\n", "[model]\ninit_std = 1e30\n")
+    text = path.read_text().replace("[lightgcn]\n", "[lightgcn]\ninit_std = 1e30\n")
     path.write_text(text)
     store = ModelStore(tmp_path / "registry", "toy-b")
     with pytest.raises(TrainingDiverged):
-        train(load(path), tmp_path / "data", store, Quiet())
+        train(load(path), tmp_path / "data", store, Quiet(), tmp_path / "checkpoint.npz")
     assert not (tmp_path / "registry").exists()

@@ -31,7 +31,7 @@ def load_dataset(config: Config, beside: Path) -> Dataset:
     else:
         given = np.arange(len(interactions)) >= table.height
         _refuse_overlap(table, test, folder / str(config.data.test))
-    generator = np.random.default_rng([config.training.seed, _SPLIT_STREAM])
+    generator = np.random.default_rng([config.seed, _SPLIT_STREAM])
     train, validation, held_out = split.split(interactions, config.split, given, generator)
     return restrict_to_train(
         Dataset(

@@ -48,6 +48,16 @@ def read_table(
     )
 
 
+def numeric_columns(path: Path, but: str) -> list[str]:
+    """Return the columns of a file that hold numbers throughout, in order, without `but`."""
+    table = _parse(path, format_of(path))
+    return [
+        name
+        for name in table.columns
+        if name != but and not table[name].cast(pl.Float64, strict=False).is_null().any()
+    ]
+
+
 def read_lightgcn(path: Path) -> pl.DataFrame:
     """Return columns `user` and `item` from lines of `user item item ...`, one row a pair."""
     users: list[str] = []

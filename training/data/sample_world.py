@@ -58,11 +58,11 @@ method = "random"
 test = 0.2
 validation = 0.1
 
-[model]
+[lightgcn]
 embedding_dim = 32
 num_layers = 2
 
-[training]
+[lightgcn.training]
 epochs = 40
 batch_size = 2048
 learning_rate = 0.02

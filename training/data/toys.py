@@ -17,11 +17,11 @@ interactions = "interactions.csv"
 test = 0
 validation = 0
 
-[model]
+[lightgcn]
 embedding_dim = 8
 num_layers = 2
 
-[training]
+[lightgcn.training]
 epochs = 50
 learning_rate = 0.05
 

@@ -1,50 +1,54 @@
 """LightGCN: embeddings smoothed over the graph of interactions, and nothing else.
 
 He et al., "LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation",
-SIGIR 2020. U users, I items, N = U + I nodes (users first), D dimensions, K layers.
+SIGIR 2020. B users of a batch, U users, I items, D dimensions, K layers.
 """
 
 import torch
 from torch import Tensor, nn
 
-from training.config import ModelConfig
-from training.graph import propagate
+from training.config import LightGCNConfig
+from training.graph import Adjacency, Halves, propagate
+from training.rows import propagate_rows
 
 
 class LightGCN(nn.Module):
-    """Layer-0 embeddings of all nodes, and their combination over K propagation layers."""
+    """Layer-0 embeddings of users (U, D) and items (I, D), and their sum over K layers."""
 
-    def __init__(
-        self,
-        users: int,
-        items: int,
-        adjacency: Tensor,
-        config: ModelConfig,
-        generator: torch.Generator,
-        init: Tensor | None = None,
-    ) -> None:
-        """Draw layer 0, or take `init` (N, D) for it."""
+    def __init__(self, graph: Adjacency, config: LightGCNConfig, layer0: Halves) -> None:
+        """Begin at `layer0`; the model trains a copy of it."""
         super().__init__()
-        self.users = users
-        self.adjacency = adjacency
-        layers = config.num_layers + 1
-        self.coefficients = [1.0 / layers if config.layer_combination == "mean" else 1.0] * layers
-        if init is None:
-            init = torch.empty(users + items, config.embedding_dim)
-            if config.init_std is not None:
-                nn.init.normal_(init, std=config.init_std, generator=generator)
-            else:
-                # users and items are two tables, and xavier depends on a table's height
-                nn.init.xavier_uniform_(init[:users], generator=generator)
-                nn.init.xavier_uniform_(init[users:], generator=generator)
-        self.layer0 = nn.Parameter(init.clone())
+        self.graph = graph
+        self.coefficients = coefficients(config)
+        self.user_layer0 = nn.Parameter(layer0[0].clone())
+        self.item_layer0 = nn.Parameter(layer0[1].clone())
 
-    def forward(self) -> Tensor:
-        """Return the final embeddings of all nodes: (N, D)."""
-        return propagate(self.layer0, self.adjacency, self.coefficients)
+    def forward(self) -> Halves:
+        """Return the final embeddings of users (U, D) and items (I, D)."""
+        return propagate(self.user_layer0, self.item_layer0, self.graph, self.coefficients)
+
+    def of_batch(self, user_rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the final embeddings of distinct users (B, D) and of all items (I, D)."""
+        if len(self.coefficients) == 2:
+            layer0 = self.user_layer0, self.item_layer0
+            return propagate_rows(*layer0, self.graph, self.coefficients, user_rows)
+        users, items = self()
+        return users[user_rows], items
 
     @torch.no_grad()
-    def embeddings(self) -> tuple[Tensor, Tensor]:
-        """Return the final embeddings of users (U, D) and items (I, D)."""
-        final = self()
-        return final[: self.users], final[self.users :]
+    def embeddings(self) -> Halves:
+        """Return the final embeddings, on the CPU and without a gradient."""
+        users, items = self()
+        return users.cpu(), items.cpu()
+
+
+def coefficients(config: LightGCNConfig) -> list[float]:
+    """Return what each layer 0..K counts in the final embedding."""
+    layers = config.num_layers + 1
+    match config.layer_combination:
+        case "mean":
+            return [1.0 / layers] * layers
+        case "sum":
+            return [1.0] * layers
+        case "last":
+            return [0.0] * (layers - 1) + [1.0]

@@ -1,0 +1,52 @@
+"""Two models as one: a sum of scores is the inner product of joined embeddings.
+
+U users, I items, D and D' dimensions.
+"""
+
+import torch
+from torch import Tensor
+
+from training.graph import Halves
+
+_SAMPLE = 2048
+
+
+def join(first: Halves, second: Halves, weight: float) -> Halves:
+    """Return embeddings whose scores are first + weight * second, brought to the same spread.
+
+    (U, D), (I, D) and (U, D'), (I, D') -> (U, D + D'), (I, D + D')
+    """
+    scale = weight * _spread(first) / _spread(second)
+    return torch.cat([first[0], second[0] * scale], 1), torch.cat([first[1], second[1]], 1)
+
+
+def compress(halves: Halves, width: int) -> Halves:
+    """Return the embeddings of `width` that reproduce the scores best, every user counting alike.
+
+    (U, D), (I, D) -> (U, width), (I, width)
+
+    A truncated singular value decomposition of the score matrix, its rows divided by the users'
+    lengths, found through the Gram matrices of both halves (Eckart and Young 1936).
+    """
+    users, items = halves
+    lengths = users.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    user_root, user_inverse = _roots((users / lengths).T @ (users / lengths))
+    item_root, item_inverse = _roots(items.T @ items)
+    left, values, right = torch.linalg.svd(user_root @ item_root)
+    kept = values[:width].sqrt()
+    to_users = user_inverse @ (left[:, :width] * kept)
+    to_items = item_inverse @ (right[:width].T * kept)
+    return users @ to_users.float(), items @ to_items.float()
+
+
+def _roots(gram: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the symmetric square root of a Gram matrix and its pseudo-inverse, in float64."""
+    values, vectors = torch.linalg.eigh(gram.double())
+    values = values.clamp(min=values.max() * 1e-10).sqrt()
+    return (vectors * values) @ vectors.T, (vectors / values) @ vectors.T
+
+
+def _spread(halves: Halves) -> float:
+    """Return the standard deviation of the scores between users and items spread over the rows."""
+    users, items = (half[:: max(1, len(half) // _SAMPLE)] for half in halves)
+    return float((users @ items.T).std())

@@ -1,0 +1,105 @@
+"""How good embeddings are, on every part of the data, beside baselines and slice by slice."""
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from registry.arrays import Embeddings
+from registry.manifest import Json, Metrics
+from training import baselines
+from training.config import Config, SpectralConfig
+from training.data.dataset import Dataset
+from training.evaluate import Evaluation, evaluate, heldout
+from training.graph import csr, edges
+from training.models.spectral import spectral
+from training.reporter import Reporter
+from training.slices import by_activity, by_popularity, slices, wanted_by_part
+
+Matrices = tuple[Embeddings, Embeddings]
+"""Users (U, D) and items (I, D)."""
+
+_SPECTRAL_DIM = 64
+
+
+@dataclass
+class Measured:
+    """Metrics by model and split; slices of them; and metrics by user.
+
+    arrays: float32 (V, M) by file name; the report says which users and metrics they are of.
+    """
+
+    metrics: dict[str, dict[str, Metrics]] = field(default_factory=dict)
+    slices: dict[str, dict[str, Json]] = field(default_factory=dict)
+    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+
+
+def measure(
+    config: Config, dataset: Dataset, variants: dict[str, Matrices], reporter: Reporter
+) -> Measured:
+    """Evaluate variants and baselines on each part that holds something."""
+    users, items = len(dataset.user_ids), len(dataset.item_ids)
+    models = variants | _baselines(config, dataset, variants)
+    parts = {
+        # what a user is known to have had is left out of the ranking
+        "validation": (dataset.validation, csr(dataset.train, users)),
+        "test": (dataset.test, csr(dataset.known, users)),
+    }
+    measured = Measured(metrics={name: {} for name in models})
+    for split, (part, seen) in parts.items():
+        if len(part) == 0:
+            continue
+        held_out = heldout(part, users, items)
+        sliced = slices(seen, items)
+        wanted = wanted_by_part(part, sliced)
+        for name, model in models.items():
+            reporter.start(f"{split}: {name}", 1)
+            ks = config.evaluation.k
+            result = evaluate(*model, seen, held_out, ks, reporter.advance)
+            measured.metrics[name][split] = result.metrics
+            if name in variants:
+                found = np.bincount(sliced.item_part, result.item_hits, len(wanted))
+                measured.slices.setdefault(name, {})[split] = {
+                    "by_activity": by_activity(result.users, result.per_user, sliced),
+                    "by_popularity": by_popularity(found.astype(np.int64), wanted, sliced, max(ks)),
+                    "per_user": f"report/{name}.{split}.npy",
+                    "per_user_columns": ["user_row", *result.per_user],
+                }
+                measured.arrays[f"report/{name}.{split}.npy"] = _per_user(result)
+    return measured
+
+
+def best(metrics: dict[str, dict[str, Metrics]], variants: list[str], k: int) -> str:
+    """Return the variant with the best NDCG on validation; without one, the last built."""
+    measured = [name for name in variants if "validation" in metrics[name]]
+    if not measured:
+        return variants[-1]
+    return max(measured, key=lambda name: metrics[name]["validation"][f"ndcg@{k}"])
+
+
+def _baselines(
+    config: Config, dataset: Dataset, variants: dict[str, Matrices]
+) -> dict[str, Matrices]:
+    users, items = len(dataset.user_ids), len(dataset.item_ids)
+    models = {
+        "random": baselines.random(users, items, np.random.default_rng([config.seed, 2])),
+        "popularity": baselines.popularity(dataset.train, users, items),
+    }
+    if "spectral" not in variants:
+        width = config.lightgcn.embedding_dim if config.lightgcn else _SPECTRAL_DIM
+        halves = spectral(
+            edges(dataset.train, config.graph),
+            users,
+            items,
+            SpectralConfig(embedding_dim=width),
+            torch.Generator().manual_seed(config.seed),
+        )
+        models["spectral"] = (halves[0].numpy(), halves[1].numpy())
+    return models
+
+
+def _per_user(result: Evaluation) -> NDArray[np.float32]:
+    """Return the user row and each metric, a row for each user: (V, 1 + M)."""
+    return np.stack([result.users, *result.per_user.values()], axis=1).astype(np.float32)
