@@ -4,6 +4,7 @@ import hashlib
 import io
 import json
 import time
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,14 +35,14 @@ class FileCheckpoint:
         identity: dict[str, Any],
         *,
         resume: bool,
-        interval_s: float = _INTERVAL_S,
+        interval_s: float | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Go on from the file if `resume` is set and it is there."""
         self._path = path
         self._identity = hashlib.sha256(canonical_json(identity)).hexdigest()
         self._resume = resume
-        self._interval_s = interval_s
+        self._interval_s = _INTERVAL_S if interval_s is None else interval_s
         self._clock = clock
         self._saved_at = clock()
 
@@ -50,10 +51,10 @@ class FileCheckpoint:
         if not self._resume or not self._path.exists():
             return
         try:
-            with np.load(self._path, allow_pickle=False) as arrays:
+            with np.load(io.BytesIO(self._path.read_bytes()), allow_pickle=False) as arrays:
                 content = {name: torch.from_numpy(arrays[name]) for name in arrays.files}
             meta = json.loads(bytes(content.pop("meta").numpy()).decode())
-        except (OSError, ValueError, KeyError, EOFError) as error:
+        except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise InvalidCheckpoint(f"{self._path} is not a checkpoint: {error}") from None
         if meta["identity"] != self._identity:
             raise InvalidCheckpoint(
@@ -103,7 +104,3 @@ class FileCheckpoint:
         make_folder(self._path.parent)
         replace(self._path, buffer.getvalue())
         self._saved_at = self._clock()
-
-    def delete(self) -> None:
-        """Remove the file: the training is over."""
-        self._path.unlink(missing_ok=True)

@@ -6,6 +6,8 @@ a = b = c = 1/2 it is the linear part of GF-CF (Shen et al. 2021, "How Powerful 
 for Recommendation?"). U users, I items, D dimensions.
 """
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -18,6 +20,7 @@ from training.graph import sparse_matrix
 # recommendation, though the last vectors have not converged to machine precision.
 _OVERSAMPLING = 1.8
 _BLOCK = 128
+_DENSE_ITEMS = 512
 
 
 def spectral(
@@ -52,11 +55,10 @@ def right_singular_vectors(
     products.
     """
     items = matrix.shape[1]
-    block = min(_BLOCK, count, items)
-    blocks = min(int(np.ceil(count * _OVERSAMPLING / block)), items // block)
-    blocks = max(blocks, -(-count // block))
-    if blocks * block > items or items <= 2 * _BLOCK:
+    if items <= _DENSE_ITEMS or 2 * count > items:
         return _dense(matrix, count)
+    block = min(_BLOCK, -(-count // 8))
+    blocks = min(math.ceil(count * _OVERSAMPLING / block), items // block)
     basis = torch.empty(blocks * block, items)  # row-major: a block is a run of rows
     projected = torch.zeros(blocks * block, blocks * block, dtype=torch.float64)
     current = _orthonormal(torch.randn(items, block, generator=generator))

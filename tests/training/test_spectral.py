@@ -1,0 +1,81 @@
+import numpy as np
+import pytest
+import torch
+
+from tests.training.boards import checkerboard, interactions, random_interactions
+from training.config import SpectralConfig
+from training.evaluate import evaluate, heldout
+from training.fusion import compress, join
+from training.graph import csr, sparse_matrix
+from training.models.spectral import right_singular_vectors, spectral
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize(
+    ("users", "items", "groups"), [(40, 60, 10), (300, 700, 30), (50, 600, 30)]
+)
+def test_the_vectors_span_the_leading_singular_space(users: int, items: int, groups: int) -> None:
+    """In a world of groups with some noise, they keep what the exact decomposition keeps."""
+    noise = random_interactions(users, items, 2 * users, 1)
+    grouped = [(u, i) for u in range(users) for i in range(items) if u % groups == i % groups]
+    pairs = set(zip(noise.user_rows.tolist(), noise.item_rows.tolist(), strict=True))
+    part = interactions(sorted(pairs | set(grouped)))
+    matrix = sparse_matrix(part.user_rows, part.item_rows, part.weights, (users, items))
+    transposed = sparse_matrix(part.item_rows, part.user_rows, part.weights, (items, users))
+    vectors = right_singular_vectors(matrix, transposed, groups, generator())
+    assert vectors.shape == (items, groups)
+    torch.testing.assert_close(vectors.T @ vectors, torch.eye(groups), atol=1e-4, rtol=0)
+    exact = torch.linalg.svdvals(matrix.to_dense().double())
+    kept = (matrix.to_dense() @ vectors).square().sum()
+    assert kept > 0.999 * exact[:groups].square().sum()
+
+
+def test_scores_equal_the_closed_form() -> None:
+    """With every vector kept, user scores are R D^-1/2 V V^T D^1/2 = R."""
+    part = random_interactions(12, 8, 40, 0)
+    users, items = spectral(part, 12, 8, SpectralConfig(embedding_dim=8), generator())
+    dense = torch.zeros(12, 8)
+    dense[part.user_rows, part.item_rows] = torch.from_numpy(part.weights)
+    torch.testing.assert_close(users @ items.T, dense, atol=1e-4, rtol=1e-4)
+
+
+def test_a_width_beyond_the_catalogue_is_cut_to_it() -> None:
+    part = random_interactions(12, 8, 40, 0)
+    users, items = spectral(part, 12, 8, SpectralConfig(embedding_dim=100), generator())
+    assert users.shape == (12, 8)
+    assert items.shape == (8, 8)
+
+
+def test_the_checkerboard_is_solved_without_training() -> None:
+    board = checkerboard(30)
+    users, items = spectral(board.train, 30, 30, SpectralConfig(embedding_dim=2), generator())
+    seen, held_out = csr(board.train, 30), heldout(board.test, 30, 30)
+    result = evaluate(users.numpy(), items.numpy(), seen, held_out, (1,))
+    assert result.metrics["recall@1"] == 1
+
+
+def test_joined_scores_are_the_weighted_sum_at_equal_spread() -> None:
+    first = torch.randn(40, 3, generator=generator()), torch.randn(30, 3)
+    second = 9 * torch.randn(40, 5), torch.randn(30, 5)
+    users, items = join(first, second, 0.5)
+    assert users.shape == (40, 8)
+    one, two = first[0] @ first[1].T, second[0] @ second[1].T
+    expected = one + 0.5 * one.std() / two.std() * two
+    torch.testing.assert_close(users @ items.T, expected, atol=1e-3, rtol=1e-4)
+
+
+def test_compression_keeps_scores_of_low_rank_and_is_the_best_of_its_width() -> None:
+    base = torch.randn(50, 6, generator=generator()), torch.randn(40, 6)
+    mixing = torch.randn(6, 12)
+    wide = base[0] @ mixing, base[1] @ torch.linalg.pinv(mixing).T
+    users, items = compress(wide, 6)
+    assert users.shape == (50, 6)
+    torch.testing.assert_close(users @ items.T, wide[0] @ wide[1].T, atol=1e-3, rtol=1e-3)
+    users, items = compress(wide, 2)
+    lengths = wide[0].norm(dim=1, keepdim=True)
+    lost = (((users @ items.T) - wide[0] @ wide[1].T) / lengths).square().sum().item()
+    exact = np.linalg.svd((wide[0] @ wide[1].T / lengths).numpy(), compute_uv=False)
+    assert lost == pytest.approx((exact[2:] ** 2).sum(), rel=1e-3)
