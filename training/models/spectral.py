@@ -16,9 +16,10 @@ from training.config import SpectralConfig
 from training.data.dataset import Interactions
 from training.graph import sparse_matrix
 
-# A Lanczos basis of so many times D columns, grown by so many at a time: enough for
-# recommendation, though the last vectors have not converged to machine precision.
+# A Lanczos basis of so many times D columns and some to spare, grown by at most so many at a time:
+# enough for recommendation, though the last vectors have not converged to machine precision.
 _OVERSAMPLING = 1.8
+_SPARE = 64
 _BLOCK = 128
 _DENSE_ITEMS = 512
 
@@ -58,7 +59,7 @@ def right_singular_vectors(
     if items <= _DENSE_ITEMS or 2 * count > items:
         return _dense(matrix, count)
     block = min(_BLOCK, -(-count // 8))
-    blocks = min(math.ceil(count * _OVERSAMPLING / block), items // block)
+    blocks = min(math.ceil((count * _OVERSAMPLING + _SPARE) / block), items // block)
     basis = torch.empty(blocks * block, items)  # row-major: a block is a run of rows
     projected = torch.zeros(blocks * block, blocks * block, dtype=torch.float64)
     current = _orthonormal(torch.randn(items, block, generator=generator))
