@@ -10,6 +10,7 @@ import math
 
 import numpy as np
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from training.config import SpectralConfig
@@ -21,7 +22,9 @@ from training.graph import sparse_matrix
 _OVERSAMPLING = 1.8
 _SPARE = 64
 _BLOCK = 128
-_DENSE_ITEMS = 512
+_DENSE = 512
+_LOST = 1e-2
+_RANK = 1e-6
 
 
 def spectral(
@@ -50,16 +53,16 @@ def right_singular_vectors(
 ) -> Tensor:
     """Return the right singular vectors of the `count` largest singular values: (I, count).
 
-    matrix (U, I) and its transpose as sparse CSR. Block Lanczos on the smaller Gram side with full
-    reorthogonalisation and one Rayleigh-Ritz step (Golub and Underwood 1977; Golub and Van Loan,
-    "Matrix Computations", 10.3.6): each block costs two sparse products, and all else are dense
-    products.
+    matrix (U, I) and its transpose as sparse CSR; columns beyond the rank may be zero. Block
+    Lanczos on the Gram matrix with full reorthogonalisation and one Rayleigh-Ritz step (Golub and
+    Van Loan, "Matrix Computations", 10.3.6): a block costs two sparse products, all else is dense.
     """
-    items = matrix.shape[1]
-    if items <= _DENSE_ITEMS or 2 * count > items:
-        return _dense(matrix, count)
+    users, items = matrix.shape
+    if min(users, items) <= _DENSE or 2 * count > min(users, items):
+        return _exact(matrix, transposed, count)
     block = min(_BLOCK, -(-count // 8))
-    blocks = min(math.ceil((count * _OVERSAMPLING + _SPARE) / block), items // block)
+    wanted = math.ceil((count * _OVERSAMPLING + _SPARE) / block)
+    blocks = min(wanted, min(users, items) // block)
     basis = torch.empty(blocks * block, items)  # row-major: a block is a run of rows
     projected = torch.zeros(blocks * block, blocks * block, dtype=torch.float64)
     current = _orthonormal(torch.randn(items, block, generator=generator))
@@ -72,21 +75,39 @@ def right_singular_vectors(
         projected[:stop, start:stop] = coefficients.double()
         following = following - done.T @ coefficients
         following = following - done.T @ (done @ following)  # once more, against rounding
-        if step + 1 < blocks:
-            current = _orthonormal(following)
-    projected = torch.triu(projected)
-    projected = projected + torch.triu(projected, 1).T
-    _, rotation = torch.linalg.eigh(projected)  # ascending
+        current = _orthonormal(following)
+        if step + 1 < blocks and not float((done @ current).abs().max()) < _LOST:
+            break  # the matrix has no more directions; what is left is rounding
+    return _ritz(basis[:stop], projected[:stop, :stop], count)
+
+
+def _ritz(basis: Tensor, projected: Tensor, count: int) -> Tensor:
+    """Return the leading eigenvectors that the basis (M, I) holds: (I, count), zero past M."""
+    upper = torch.triu(projected)
+    _, rotation = torch.linalg.eigh(upper + torch.triu(upper, 1).T)  # ascending
     vectors: Tensor = basis.T @ rotation.flip(1)[:, :count].float()
-    return vectors
+    return F.pad(vectors, (0, count - vectors.shape[1]))
 
 
-def _dense(matrix: Tensor, count: int) -> Tensor:
-    """Do it by a dense decomposition, for catalogues of a few hundred items."""
-    dense = matrix.to_dense().double()
-    _, vectors = torch.linalg.eigh(dense.T @ dense)  # ascending
+def _exact(matrix: Tensor, transposed: Tensor, count: int) -> Tensor:
+    """Decompose the Gram matrix of the smaller side, where it is small or mostly wanted."""
+    users, items = matrix.shape
+    if items <= users:
+        values, vectors = torch.linalg.eigh(_gram(transposed, matrix))  # ascending
+        vectors = vectors * (values > _RANK * values[-1])
+    else:
+        values, left = torch.linalg.eigh(_gram(matrix, transposed))
+        scale = torch.where(values > _RANK * values[-1], values.clamp(min=1e-300).rsqrt(), 0)
+        vectors = (transposed @ (left * scale).float()).double()
     leading: Tensor = vectors.flip(1)[:, :count].float()
-    return leading
+    return F.pad(leading, (0, count - leading.shape[1]))
+
+
+def _gram(wide: Tensor, tall: Tensor) -> Tensor:
+    """Return wide @ tall as a dense float64 matrix, a block of columns at a time."""
+    identity = torch.eye(tall.shape[1])
+    parts = torch.split(identity, _BLOCK, dim=1)
+    return torch.cat([wide @ (tall @ part) for part in parts], 1).double()
 
 
 def _orthonormal(block: Tensor) -> Tensor:
@@ -96,7 +117,7 @@ def _orthonormal(block: Tensor) -> Tensor:
         if failed:
             orthonormal: Tensor = torch.linalg.qr(block)[0]
             return orthonormal
-        block = torch.linalg.solve_triangular(factor, block.T.double(), upper=False).T.float()
+        block = block @ torch.linalg.inv(factor).T.float()
     return block
 
 
