@@ -53,9 +53,13 @@ breaking: buf
 	node_modules/.bin/buf breaking .venv/protos.binpb --against .venv/against.binpb \
 		--config buf.yaml --path gnnrec/v1
 
-## bench: every benchmark, each a table and JSON
+## bench: every benchmark of training, each a table and JSON; needs GNNREC_DATA
 bench: $(DONE)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	$(BIN)/python -m benchmarks.propagation
+	$(BIN)/python -m benchmarks.training_quality
+	$(BIN)/python -m benchmarks.movielens
+	$(BIN)/python -m benchmarks.training_speed
 
 ## image: build the server's image
 image:
