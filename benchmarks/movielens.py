@@ -54,8 +54,8 @@ def candidates(matrix: scipy.sparse.csr_matrix) -> Iterator[tuple[str, str, Matr
     ):
         for k in (20, 50, 100, 200):
             yield name, f"K={k}", neighbours(kind, k, matrix)
-    for dim in (32, 64):
-        for regularization in (0.01, 0.1, 1.0):
+    for dim in (32, 64, 128):
+        for regularization in (0.01, 1.0, 10.0):
             for alpha in (1, 10):
                 als = AlternatingLeastSquares(
                     factors=dim, regularization=regularization, alpha=alpha, random_state=0

@@ -103,8 +103,11 @@ class FitConfig(_Section):
     batch_size: Annotated[int, Field(ge=1)] = 2048
     """bpr and bce: interactions a step; softmax and bsl: users a step, with all they have."""
     negatives: Annotated[int, Field(ge=1)] = 1
-    """bpr and bce: items drawn for each interaction; softmax and bsl: items a step, drawn from
-    those of the batch and shared by its users."""
+    """bpr and bce: items drawn for each interaction; softmax and bsl: items a step, shared by its
+    users."""
+    candidates: Literal["batch", "uniform"] = "batch"
+    """softmax and bsl: draw them from the batch's interactions, so that popular items are held
+    down as they are on test sets without popularity bias; or from all items alike."""
     temperature: Annotated[float, Field(gt=0)] = 0.12
     """softmax and bsl: cosines are divided by it."""
     negative_exponent: Annotated[float, Field(gt=0)] = 1.0
@@ -131,6 +134,9 @@ class LightGCNConfig(_Section):
     """What a node takes from its neighbours: 1/sqrt(d_u d_i) of each, or their average."""
     layer_combination: Literal["mean", "sum", "last"] = "mean"
     """How the layers 0..K become the final embedding."""
+    cosine: bool = False
+    """Publish embeddings of length 1, so that scores are cosines; else popular items, whose
+    embeddings are longer, score higher."""
     init: Literal["random", "features", "projected_features", "spectral"] = "random"
     """Layer 0: random; given features of the same width; features reduced to the width by their
     principal components; or the spectral model's vectors."""

@@ -84,12 +84,11 @@ class PairSteps:
 
 
 class UserSteps:
-    """Batches of users with all their interactions, against items of the batch: softmax and BSL.
+    """Batches of users with all their interactions, against shared candidates: softmax and BSL.
 
     The candidates of a step are drawn from the batch's interactions, so an item is as likely as it
-    is popular, and are shared by its users; one drawn m times counts m times. A user's own
-    positives are masked out of their candidates. So a few products serve tens of thousands of
-    interactions.
+    is popular, or from all items alike; one drawn m times counts m times. A user's own positives
+    are masked out of their candidates. So a few products serve tens of thousands of interactions.
     """
 
     def __init__(self, positives: Csr, items: int, config: FitConfig, device: torch.device) -> None:
@@ -118,10 +117,7 @@ class UserSteps:
         rows = batch.to(self._had.device)
         had, transposed = take_rows(self._had, rows)  # (B, I), (I, B)
         columns, counts = had.col_indices().long(), had.crow_indices().diff()
-        drawn = torch.randint(len(columns), (config.negatives,), generator=generator)
-        candidates, times = torch.unique(  # (C,), (C,)
-            columns[drawn.to(rows.device)], return_counts=True
-        )
+        candidates, times = self._draw(columns, generator)  # (C,), (C,)
         user_final, item_final = model.of_batch(rows)  # (B, D), (I, D)
         users = F.normalize(user_final) / config.temperature
         items = F.normalize(item_final)
@@ -135,6 +131,17 @@ class UserSteps:
         return loss + config.weight_decay * l2(
             model.user_layer0[rows], model.item_layer0[candidates]
         )
+
+    def _draw(self, columns: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+        """Return distinct item rows, ascending, and how often each was drawn."""
+        count = self._config.negatives
+        if self._config.candidates == "uniform":
+            drawn = torch.randint(self._items, (count,), generator=generator).to(columns.device)
+        else:
+            places = torch.randint(len(columns), (count,), generator=generator)
+            drawn = columns[places.to(columns.device)]
+        distinct, times = torch.unique(drawn, return_counts=True)
+        return distinct, times
 
     def _mask(
         self, logits: Tensor, candidates: Tensor, columns: Tensor, counts: Tensor

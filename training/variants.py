@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 
 from training.checkpoint import FileCheckpoint
 from training.config import Config, LightGCNConfig, data_folder
@@ -102,22 +103,28 @@ def _fit_lightgcn(
         steps = UserSteps(positives, items, shape.training, place)
     else:
         steps = PairSteps(dataset.train, positives, items, shape.training, place)
-    validate = _validation(config, dataset) if shape.training.patience is not None else None
+    validate = _validation(config, shape, dataset) if shape.training.patience is not None else None
     reporter.start("training", shape.training.epochs)
     report: Callable[[int, str], None] = reporter.advance
     embeddings, state = fit(model, steps, shape.training, generator, validate, saved, report)
     built.losses, built.validations = state.losses, state.validations
-    return embeddings
+    return published(embeddings, shape)
 
 
-def _validation(config: Config, dataset: Dataset) -> Validate:
+def published(embeddings: Halves, shape: LightGCNConfig) -> Halves:
+    """Return the embeddings as they are served: of length 1 if scores are to be cosines."""
+    users, items = embeddings
+    return (F.normalize(users), F.normalize(items)) if shape.cosine else embeddings
+
+
+def _validation(config: Config, shape: LightGCNConfig, dataset: Dataset) -> Validate:
     """Return the NDCG on the validation part, at the first of the configured list lengths."""
     users, items = len(dataset.user_ids), len(dataset.item_ids)
     seen, held_out = csr(dataset.train, users), heldout(dataset.validation, users, items)
     k = config.evaluation.k[0]
 
     def validate(embeddings: Halves) -> float:
-        ours, theirs = (half.numpy() for half in embeddings)
+        ours, theirs = (half.numpy() for half in published(embeddings, shape))
         return evaluate(ours, theirs, seen, held_out, (k,)).metrics[f"ndcg@{k}"]
 
     return validate

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from tests.training.boards import interactions, random_interactions
 from training.data.dataset import Interactions
-from training.evaluate import evaluate, heldout
+from training.evaluate import evaluate, heldout, rank
 from training.graph import csr
 
 
@@ -76,3 +76,18 @@ def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setattr("training.evaluate._SCORES_BYTES", 4 * 50 * 7)
     parts = evaluate(users, items, nothing_seen, heldout(test, 50, 50), (5, 10))
     assert parts.metrics == whole.metrics
+
+
+@pytest.mark.parametrize("items", [64, 1000, 6400])
+def test_the_best_of_blocks_are_the_best_of_all(items: int) -> None:
+    generator = np.random.default_rng(0)
+    users = generator.standard_normal((30, 8)).astype(np.float32)
+    catalogue = generator.standard_normal((items, 8)).astype(np.float32)
+    seen = csr(random_interactions(30, items, 500, 0), 30)
+    scores, rows = rank(users, catalogue, np.arange(30), seen, 20)
+    for user in range(30):
+        had = set(seen.columns[seen.indptr[user] : seen.indptr[user + 1]].tolist())
+        exact = (catalogue.astype(float) @ users[user].astype(float)).astype(np.float32)
+        expected = sorted(set(range(items)) - had, key=lambda row: (-exact[row], row))[:20]
+        assert rows[user].tolist() == expected
+        assert scores[user].tolist() == exact[expected].tolist()

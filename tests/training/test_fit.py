@@ -196,21 +196,25 @@ def test_softmax_equals_a_sum_over_positives(exponent: float) -> None:
     assert ours.item() == pytest.approx(expected)
 
 
-def test_the_softmax_step_equals_a_numpy_calculation() -> None:
+@pytest.mark.parametrize("candidates", ["batch", "uniform"])
+def test_the_softmax_step_equals_a_numpy_calculation(candidates: str) -> None:
     """Cosines over a temperature, candidates as often as drawn, the user's own ones masked."""
     part = random_interactions(6, 9, 20, 0)
     dataset = Dataset("toy", list("abcdef"), list("qrstuvwxy"), part)
-    config = shape(4, 1, loss="softmax", negatives=12, temperature=0.2, weight_decay=0)
+    config = shape(
+        4, 1, loss="softmax", negatives=12, temperature=0.2, weight_decay=0, candidates=candidates
+    )
     model, steps = build(dataset, config)
     batch = torch.tensor([1, 3, 4])
     had = {user: part.item_rows[part.user_rows == user] for user in batch.tolist()}
     pool = np.concatenate([np.sort(items) for items in had.values()])
-    drawn = torch.randint(len(pool), (12,), generator=torch.Generator().manual_seed(5)).numpy()
+    source = pool if candidates == "batch" else np.arange(9)
+    drawn = source[torch.randint(len(source), (12,), generator=torch.Generator().manual_seed(5))]
     final = [half.detach().numpy().astype(np.float64) for half in model()]
     users, items = (half / np.linalg.norm(half, axis=1, keepdims=True) for half in final)
     total = 0.0
     for user, own in had.items():
-        negatives = [items[item] @ users[user] for item in pool[drawn] if item not in own]
+        negatives = [items[item] @ users[user] for item in drawn if item not in own]
         denominator = np.log(np.exp(np.array(negatives) / 0.2).sum())
         total += sum(denominator - items[item] @ users[user] / 0.2 for item in own)
     loss = steps.loss(model, batch, torch.Generator().manual_seed(5))
