@@ -105,9 +105,10 @@ class FitConfig(_Section):
     negatives: Annotated[int, Field(ge=1)] = 1
     """bpr and bce: items drawn for each interaction; softmax and bsl: items a step, shared by its
     users."""
-    candidates: Literal["batch", "uniform"] = "batch"
-    """softmax and bsl: draw them from the batch's interactions, so that popular items are held
-    down as they are on test sets without popularity bias; or from all items alike."""
+    candidate_exponent: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """softmax and bsl: 1 draws them from the batch's own interactions, so that an item comes as
+    often as it is popular; less draws them from all items by popularity to this power, 0 all
+    alike. The higher, the more popular items are held down."""
     temperature: Annotated[float, Field(gt=0)] = 0.12
     """softmax and bsl: cosines are divided by it."""
     negative_exponent: Annotated[float, Field(gt=0)] = 1.0
@@ -134,9 +135,9 @@ class LightGCNConfig(_Section):
     """What a node takes from its neighbours: 1/sqrt(d_u d_i) of each, or their average."""
     layer_combination: Literal["mean", "sum", "last"] = "mean"
     """How the layers 0..K become the final embedding."""
-    cosine: bool = False
-    """Publish embeddings of length 1, so that scores are cosines; else popular items, whose
-    embeddings are longer, score higher."""
+    norm_exponent: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """Published item embeddings keep their length to this power. 1 leaves them as they are, so
+    that popular items, whose embeddings are longer, score higher; 0 ranks by the cosine."""
     init: Literal["random", "features", "projected_features", "spectral"] = "random"
     """Layer 0: random; given features of the same width; features reduced to the width by their
     principal components; or the spectral model's vectors."""

@@ -87,8 +87,8 @@ class UserSteps:
     """Batches of users with all their interactions, against shared candidates: softmax and BSL.
 
     The candidates of a step are drawn from the batch's interactions, so an item is as likely as it
-    is popular, or from all items alike; one drawn m times counts m times. A user's own positives
-    are masked out of their candidates. So a few products serve tens of thousands of interactions.
+    is popular, or from all items by a power of that; one drawn m times counts m times. A user's own
+    positives are masked out. So a few products serve tens of thousands of interactions.
     """
 
     def __init__(self, positives: Csr, items: int, config: FitConfig, device: torch.device) -> None:
@@ -103,6 +103,10 @@ class UserSteps:
             raise InvalidData("every user has every item; there is nothing to learn from")
         columns = torch.from_numpy(positives.columns)
         ones = torch.ones(len(columns))
+        popularity = torch.bincount(columns.long(), minlength=items).clamp(min=1).double()
+        shares = (popularity**config.candidate_exponent).cumsum(0)
+        self._shares = (shares / shares[-1]).float()
+        """(I,): the share of the draws that falls on an item or one before it."""
         shape = (len(counts), items)
         self._had = csr_tensor(indptr.int(), columns, ones, shape).to(device)
 
@@ -135,11 +139,12 @@ class UserSteps:
     def _draw(self, columns: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return distinct item rows, ascending, and how often each was drawn."""
         count = self._config.negatives
-        if self._config.candidates == "uniform":
-            drawn = torch.randint(self._items, (count,), generator=generator).to(columns.device)
-        else:
+        if self._config.candidate_exponent == 1:
             places = torch.randint(len(columns), (count,), generator=generator)
             drawn = columns[places.to(columns.device)]
+        else:
+            places = torch.searchsorted(self._shares, torch.rand(count, generator=generator))
+            drawn = places.clamp(max=self._items - 1).to(columns.device)
         distinct, times = torch.unique(drawn, return_counts=True)
         return distinct, times
 

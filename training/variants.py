@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 
 from training.checkpoint import FileCheckpoint
 from training.config import Config, LightGCNConfig, data_folder
@@ -112,9 +111,12 @@ def _fit_lightgcn(
 
 
 def published(embeddings: Halves, shape: LightGCNConfig) -> Halves:
-    """Return the embeddings as they are served: of length 1 if scores are to be cosines."""
+    """Return the embeddings as they are served: items with their length to a power."""
     users, items = embeddings
-    return (F.normalize(users), F.normalize(items)) if shape.cosine else embeddings
+    if shape.norm_exponent == 1:
+        return users, items
+    lengths = items.norm(dim=1, keepdim=True).clamp(min=1e-12)
+    return users, items * lengths ** (shape.norm_exponent - 1)
 
 
 def _validation(config: Config, shape: LightGCNConfig, dataset: Dataset) -> Validate:

@@ -196,20 +196,25 @@ def test_softmax_equals_a_sum_over_positives(exponent: float) -> None:
     assert ours.item() == pytest.approx(expected)
 
 
-@pytest.mark.parametrize("candidates", ["batch", "uniform"])
-def test_the_softmax_step_equals_a_numpy_calculation(candidates: str) -> None:
+@pytest.mark.parametrize("exponent", [1.0, 0.5, 0.0])
+def test_the_softmax_step_equals_a_numpy_calculation(exponent: float) -> None:
     """Cosines over a temperature, candidates as often as drawn, the user's own ones masked."""
     part = random_interactions(6, 9, 20, 0)
     dataset = Dataset("toy", list("abcdef"), list("qrstuvwxy"), part)
     config = shape(
-        4, 1, loss="softmax", negatives=12, temperature=0.2, weight_decay=0, candidates=candidates
-    )
+        4, 1, loss="softmax", negatives=12, temperature=0.2, weight_decay=0,
+        candidate_exponent=exponent,
+    )  # fmt: skip
     model, steps = build(dataset, config)
     batch = torch.tensor([1, 3, 4])
     had = {user: part.item_rows[part.user_rows == user] for user in batch.tolist()}
     pool = np.concatenate([np.sort(items) for items in had.values()])
-    source = pool if candidates == "batch" else np.arange(9)
-    drawn = source[torch.randint(len(source), (12,), generator=torch.Generator().manual_seed(5))]
+    generator = torch.Generator().manual_seed(5)
+    if exponent == 1:
+        drawn = pool[torch.randint(len(pool), (12,), generator=generator)]
+    else:
+        shares = np.cumsum(np.bincount(part.item_rows, minlength=9) ** exponent)
+        drawn = np.searchsorted(shares / shares[-1], torch.rand(12, generator=generator).numpy())
     final = [half.detach().numpy().astype(np.float64) for half in model()]
     users, items = (half / np.linalg.norm(half, axis=1, keepdims=True) for half in final)
     total = 0.0

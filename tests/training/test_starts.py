@@ -4,6 +4,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from registry import ModelStore
 from tests.training.boards import checkerboard, interactions, random_interactions
@@ -16,7 +17,7 @@ from training.graph import csr
 from training.initial import initial
 from training.slices import by_activity, slices
 from training.train import train
-from training.variants import device
+from training.variants import device, published
 
 
 class Quiet:
@@ -110,6 +111,15 @@ def test_fusion_publishes_each_part_and_the_whole(tmp_path: Path) -> None:
     assert widths == {"spectral": 4, "lightgcn": 3, "fused": 5}
     assert manifest.default_variant == "fused"
     assert manifest.data.as_of is None
+
+
+def test_published_items_keep_their_length_to_a_power() -> None:
+    halves = torch.randn(4, 3), torch.tensor([[3.0, 4.0, 0.0], [0.0, 0.0, 0.5]])
+    for exponent, lengths in ((1.0, [5, 0.5]), (0.5, [5**0.5, 0.5**0.5]), (0.0, [1, 1])):
+        users, items = published(halves, LightGCNConfig(norm_exponent=exponent))
+        assert users is halves[0]
+        torch.testing.assert_close(items.norm(dim=1), torch.tensor(lengths, dtype=torch.float))
+        torch.testing.assert_close(F.normalize(items), F.normalize(halves[1]))
 
 
 def test_a_training_that_cannot_fit_is_refused_with_figures() -> None:
