@@ -8,15 +8,19 @@ from torch import Tensor
 
 from training.graph import Halves
 
-_SAMPLE = 2048
+_SAMPLE = 4096
 
 
-def join(first: Halves, second: Halves, weight: float) -> Halves:
+def join(first: Halves, second: Halves, weight: float, competing: Tensor) -> Halves:
     """Return embeddings whose scores are first + weight * second, brought to the same spread.
 
     (U, D), (I, D) and (U, D'), (I, D') -> (U, D + D'), (I, D + D')
+
+    The spread is that of the scores of `competing` (C,), item rows as often as they are popular:
+    among the items that contend for a list, not among the many that never do.
     """
-    scale = weight * _spread(first) / _spread(second)
+    sample = competing[:: max(1, len(competing) // _SAMPLE)]
+    scale = weight * _spread(first, sample) / _spread(second, sample)
     return torch.cat([first[0], second[0] * scale], 1), torch.cat([first[1], second[1]], 1)
 
 
@@ -46,7 +50,7 @@ def _roots(gram: Tensor) -> tuple[Tensor, Tensor]:
     return (vectors * values) @ vectors.T, (vectors / values) @ vectors.T
 
 
-def _spread(halves: Halves) -> float:
-    """Return the standard deviation of the scores between users and items spread over the rows."""
-    users, items = (half[:: max(1, len(half) // _SAMPLE)] for half in halves)
-    return float((users @ items.T).std())
+def _spread(halves: Halves, item_rows: Tensor) -> float:
+    """Return the standard deviation of the scores of users spread over the rows."""
+    users = halves[0][:: max(1, len(halves[0]) // _SAMPLE)]
+    return float((users @ halves[1][item_rows].T).std())

@@ -65,6 +65,7 @@ def build(
             built.embeddings["lightgcn"],
             built.embeddings["spectral"],
             config.fusion.spectral_weight,
+            torch.from_numpy(dataset.train.item_rows).long(),
         )
         if config.fusion.embedding_dim is not None:
             joint = compress(joint, config.fusion.embedding_dim)

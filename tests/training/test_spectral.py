@@ -71,10 +71,11 @@ def test_the_checkerboard_is_solved_without_training() -> None:
 def test_joined_scores_are_the_weighted_sum_at_equal_spread() -> None:
     first = torch.randn(40, 3, generator=generator()), torch.randn(30, 3)
     second = 9 * torch.randn(40, 5), torch.randn(30, 5)
-    users, items = join(first, second, 0.5)
+    competing = torch.tensor([3, 3, 3, 7, 20])
+    users, items = join(first, second, 0.5, competing)
     assert users.shape == (40, 8)
     one, two = first[0] @ first[1].T, second[0] @ second[1].T
-    expected = one + 0.5 * one.std() / two.std() * two
+    expected = one + 0.5 * one[:, competing].std() / two[:, competing].std() * two
     torch.testing.assert_close(users @ items.T, expected, atol=1e-3, rtol=1e-4)
 
 
