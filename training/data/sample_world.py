@@ -63,10 +63,15 @@ embedding_dim = 32
 num_layers = 2
 
 [lightgcn.training]
+loss = "softmax"
 epochs = 40
-batch_size = 2048
+batch_size = 128
+negatives = 1000
+candidate_exponent = 0
+temperature = 0.3
 learning_rate = 0.02
-weight_decay = 0.001
+schedule = "linear"
+weight_decay = 0
 
 [evaluation]
 k = [10, 20]
