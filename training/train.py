@@ -72,7 +72,7 @@ def _check_sizes(config: Config, dataset: Dataset) -> None:
     if max(config.evaluation.k) > items:
         raise InvalidConfig(
             f"evaluation.k asks for lists of {max(config.evaluation.k)} and the training data has "
-            f"{items} items"
+            f"{items} items; set k in [evaluation] to shorter ones"
         )
     if config.split.method != "given" and config.split.test > 0 and len(dataset.test) == 0:
         raise InvalidConfig(

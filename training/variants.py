@@ -146,5 +146,8 @@ def _features(
 
 
 def _identity(config: Config) -> dict[str, Any]:
-    """Return what a resumed training must share: all that bears on its arithmetic."""
-    return config.model_dump(mode="json", exclude={"evaluation": True, "fusion": True})
+    """Return what a resumed training must share: all that bears on its arithmetic.
+
+    The list lengths do: the first is what early stopping looks at.
+    """
+    return config.model_dump(mode="json", exclude={"fusion"})
