@@ -22,7 +22,7 @@ from training.data.load import load_dataset
 from training.fit import fit, train_step
 from training.graph import adjacency, csr
 from training.initial import initial
-from training.memory import estimate
+from training.memory import estimate, keep_freed
 from training.models.lightgcn import LightGCN
 from training.steps import PairSteps, Steps, UserSteps
 
@@ -141,6 +141,7 @@ def scale() -> None:
 
 
 if __name__ == "__main__":
+    keep_freed()
     if len(sys.argv) > 1:
         one_epoch(sys.argv[1])
     else:

@@ -113,6 +113,9 @@ class FitConfig(_Section):
     """softmax and bsl: cosines are divided by it."""
     negative_exponent: Annotated[float, Field(gt=0)] = 1.0
     """bsl: the power that the sum over negatives is raised to."""
+    products: Literal["auto", "float32"] = "auto"
+    """softmax and bsl: what users and candidates are multiplied in; auto takes bfloat16 where the
+    machine has it in hardware."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.001
     schedule: Literal["constant", "linear", "cosine"] = "constant"
     """linear and cosine: from learning_rate to zero over the epochs."""

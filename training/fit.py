@@ -4,7 +4,7 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -165,8 +165,12 @@ def _note(state: State) -> str:
 def _repeatable() -> Iterator[None]:
     """Have gradients of gathered rows added up in a fixed order; it is the faster way as well."""
     before = torch.are_deterministic_algorithms_enabled()
+    settings: Any = torch.utils.deterministic
+    fills = settings.fill_uninitialized_memory
     torch.use_deterministic_algorithms(not torch.cuda.is_available())
+    settings.fill_uninitialized_memory = False  # nothing here reads any
     try:
         yield
     finally:
         torch.use_deterministic_algorithms(before)
+        settings.fill_uninitialized_memory = fills

@@ -21,13 +21,13 @@ def bce(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
 
 
 def softmax(
-    positive_sums: Tensor, negative_logits: Tensor, counts: Tensor, negative_exponent: float = 1.0
+    positive_sums: Tensor, log_sums: Tensor, counts: Tensor, negative_exponent: float = 1.0
 ) -> Tensor:
     """Return the mean over positives of -(positive) + exponent * log sum exp(negatives).
 
-    positive_sums (B,): each user's sum of scores over positives; negative_logits (B, C): scores of
-    shared candidates, -inf where one is a positive of the user; counts (B,): how many positives
-    each user has -> ()
+    positive_sums (): the sum of the scores of all positives; log_sums (): the sum over users of
+    their number of positives times the log-sum-exp of their negatives; counts (B,): those numbers
+    -> (). Users who cannot learn count 0 in all three.
 
     Scores come divided by the temperature. The positive itself is not in its denominator. With an
     exponent of 1 it is the sampled softmax loss (Wu et al. 2022, "On the Effectiveness of Sampled
@@ -35,8 +35,7 @@ def softmax(
     ratio of the two temperatures (Wu et al. 2024, "BSL: Understanding and Improving Softmax Loss
     for Recommendation").
     """
-    per_user = negative_exponent * counts * negative_logits.logsumexp(1) - positive_sums
-    return per_user.sum() / counts.sum().clamp(min=1)
+    return (negative_exponent * log_sums - positive_sums) / counts.sum().clamp(min=1)
 
 
 def l2(*layer0: Tensor) -> Tensor:

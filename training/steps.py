@@ -14,10 +14,11 @@ from training.config import FitConfig
 from training.data.dataset import Interactions
 from training.errors import InvalidData
 from training.graph import Csr, csr_tensor
+from training.log_sums import bfloat16_is_fast, weighted_log_sums
 from training.losses import bce, bpr, l2, softmax
 from training.models.lightgcn import LightGCN
 from training.negatives import NegativeSampler
-from training.rows import take_rows
+from training.rows import take_rows, transpose
 
 
 class Steps(Protocol):
@@ -94,7 +95,7 @@ class UserSteps:
     def __init__(self, positives: Csr, items: int, config: FitConfig, device: torch.device) -> None:
         """Raise InvalidData if every user has every item."""
         self._config = config
-        self._items = items
+        self._dtype = _product_dtype(config, device)
         indptr = torch.from_numpy(positives.indptr)
         counts = indptr.diff()
         # someone who had everything leaves no negative
@@ -119,67 +120,79 @@ class UserSteps:
         """Return the sampled softmax of cosines over a temperature, bilateral if so configured."""
         config = self._config
         rows = batch.to(self._had.device)
-        had, transposed = take_rows(self._had, rows)  # (B, I), (I, B)
+        had = take_rows(self._had, rows)  # (B, I)
         columns, counts = had.col_indices().long(), had.crow_indices().diff()
-        candidates, times = self._draw(columns, generator)  # (C,), (C,)
-        user_final, item_final = model.of_batch(rows)  # (B, D), (I, D)
+        drawn = self._draw(columns, generator)  # (negatives,)
+        # the items of the step: everything after this line knows only them, by their places
+        item_rows, places = torch.unique(torch.cat([columns, drawn]), return_inverse=True)
+        places, drawn = places.split([len(columns), len(drawn)])
+        candidates, times = torch.unique(drawn, return_counts=True)  # (C,), (C,)
+        masked, free = _masked(places, counts, candidates, len(item_rows))
+        user_final, item_final = model.of_batch(rows, item_rows)  # (B, D), (J, D)
         users = F.normalize(user_final) / config.temperature
         items = F.normalize(item_final)
-        positive_sums = (users * _sparse_product(had, transposed, items)).sum(1)  # (B,)
-        logits = users @ items[candidates].T + times.log()  # (B, C)
-        logits, weights = self._mask(logits, candidates, columns, counts)
+        weights = counts * free
+        entries = torch.repeat_interleave(free.to(items.dtype), counts.long())
+        own = csr_tensor(had.crow_indices(), places.int(), entries, (len(rows), len(item_rows)))
+        log_sums = weighted_log_sums(
+            users, items[candidates], times.log(), masked, weights.to(items.dtype), self._dtype
+        )
+        positive_sums = (users * _sparse_product(own, items)).sum()
         exponent = config.negative_exponent if config.loss == "bsl" else 1.0
-        loss = softmax(positive_sums * (weights > 0), logits, weights, exponent)
+        loss = softmax(positive_sums, log_sums, weights, exponent)
         if config.weight_decay == 0:
             return loss
         return loss + config.weight_decay * l2(
-            model.user_layer0[rows], model.item_layer0[candidates]
+            model.user_layer0[rows], model.item_layer0[item_rows[candidates]]
         )
 
-    def _draw(self, columns: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Return distinct item rows, ascending, and how often each was drawn."""
+    def _draw(self, columns: Tensor, generator: torch.Generator) -> Tensor:
+        """Return item rows as they were drawn: (negatives,)."""
         count = self._config.negatives
         if self._config.candidate_exponent == 1:
             places = torch.randint(len(columns), (count,), generator=generator)
-            drawn = columns[places.to(columns.device)]
-        else:
-            places = torch.searchsorted(self._shares, torch.rand(count, generator=generator))
-            drawn = places.clamp(max=self._items - 1).to(columns.device)
-        distinct, times = torch.unique(drawn, return_counts=True)
-        return distinct, times
+            return columns[places.to(columns.device)]
+        places = torch.searchsorted(self._shares, torch.rand(count, generator=generator))
+        return places.clamp(max=len(self._shares) - 1).to(columns.device)
 
-    def _mask(
-        self, logits: Tensor, candidates: Tensor, columns: Tensor, counts: Tensor
-    ) -> tuple[Tensor, Tensor]:
-        """Put -inf where a candidate is a positive of the user; give the users their weights.
 
-        A user all of whose candidates are positives learns nothing in this step: weight 0.
-        """
-        place = torch.full((self._items,), -1, device=logits.device)
-        place[candidates] = torch.arange(len(candidates), device=logits.device)
-        lines = torch.repeat_interleave(counts.long())
-        places = place[columns]
-        is_candidate = places >= 0
-        lines, places = lines[is_candidate], places[is_candidate]
-        free = torch.bincount(lines, minlength=len(counts)) < len(candidates)
-        lines, places = lines[free[lines]], places[free[lines]]
-        masked = logits.index_put_((lines, places), logits.new_tensor(-torch.inf))
-        return masked, counts * free
+def _masked(
+    columns: Tensor, counts: Tensor, candidates: Tensor, items: int
+) -> tuple[tuple[Tensor, Tensor], Tensor]:
+    """Return where candidates are the user's own, and which users have others: (B,).
+
+    columns (E,): what the users have, counts (B,) each; lines (M,), ascending, and places (M,) of
+    logits. A user all of whose candidates are his own learns nothing in this step, and masks none.
+    """
+    place = torch.full((items,), -1, device=columns.device)
+    place[candidates] = torch.arange(len(candidates), device=columns.device)
+    lines = torch.repeat_interleave(counts.long())
+    places = place[columns]
+    own = places >= 0
+    lines, places = lines[own], places[own]
+    free = torch.bincount(lines, minlength=len(counts)) < len(candidates)
+    return (lines[free[lines]], places[free[lines]]), free
 
 
 class _SparseProduct(torch.autograd.Function):
-    """matrix @ dense, with the transpose at hand for the backward pass."""
+    """matrix @ dense, with the transpose made for the backward pass."""
 
     @staticmethod
-    def forward(ctx: Any, matrix: Tensor, transposed: Tensor, dense: Tensor) -> Tensor:
-        ctx.transposed = transposed
+    def forward(ctx: Any, matrix: Tensor, dense: Tensor) -> Tensor:
+        ctx.transposed = transpose(matrix)
         return matrix @ dense
 
     @staticmethod
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, None, Tensor]:
-        return None, None, ctx.transposed @ gradients[0]
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[None, Tensor]:
+        return None, ctx.transposed @ gradients[0]
 
 
-def _sparse_product(matrix: Tensor, transposed: Tensor, dense: Tensor) -> Tensor:
-    result: Tensor = _SparseProduct.apply(matrix, transposed, dense)  # type: ignore[no-untyped-call]
+def _sparse_product(matrix: Tensor, dense: Tensor) -> Tensor:
+    result: Tensor = _SparseProduct.apply(matrix, dense)  # type: ignore[no-untyped-call]
     return result
+
+
+def _product_dtype(config: FitConfig, device: torch.device) -> torch.dtype:
+    if config.products == "float32":
+        return torch.float32
+    return torch.bfloat16 if bfloat16_is_fast(device) else torch.float32

@@ -47,6 +47,7 @@ def train(
     that a killed training can go on from.
     """
     started = time.monotonic()
+    memory.keep_freed()
     reporter.start("reading", 1)
     dataset = load_dataset(config, beside)
     _check_sizes(config, dataset)

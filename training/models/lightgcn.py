@@ -1,7 +1,7 @@
 """LightGCN: embeddings smoothed over the graph of interactions, and nothing else.
 
 He et al., "LightGCN: Simplifying and Powering Graph Convolution Network for Recommendation",
-SIGIR 2020. B users of a batch, U users, I items, D dimensions, K layers.
+SIGIR 2020. B users and J items of a batch, U users, I items, D dimensions, K layers.
 """
 
 import torch
@@ -27,13 +27,13 @@ class LightGCN(nn.Module):
         """Return the final embeddings of users (U, D) and items (I, D)."""
         return propagate(self.user_layer0, self.item_layer0, self.graph, self.coefficients)
 
-    def of_batch(self, user_rows: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the final embeddings of distinct users (B, D) and of all items (I, D)."""
+    def of_batch(self, user_rows: Tensor, item_rows: Tensor) -> tuple[Tensor, Tensor]:
+        """Return the final embeddings of distinct users (B, D) and distinct items (J, D)."""
         if len(self.coefficients) == 2:
             layer0 = self.user_layer0, self.item_layer0
-            return propagate_rows(*layer0, self.graph, self.coefficients, user_rows)
+            return propagate_rows(*layer0, self.graph, self.coefficients, user_rows, item_rows)
         users, items = self()
-        return users[user_rows], items
+        return users[user_rows], items[item_rows]
 
     @torch.no_grad()
     def embeddings(self) -> Halves:
