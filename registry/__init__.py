@@ -2,8 +2,9 @@
 
 from registry.aliases import Aliases, Move
 from registry.errors import RegistryError
-from registry.export import Export, VariantExport
-from registry.manifest import DataEntry, Manifest
+from registry.export import Export, FeaturesExport, VariantExport
+from registry.features import FeatureEncoder, NodeFeatures
+from registry.manifest import DataEntry, FoldIn, Manifest, NodeModel, Segment
 from registry.store import ModelStore
 from registry.version import Damaged, Version
 
@@ -12,10 +13,16 @@ __all__ = [
     "Damaged",
     "DataEntry",
     "Export",
+    "FeatureEncoder",
+    "FeaturesExport",
+    "FoldIn",
     "Manifest",
     "ModelStore",
     "Move",
+    "NodeFeatures",
+    "NodeModel",
     "RegistryError",
+    "Segment",
     "VariantExport",
     "Version",
 ]

@@ -43,3 +43,13 @@ class NothingToRollBack(RegistryError):
 
 class InvalidExport(RegistryError):
     """What is to be published breaks the format: shapes, ids or numbers."""
+
+
+class InvalidFeature(RegistryError):
+    """A raw feature value that the encoding of its column does not take."""
+
+    def __init__(self, name: str, problem: str) -> None:
+        """Name the column and what is wrong with the value."""
+        super().__init__(f"feature {name!r} {problem}")
+        self.name = name
+        self.problem = problem

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from registry import layout
 from registry.arrays import Embeddings, write_embeddings, write_lines
 from registry.errors import InvalidExport
-from registry.manifest import DataEntry, Json, Metrics, canonical_json
+from registry.features import Matrix, NodeFeatures
+from registry.manifest import DataEntry, FoldIn, Json, Metrics, NodeModel, canonical_json
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,21 @@ class VariantExport:
     users: Embeddings
     items: Embeddings
     metrics: Mapping[str, Metrics] = field(default_factory=dict)
+    fold_in: FoldIn | None = None
+    fold: Embeddings | None = None
+    """(I, D): what a new user takes from each item, with fold_in."""
+    model: NodeModel | None = None
+    onnx: bytes | None = None
+    """The content of model.file."""
+
+
+@dataclass(frozen=True)
+class FeaturesExport:
+    """How nodes are described, and the vectors of the known: users (U, F_u), items (I, F_i)."""
+
+    encoding: NodeFeatures
+    users: Matrix
+    items: Matrix
 
 
 @dataclass(frozen=True)
@@ -46,6 +62,7 @@ class Export:
     item_titles: Sequence[str] | None = None
     report_arrays: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     """Arrays that the report speaks of, by file name under report/."""
+    features: FeaturesExport | None = None
 
     def __post_init__(self) -> None:
         """Raise InvalidExport unless the parts fit each other."""
@@ -64,10 +81,33 @@ class Export:
                     f"variant {name!r}: users {variant.users.shape} and items "
                     f"{variant.items.shape} do not fit {users} users and {items} items"
                 )
+            self._check_models(name, variant, items)
+        if self.features is not None:
+            widths = self.features.encoding.users.width, self.features.encoding.items.width
+            expected = [(users, widths[0]), (items, widths[1])]
+            if [self.features.users.shape, self.features.items.shape] != expected:
+                raise InvalidExport(
+                    f"features of shape {self.features.users.shape} and "
+                    f"{self.features.items.shape} do not fit {expected[0]} and {expected[1]}"
+                )
         if self.seen_indptr.shape != (users + 1,) or self.seen_indptr[-1] != len(self.seen_items):
             raise InvalidExport("seen_indptr and seen_items are not a CSR matrix of the users")
         if self.item_titles is not None and len(self.item_titles) != items:
             raise InvalidExport(f"{len(self.item_titles)} titles for {items} items")
+
+    def _check_models(self, name: str, variant: VariantExport, items: int) -> None:
+        width = variant.users.shape[-1]
+        if variant.fold_in is not None:
+            segments = sum(segment.width for segment in variant.fold_in.segments)
+            if variant.fold is None or variant.fold.shape != (items, segments) or segments != width:
+                raise InvalidExport(f"variant {name!r}: its fold-in does not fit its embeddings")
+        if variant.model is None:
+            return
+        if variant.onnx is None or self.features is None:
+            raise InvalidExport(f"variant {name!r}: a model needs its ONNX file and features")
+        graph = variant.model.graph
+        if graph is not None and graph not in self.variants:
+            raise InvalidExport(f"variant {name!r}: its graph variant {graph!r} is not exported")
 
     def write(self, folder: Path) -> None:
         """Write every file but the manifest into the empty `folder`."""
@@ -80,6 +120,13 @@ class Export:
         for name, variant in self.variants.items():
             write_embeddings(folder / layout.users_array(name), variant.users)
             write_embeddings(folder / layout.items_array(name), variant.items)
+            if variant.fold is not None:
+                write_embeddings(folder / layout.fold_array(name), variant.fold)
+            if variant.model is not None and variant.onnx is not None:
+                (folder / variant.model.file).write_bytes(variant.onnx)
+        if self.features is not None:
+            write_embeddings(folder / layout.USER_FEATURES, self.features.users)
+            write_embeddings(folder / layout.ITEM_FEATURES, self.features.items)
         (folder / layout.GOLDEN).write_bytes(canonical_json(self.golden))
         report = folder / layout.REPORT
         report.parent.mkdir()

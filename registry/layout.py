@@ -19,6 +19,8 @@ SEEN_INDPTR = "seen.indptr.npy"
 SEEN_ITEMS = "seen.items.npy"
 GOLDEN = "golden.json"
 REPORT = "report/metrics.json"
+USER_FEATURES = "features/users.npy"
+ITEM_FEATURES = "features/items.npy"
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}")
 
@@ -92,3 +94,8 @@ def users_array(variant: str) -> str:
 def items_array(variant: str) -> str:
     """Return the file of a variant's item embeddings, relative to the version."""
     return f"{check_name('variant', variant)}/items.npy"
+
+
+def fold_array(variant: str) -> str:
+    """Return the file of what a variant's new users take from items, relative to the version."""
+    return f"{check_name('variant', variant)}/fold.npy"

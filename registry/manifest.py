@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from registry.errors import VersionCorrupt
+from registry.features import NodeFeatures
 
 FORMAT: Literal[1] = 1
 
@@ -45,6 +46,34 @@ class DataEntry(_Part):
     """The moment that time decay counted back from, in Unix seconds, where there was decay."""
 
 
+class Segment(_Part):
+    """Neighbouring columns of a fold-in that are scaled alike."""
+
+    width: Annotated[int, Field(ge=1)]
+    degree_exponent: Annotated[float, Field(ge=0, le=1)]
+    """The sum over a user's items is divided by their total weight to this power."""
+
+
+class FoldIn(_Part):
+    """How a new user's embedding follows from interactions: a weighted sum of rows of fold.npy.
+
+    Segment by segment: sum of w_i fold[i] / (sum of w_i)^degree_exponent.
+    """
+
+    segments: tuple[Segment, ...]
+    weighted: bool = False
+    """Whether an interaction counts by its weight, as the training's edges did, or as 1."""
+
+
+class NodeModel(_Part):
+    """An ONNX model that embeds nodes from their features; see docs/registry-format.md."""
+
+    kind: Literal["sage", "hybrid"]
+    file: str
+    graph: str | None = None
+    """hybrid: the variant whose embeddings are its graph input."""
+
+
 class VariantEntry(_Part):
     """One set of embeddings of the version."""
 
@@ -52,6 +81,10 @@ class VariantEntry(_Part):
     dtype: Literal["float32"] = "float32"
     metrics: dict[str, Metrics] = {}
     """Metrics by split."""
+    fold_in: FoldIn | None = None
+    """Set where new users can be embedded from interactions alone."""
+    model: NodeModel | None = None
+    """Set where new nodes can be embedded from features."""
 
 
 class Manifest(_Part):
@@ -66,6 +99,8 @@ class Manifest(_Part):
     metric_definition: str
     variants: dict[str, VariantEntry]
     default_variant: str
+    features: NodeFeatures | None = None
+    """How raw features become the models' input, where a variant has a model."""
     baselines: dict[str, dict[str, Metrics]]
     """Metrics by baseline and split."""
     libraries: dict[str, str]

@@ -158,10 +158,13 @@ class ModelStore:
                 key: VariantEntry(
                     embedding_dim=variant.users.shape[1],
                     metrics={split: dict(values) for split, values in variant.metrics.items()},
+                    fold_in=variant.fold_in,
+                    model=variant.model,
                 )
                 for key, variant in export.variants.items()
             },
             default_variant=export.default_variant,
+            features=None if export.features is None else export.features.encoding,
             baselines={
                 key: {split: dict(values) for split, values in splits.items()}
                 for key, splits in export.baselines.items()

@@ -63,6 +63,14 @@ class Version:
         """Return a variant's user (U, D) and item (I, D) embeddings, memory-mapped."""
         return self.array(layout.users_array(variant)), self.array(layout.items_array(variant))
 
+    def fold(self, variant: str) -> Embeddings:
+        """Return what a variant's new users take from items: (I, D), memory-mapped."""
+        return self.array(layout.fold_array(variant))
+
+    def features(self) -> tuple[Embeddings, Embeddings]:
+        """Return the encoded features of users (U, F_u) and items (I, F_i), memory-mapped."""
+        return self.array(layout.USER_FEATURES), self.array(layout.ITEM_FEATURES)
+
     def array(self, name: str) -> NDArray[Any]:
         """Map one of the version's arrays."""
         return read_array(self.file(name))
@@ -94,6 +102,7 @@ class Version:
         self._check_seen()
         for variant in self.manifest.variants:
             self._check_embeddings(variant)
+        self._check_features()
 
     def summary(self) -> Json:
         """Return the manifest as plain JSON values."""
@@ -125,17 +134,35 @@ class Version:
         )
 
     def _check_embeddings(self, variant: str) -> None:
-        width = self.manifest.variants[variant].embedding_dim
+        entry = self.manifest.variants[variant]
         data = self.manifest.data
-        for name, array, count in zip(
-            ("users", "items"), self.embeddings(variant), (data.users, data.items), strict=True
-        ):
+        users, items = self.embeddings(variant)
+        self._check_matrix(f"{variant}/users.npy", users, (data.users, entry.embedding_dim))
+        self._check_matrix(f"{variant}/items.npy", items, (data.items, entry.embedding_dim))
+        if entry.fold_in is not None:
+            shape = (data.items, entry.embedding_dim)
+            self._check_matrix(layout.fold_array(variant), self.fold(variant), shape)
+        if entry.model is not None:
+            self.file(entry.model.file)
             self._require(
-                array.dtype == np.float32 and array.shape == (count, width),
-                f"{variant}/{name}.npy is {array.dtype} {array.shape}, "
-                f"not float32 {(count, width)}",
+                self.manifest.features is not None
+                and entry.model.graph in (None, *self.manifest.variants),
+                f"variant {variant!r} has a model without its features or graph variant",
             )
-            self._require(bool(np.isfinite(array).all()), f"{variant}/{name}.npy holds NaN")
+
+    def _check_features(self) -> None:
+        encoding, data = self.manifest.features, self.manifest.data
+        if encoding is not None:
+            users, items = self.features()
+            self._check_matrix(layout.USER_FEATURES, users, (data.users, encoding.users.width))
+            self._check_matrix(layout.ITEM_FEATURES, items, (data.items, encoding.items.width))
+
+    def _check_matrix(self, name: str, array: NDArray[Any], shape: tuple[int, int]) -> None:
+        self._require(
+            array.dtype == np.float32 and array.shape == shape,
+            f"{name} is {array.dtype} {array.shape}, not float32 {shape}",
+        )
+        self._require(bool(np.isfinite(array).all()), f"{name} holds NaN")
 
     def _require(self, condition: bool, problem: str) -> None:
         if not condition:

@@ -1,0 +1,189 @@
+"""Raw features to vectors: one definition, written by training, read from the manifest to serve.
+
+N nodes; F_u and F_i, the widths of what users and items are described by. A node's input to a model
+is always [user columns (F_u) | item columns (F_i) | 1 for a user | 1 for an item]: whichever block
+is not its own is zero, or the mean over its neighbours where a model wants that.
+"""
+
+import math
+import zlib
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from registry.errors import InvalidFeature
+
+Matrix = NDArray[np.float32]
+
+Value = float | str | Sequence[str]
+"""A raw value: a number, a text, or several texts."""
+
+_LARGEST = 10.0
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+
+class NumericEncoding(_Part):
+    """A number, standardised, held within 10 deviations, and near which centres it lies.
+
+    Missing: all zeros, so the mean and near none. The nearness to the centres sums to 1:
+    exp(-((x - c) / spread)^2 / 2), normalised.
+    """
+
+    kind: Literal["numeric"] = "numeric"
+    name: str
+    mean: float
+    std: Annotated[float, Field(gt=0)]
+    centres: tuple[float, ...] = ()
+    spread: Annotated[float, Field(gt=0)] = 1.0
+
+    @property
+    def width(self) -> int:
+        """How many numbers come out."""
+        return 1 + len(self.centres)
+
+    def encode(self, values: Sequence[Value | None], unknown: Counter[str]) -> Matrix:
+        """Return a row for each value: (N, width)."""
+        numbers = np.array([math.nan if value is None else self._number(value) for value in values])
+        there = ~np.isnan(numbers)
+        encoded = np.zeros((len(values), self.width), np.float32)
+        known = numbers[there]
+        scaled = np.clip((known - self.mean) / self.std, -_LARGEST, _LARGEST)
+        encoded[there, 0] = scaled
+        if self.centres:
+            near = -0.5 * ((known[:, None] - np.array(self.centres)) / self.spread) ** 2
+            weights = np.exp(near - near.max(axis=1, keepdims=True, initial=-np.inf))
+            encoded[there, 1:] = weights / weights.sum(axis=1, keepdims=True)
+        return encoded
+
+    def _number(self, value: Value) -> float:
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            raise InvalidFeature(self.name, f"takes a number, not {_shown(value)}")
+        if not math.isfinite(value):
+            raise InvalidFeature(self.name, f"is {value}; it must be finite")
+        return float(value)
+
+
+class CategoricalEncoding(_Part):
+    """One text, or several: a place each, weighted, all zeros for none; at most of length 1.
+
+    With `buckets` a text stands at crc32(UTF-8) modulo that many places, and none is unknown.
+    Texts that training has not seen count as unknown and leave no trace.
+    """
+
+    kind: Literal["categorical", "multi", "tags"]
+    name: str
+    categories: tuple[str, ...] = ()
+    weights: tuple[float, ...] = ()
+    """By category: the inverse document frequency of tags; 1 each if empty."""
+    buckets: Annotated[int, Field(ge=0)] = 0
+
+    @property
+    def width(self) -> int:
+        """How many numbers come out."""
+        return self.buckets or len(self.categories)
+
+    def encode(self, values: Sequence[Value | None], unknown: Counter[str]) -> Matrix:
+        """Return a row for each value: (N, width); count the unknown texts by column."""
+        encoded = np.zeros((len(values), self.width), np.float32)
+        places = {text: place for place, text in enumerate(self.categories)}
+        for row, value in enumerate(values):
+            for text in self._texts(value):
+                if self.buckets:
+                    place = zlib.crc32(text.encode()) % self.buckets
+                elif text in places:
+                    place = places[text]
+                else:
+                    unknown[self.name] += 1
+                    continue
+                encoded[row, place] = self.weights[place] if self.weights else 1.0
+        if self.kind == "tags":
+            lengths = np.linalg.norm(encoded, axis=1, keepdims=True)
+            encoded /= np.maximum(lengths, np.float32(1e-6))
+        return encoded
+
+    def _texts(self, value: Value | None) -> Sequence[str]:
+        if value is None:
+            return ()
+        if self.kind == "categorical":
+            if not isinstance(value, str):
+                raise InvalidFeature(self.name, f"takes one text, not {_shown(value)}")
+            return (value,)
+        if isinstance(value, str | int | float) or not all(isinstance(text, str) for text in value):
+            raise InvalidFeature(self.name, f"takes a list of texts, not {_shown(value)}")
+        # tags are written as people please
+        return [text.strip().lower() for text in value] if self.kind == "tags" else value
+
+
+Encoding = Annotated[NumericEncoding | CategoricalEncoding, Field(discriminator="kind")]
+
+
+class FeatureEncoder(_Part):
+    """How the raw features of users, or of items, become a vector: the columns side by side."""
+
+    columns: tuple[Encoding, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """F_u or F_i."""
+        return sum(column.width for column in self.columns)
+
+    def encode(self, table: Mapping[str, Sequence[Value | None]], unknown: Counter[str]) -> Matrix:
+        """Return a row for each node of a table: column name to values (N,) -> (N, width).
+
+        None is a missing value. `unknown` counts the texts without a place, by column. Raises
+        InvalidFeature for a value of the wrong type and a column that is not encoded.
+        """
+        names = [column.name for column in self.columns]
+        for name in table:
+            if name not in names:
+                known = ", ".join(names) or "none"
+                raise InvalidFeature(name, f"is not a feature of this version; it has: {known}")
+        count = len(next(iter(table.values()))) if table else 0
+        blocks = [
+            column.encode(table.get(column.name, [None] * count), unknown)
+            for column in self.columns
+        ]
+        return np.concatenate([np.zeros((count, 0), np.float32), *blocks], axis=1)
+
+    def encode_one(self, values: Mapping[str, Value], unknown: Counter[str]) -> Matrix:
+        """Return the row of one node: (1, width); a column that is not given is missing."""
+        if not values:
+            return np.zeros((1, self.width), np.float32)
+        return self.encode({name: [value] for name, value in values.items()}, unknown)
+
+
+class NodeFeatures(_Part):
+    """How users and items are described to the models."""
+
+    users: FeatureEncoder = FeatureEncoder()
+    items: FeatureEncoder = FeatureEncoder()
+
+    @property
+    def width(self) -> int:
+        """F: the width of a node's input."""
+        return self.users.width + self.items.width + 2
+
+    def user_inputs(self, own: Matrix, around: Matrix | None = None) -> Matrix:
+        """Return the inputs of users: own (N, F_u), means over their items (N, F_i) -> (N, F)."""
+        around = np.zeros((len(own), self.items.width), np.float32) if around is None else around
+        return np.concatenate([own, around, _flags(len(own), 1, 0)], axis=1)
+
+    def item_inputs(self, own: Matrix, around: Matrix | None = None) -> Matrix:
+        """Return the inputs of items: own (N, F_i), means over their users (N, F_u) -> (N, F)."""
+        around = np.zeros((len(own), self.users.width), np.float32) if around is None else around
+        return np.concatenate([around, own, _flags(len(own), 0, 1)], axis=1)
+
+
+def _flags(count: int, user: float, item: float) -> Matrix:
+    return np.tile(np.array([user, item], np.float32), (count, 1))
+
+
+def _shown(value: object) -> str:
+    return f"{value!r:.60}"
