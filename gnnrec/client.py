@@ -11,6 +11,7 @@ from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
+from gnnrec.newcomers import NewItem, NewUser
 from protos.gnnrec.v1 import model_pb2, model_pb2_grpc
 from protos.gnnrec.v1 import recommender_pb2 as pb
 from protos.gnnrec.v1 import recommender_pb2_grpc as rpc
@@ -62,6 +63,8 @@ class Scores:
     version: str
     variant: str
     items: tuple[Score, ...]
+    unknown_item_ids: tuple[str, ...]
+    """Items that a new user has interacted with and the version does not know."""
 
 
 class Client:
@@ -88,6 +91,8 @@ class Client:
         *,
         item_id: str | None = None,
         embedding: Sequence[float] | None = None,
+        new_user: NewUser | None = None,
+        new_item: NewItem | None = None,
         k: int = 10,
         include_seen: bool = False,
         exclude_item_ids: Sequence[str] = (),
@@ -96,7 +101,7 @@ class Client:
         with_titles: bool = False,
         variant: str = "",
     ) -> TopK:
-        """Return the k best items for a user, an item or an embedding: name one of the three."""
+        """Return the k best items for one of user_id, item_id, embedding, new_user, new_item."""
         request = pb.TopKRequest(
             k=k,
             include_seen=include_seen,
@@ -106,7 +111,7 @@ class Client:
             with_titles=with_titles,
             variant=variant,
         )
-        _set_query(request, user_id, item_id, embedding)
+        _set_query(request, user_id, item_id, embedding, new_user, new_item)
         response = self._call(self._recommender.TopK, request)
         nothing = [None] * len(response.item_ids)
         items = zip(
@@ -130,17 +135,20 @@ class Client:
         user_id: str | None = None,
         item_id: str | None = None,
         embedding: Sequence[float] | None = None,
+        new_user: NewUser | None = None,
+        new_item: NewItem | None = None,
         variant: str = "",
     ) -> Scores:
-        """Return the scores of items for a user, an item or an embedding: name one of the three."""
+        """Return the scores of items; for whom is told as in top_k."""
         request = pb.ScoreRequest(item_ids=item_ids, variant=variant)
-        _set_query(request, user_id, item_id, embedding)
+        _set_query(request, user_id, item_id, embedding, new_user, new_item)
         response = self._call(self._recommender.Score, request)
         scored = zip(item_ids, response.scores, response.known, strict=True)
         return Scores(
             response.version,
             response.variant,
             tuple(Score(item, score if known else None) for item, score, known in scored),
+            tuple(response.unknown_item_ids),
         )
 
     def model(self) -> dict[str, Any]:
@@ -199,14 +207,20 @@ def _set_query(
     user_id: str | None,
     item_id: str | None,
     embedding: Sequence[float] | None,
+    new_user: NewUser | None,
+    new_item: NewItem | None,
 ) -> None:
-    given = [value is not None for value in (user_id, item_id, embedding)]
+    given = [value is not None for value in (user_id, item_id, embedding, new_user, new_item)]
     if sum(given) != 1:
-        raise ValueError("name exactly one of user_id, item_id, embedding")
+        raise ValueError("name exactly one of user_id, item_id, embedding, new_user, new_item")
     if user_id is not None:
         request.user_id = user_id
     elif item_id is not None:
         request.item_id = item_id
+    elif new_user is not None:
+        request.new_user.CopyFrom(new_user.to_message())
+    elif new_item is not None:
+        request.new_item.CopyFrom(new_item.to_message())
     else:
         request.embedding.values.extend(embedding or ())
         request.embedding.SetInParent()

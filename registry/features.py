@@ -57,7 +57,10 @@ class NumericEncoding(_Part):
         scaled = np.clip((known - self.mean) / self.std, -_LARGEST, _LARGEST)
         encoded[there, 0] = scaled
         if self.centres:
-            near = -0.5 * ((known[:, None] - np.array(self.centres)) / self.spread) ** 2
+            # far out is as near to the outermost centre as a hundred spreads away
+            low, high = min(self.centres), max(self.centres)
+            held = np.clip(known, low - 100 * self.spread, high + 100 * self.spread)
+            near = -0.5 * ((held[:, None] - np.array(self.centres)) / self.spread) ** 2
             weights = np.exp(near - near.max(axis=1, keepdims=True, initial=-np.inf))
             encoded[there, 1:] = weights / weights.sum(axis=1, keepdims=True)
         return encoded

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
+from functools import partial
 
 import faiss
 import uvloop
@@ -16,6 +17,7 @@ from grpc_reflection.v1alpha import reflection
 
 from protos.gnnrec.v1 import model_pb2, model_pb2_grpc, recommender_pb2, recommender_pb2_grpc
 from registry import ModelStore
+from server import snapshot
 from server.boundary import Boundary
 from server.catalogue import Catalogue
 from server.errors import CannotStart
@@ -74,7 +76,7 @@ class Server:
         """Build them; nothing is read or bound yet."""
         self.settings = settings
         self.metrics = Metrics()
-        self.recommender = Recommender(settings.alias)
+        self.recommender = Recommender(settings.alias, self.metrics)
         # One thread searches and one loads: FAISS's own threads are pinned to as many.
         self.search = ThreadPoolExecutor(1, "search", initializer=_use_one_core)
         self.loader = ThreadPoolExecutor(1, "load", initializer=_use_one_core)
@@ -84,6 +86,11 @@ class Server:
             self.recommender,
             self.metrics,
             self.loader,
+            partial(
+                snapshot.load,
+                max_neighbours=settings.max_neighbours,
+                require_gpu=settings.require_gpu,
+            ),
             settings.poll_interval_s,
         )
         self.health = health.aio.HealthServicer()

@@ -28,6 +28,7 @@ MAPPING: dict[type[Exception], tuple[int, str]] = {
     errors.UnknownItem: (code_pb2.NOT_FOUND, "ITEM_NOT_FOUND"),
     errors.UnknownVersion: (code_pb2.NOT_FOUND, "VERSION_NOT_FOUND"),
     errors.MissingVariant: (code_pb2.FAILED_PRECONDITION, "VARIANT_NOT_AVAILABLE"),
+    errors.CannotEmbed: (code_pb2.FAILED_PRECONDITION, "CANNOT_EMBED"),
     errors.NotOffered: (code_pb2.UNIMPLEMENTED, "NOT_OFFERED"),
     errors.NotReady: (code_pb2.UNAVAILABLE, "NOT_READY"),
     errors.UnservableVersion: (code_pb2.UNAVAILABLE, "NOT_READY"),

@@ -31,6 +31,10 @@ class MissingVariant(ServingError):
     """The version that answers lacks the named variant."""
 
 
+class CannotEmbed(ServingError):
+    """The variant that answers cannot embed new users, or new items."""
+
+
 class NotOffered(ServingError):
     """The request uses a part of the API that this server does not offer."""
 

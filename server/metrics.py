@@ -1,6 +1,7 @@
 """Prometheus metrics: what every gRPC dashboard knows, and what is ours."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Literal
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
 
@@ -65,6 +66,18 @@ class Metrics:
             "gnnrec_registry_poll_errors", "Times the registry could not be read.",
             registry=registry,
         )  # fmt: skip
+        self.cold_starts = Counter(
+            "gnnrec_cold_starts", "New users and new items embedded.", ("kind", "variant"),
+            registry=registry,
+        )  # fmt: skip
+        self.unknown_feature_values = Counter(
+            "gnnrec_unknown_feature_values", "Texts in features that training has not seen.",
+            ("feature",), registry=registry,
+        )  # fmt: skip
+        self.onnx_provider = Gauge(
+            "gnnrec_onnx_provider_info", "1 for what each variant's model was bound to.",
+            ("variant", "provider"), registry=registry,
+        )  # fmt: skip
         for result in ("loaded", "refused"):
             self.loads.labels(result)
 
@@ -82,6 +95,18 @@ class Metrics:
         self.index_items.clear()
         for variant in snapshot.variants.values():
             self.index_items.labels(variant.name).set(len(variant.index))
+        self.onnx_provider.clear()
+        for variant in snapshot.variants.values():
+            if variant.model is not None:
+                self.onnx_provider.labels(variant.name, variant.model.encoder.provider).set(1)
+
+    def count_newcomer(
+        self, kind: Literal["new_user", "new_item"], variant: str, unknown: Mapping[str, int]
+    ) -> None:
+        """Count a node embedded by a variant, and its unknown texts by feature."""
+        self.cold_starts.labels(kind, variant).inc()
+        for feature, count in unknown.items():
+            self.unknown_feature_values.labels(feature).inc(count)
 
     def expose(self, host: str, port: int) -> tuple[int, Callable[[], None]]:
         """Serve the metrics over HTTP and return the port and how to stop."""

@@ -3,11 +3,13 @@
 Whether its ids exist depends on the version and is the recommender's business.
 """
 
-from dataclasses import InitVar, dataclass
+from collections.abc import Mapping, Sized
+from dataclasses import InitVar, dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.features import Value
 from server.errors import InvalidQuery
 
 _LARGEST = 1e15
@@ -51,7 +53,46 @@ class Vector:
             )
 
 
-Subject = KnownUser | KnownItem | Vector
+@dataclass(frozen=True)
+class Interaction:
+    """An item that a new user has interacted with, and how much that counts."""
+
+    item_id: str
+    weight: float = 1.0
+
+
+@dataclass(frozen=True)
+class NewUser:
+    """A user unseen in training."""
+
+    interactions: tuple[Interaction, ...] = ()
+    features: Mapping[str, Value] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Refuse one of whom nothing is said, and weights that cannot be reckoned with."""
+        if not self.interactions and not self.features:
+            raise InvalidQuery("new_user", "is empty; give interactions, features or both")
+        for place, interaction in enumerate(self.interactions):
+            if not 0 < interaction.weight <= _LARGEST:
+                raise InvalidQuery(
+                    f"new_user.interactions[{place}].weight",
+                    f"is {interaction.weight:g}; it must be above 0 and at most {_LARGEST:g}",
+                )
+
+
+@dataclass(frozen=True)
+class NewItem:
+    """An item unseen in training."""
+
+    features: Mapping[str, Value]
+
+    def __post_init__(self) -> None:
+        """Refuse one of which nothing is said."""
+        if not self.features:
+            raise InvalidQuery("new_item", "has no features; give at least one")
+
+
+Subject = KnownUser | KnownItem | Vector | NewUser | NewItem
 
 
 @dataclass(frozen=True)
@@ -83,8 +124,9 @@ class TopKQuery:
             raise InvalidQuery("k", f"is {self.k}; it must be 1 to {limits.k}")
         if self.exclude_item_ids and self.allow_item_ids:
             raise InvalidQuery("allow_item_ids", "cannot be combined with exclude_item_ids")
-        for field in ("exclude_item_ids", "allow_item_ids"):
-            _check_length(field, getattr(self, field), limits)
+        _check_length("exclude_item_ids", self.exclude_item_ids, limits)
+        _check_length("allow_item_ids", self.allow_item_ids, limits)
+        _check_subject(self.subject, limits)
 
 
 @dataclass(frozen=True)
@@ -101,8 +143,16 @@ class ScoreQuery:
         if not self.item_ids:
             raise InvalidQuery("item_ids", "is empty; name the items to score")
         _check_length("item_ids", self.item_ids, limits)
+        _check_subject(self.subject, limits)
 
 
-def _check_length(field: str, ids: tuple[str, ...], limits: Limits) -> None:
-    if len(ids) > limits.list_length:
-        raise InvalidQuery(field, f"has {len(ids)} ids; at most {limits.list_length} are taken")
+def _check_subject(subject: Subject, limits: Limits) -> None:
+    if isinstance(subject, NewUser):
+        _check_length("new_user.interactions", subject.interactions, limits)
+
+
+def _check_length(field: str, entries: Sized, limits: Limits) -> None:
+    if len(entries) > limits.list_length:
+        raise InvalidQuery(
+            field, f"has {len(entries)} entries; at most {limits.list_length} are taken"
+        )

@@ -11,8 +11,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import dataclass
 
-from registry import ModelStore, Move, RegistryError
-from server import snapshot
+from registry import ModelStore, Move, RegistryError, Version
 from server.metrics import Metrics
 from server.recommender import Recommender
 from server.snapshot import Snapshot
@@ -44,15 +43,17 @@ class Rollout:
         recommender: Recommender,
         metrics: Metrics,
         loader: Executor,
+        load: Callable[[Version], Snapshot],
         poll_interval_s: float,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Load in `loader`'s threads, never in the one that answers."""
+        """Load with `load` in `loader`'s threads, never in the one that answers."""
         self.store = store
         self.alias = alias
         self._recommender = recommender
         self._metrics = metrics
         self._loader = loader
+        self._load_version = load
         self._poll_interval_s = poll_interval_s
         self._clock = clock
         self.activated_at = 0.0
@@ -99,7 +100,7 @@ class Rollout:
             self.loading = None
 
     def _load(self, version: str) -> Snapshot:
-        return snapshot.load(self.store.open(version))
+        return self._load_version(self.store.open(version))
 
     def _activate(self, loaded: Snapshot) -> None:
         self._recommender.swap(loaded)

@@ -24,6 +24,10 @@ class Settings:
     grace_s: float = 10.0
     """How long requests under way may take after that."""
     reflection: bool = True
+    max_neighbours: int = 32
+    """How many users of each of its items a sage model looks at for a new user."""
+    require_gpu: bool = False
+    """Whether a model that could only be bound to the CPU is refused."""
     limits: Limits = field(default_factory=Limits)
 
     @property

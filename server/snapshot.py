@@ -8,12 +8,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from registry import Manifest, Version
+from registry import Manifest, NodeFeatures, Version
 from registry.arrays import Embeddings
 from registry.layout import GOLDEN
 from registry.ranking import NO_ROW, Rows
 from server.errors import MissingVariant, UnknownItem, UnknownUser, UnservableVersion
 from server.index import FlatIndex
+from server.models import Folding, Model, load_foldings, load_models
 
 # Two machines may round the last bit of a score differently.
 _GOLDEN_TOLERANCE = 1e-5
@@ -26,6 +27,15 @@ class LoadedVariant:
     name: str
     users: Embeddings
     index: FlatIndex
+    folding: Folding | None = None
+    """Set where new users can be embedded from interactions alone."""
+    model: Model | None = None
+    """Set where new nodes can be embedded from features."""
+
+    @property
+    def takes_new_users(self) -> bool:
+        """Whether new users can be embedded at all."""
+        return self.folding is not None or self.model is not None
 
     @property
     def embedding_dim(self) -> int:
@@ -53,6 +63,11 @@ class Snapshot:
     def version(self) -> str:
         """The version's id."""
         return self.manifest.version
+
+    @property
+    def features(self) -> NodeFeatures:
+        """How nodes are described to the models; no columns in a version without."""
+        return self.manifest.features or NodeFeatures()
 
     @cached_property
     def default_variant(self) -> LoadedVariant:
@@ -97,10 +112,11 @@ class Snapshot:
         return known[known != NO_ROW], list(dict.fromkeys(unknown))
 
 
-def load(version: Version) -> Snapshot:
+def load(version: Version, *, max_neighbours: int = 32, require_gpu: bool = False) -> Snapshot:
     """Verify a version, read it, build its indexes and have it reproduce its golden answers.
 
-    Raises the registry's VersionCorrupt for damage, UnservableVersion for a wrong answer.
+    Raises the registry's VersionCorrupt for damage, UnservableVersion for a wrong answer or a model
+    that does not run, CannotStart for one on the CPU where a GPU is required.
     """
     clock = _Clock()
     version.verify()
@@ -110,10 +126,15 @@ def load(version: Version) -> Snapshot:
     user_rows = {user_id: row for row, user_id in enumerate(user_ids)}
     item_rows = {item_id: row for row, item_id in enumerate(item_ids)}
     clock.lap("read")
+    foldings = load_foldings(version)
+    models = load_models(version, foldings, max_neighbours, require_gpu)
+    clock.lap("models")
     variants = {}
     for name in version.manifest.variants:
         users, embeddings = version.embeddings(name)
-        variants[name] = LoadedVariant(name, users, FlatIndex(embeddings))
+        variants[name] = LoadedVariant(
+            name, users, FlatIndex(embeddings), foldings.get(name), models.get(name)
+        )
     clock.lap("build")
     snapshot = Snapshot(
         manifest=version.manifest,

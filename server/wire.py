@@ -1,5 +1,6 @@
 """Messages to plain values and back; the only module that knows the messages' fields."""
 
+from collections.abc import Mapping
 from datetime import datetime
 
 import numpy as np
@@ -8,13 +9,17 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from protos.gnnrec.v1 import model_pb2
 from protos.gnnrec.v1 import recommender_pb2 as pb
 from registry import Move
+from registry.features import Value
 from registry.manifest import Metrics
 from server.catalogue import Loaded, VersionState
 from server.errors import InvalidQuery, NotOffered
 from server.queries import (
+    Interaction,
     KnownItem,
     KnownUser,
     Limits,
+    NewItem,
+    NewUser,
     ScoreQuery,
     Subject,
     Target,
@@ -59,10 +64,38 @@ def _subject(request: pb.TopKRequest | pb.ScoreRequest) -> Subject:
             return KnownItem(request.item_id)
         case "embedding":
             return Vector(np.array(request.embedding.values, np.float32))
-        case None:
-            raise InvalidQuery("query", "is not set; set one of user_id, item_id, embedding")
-        case field:
-            raise NotOffered(f"{field} is not offered yet; use user_id, item_id or embedding")
+        case "new_user":
+            return _new_user(request.new_user)
+        case "new_item":
+            return NewItem(_features("new_item", request.new_item.features))
+        case _:
+            raise InvalidQuery(
+                "query", "is not set; set one of user_id, item_id, embedding, new_user, new_item"
+            )
+
+
+def _new_user(user: pb.NewUser) -> NewUser:
+    interactions = (
+        Interaction(entry.item_id, entry.weight if entry.HasField("weight") else 1.0)
+        for entry in user.interactions
+    )
+    return NewUser(tuple(interactions), _features("new_user", user.features))
+
+
+def _features(field: str, features: Mapping[str, pb.FeatureValue]) -> dict[str, Value]:
+    return {name: _value(f"{field}.features[{name}]", value) for name, value in features.items()}
+
+
+def _value(field: str, value: pb.FeatureValue) -> Value:
+    match value.WhichOneof("kind"):
+        case "number":
+            return value.number
+        case "text":
+            return value.text
+        case "texts":
+            return list(value.texts.values)
+        case _:
+            raise InvalidQuery(field, "has no value; set number, text or texts, or leave it out")
 
 
 def _target(request: pb.TopKRequest | pb.ScoreRequest) -> Target:
@@ -89,6 +122,7 @@ def score_response(answer: ScoreAnswer) -> pb.ScoreResponse:
         variant=answer.variant,
         scores=answer.scores.tolist(),
         known=answer.known,
+        unknown_item_ids=answer.unknown_item_ids,
     )
 
 

@@ -25,7 +25,7 @@ HOMES = {
     "torch_geometric": {"training"},
     "polars": {"training"},
     "faiss": {"server/index.py", "server/app.py"},
-    "onnxruntime": {"server/encoder.py"},
+    "onnxruntime": {"server/encoder.py", "training/nodes/onnx.py"},
     "prometheus_client": {"server/metrics.py"},
     "grpc": {"server", "gnnrec", "protos"},
     "grpc_tools": {"protos/generate.py"},

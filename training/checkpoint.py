@@ -74,8 +74,8 @@ class FileCheckpoint:
         state.epoch, state.losses = meta["epoch"], meta["losses"]
         state.validations = [(epoch, score) for epoch, score in meta["validations"]]
         if meta["best"] is not None:
-            embeddings = content["best.users"], content["best.items"]
-            state.best = Best(meta["best"]["score"], meta["best"]["epoch"], embeddings)
+            layer0 = content["best.users"], content["best.items"]
+            state.best = Best(meta["best"]["score"], meta["best"]["epoch"], layer0)
 
     def save(self, model: LightGCN, state: State) -> None:
         """Write the file, unless the last one is younger than the interval."""
@@ -98,7 +98,7 @@ class FileCheckpoint:
             for part, value in state.optimizer.state[parameter].items():
                 arrays[f"{name}.{part}"] = value.cpu().numpy()
         if state.best is not None:
-            arrays["best.users"], arrays["best.items"] = map(np.asarray, state.best.embeddings)
+            arrays["best.users"], arrays["best.items"] = map(np.asarray, state.best.layer0)
         buffer = io.BytesIO()
         np.savez(buffer, **arrays)  # type: ignore[arg-type]
         make_folder(self._path.parent)

@@ -3,62 +3,22 @@
 The resolved form goes into the manifest, so a version says how it was made.
 """
 
-import os
-import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from registry.errors import InvalidName
 from registry.layout import check_name
+from training.config_base import Fraction, Section
+from training.config_data import DataConfig
+from training.config_data import data_folder as data_folder
+from training.config_nodes import HybridConfig, SageConfig
 from training.errors import InvalidConfig
 
-Format = Literal["csv", "tsv", "jsonl", "parquet", "lightgcn"]
-Fraction = Annotated[float, Field(ge=0, lt=1)]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(
-        frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
-    )
-
-
-class ItemsConfig(_Section):
-    """[data.items]: a table about the items."""
-
-    file: str
-    """The table's file; one row an item."""
-    id_column: str = "item_id"
-    title_column: str = "title"
-
-
-class DataConfig(_Section):
-    """[data]: where the interactions are and how to read them."""
-
-    folder: str = "."
-    """The data set's folder, relative to the configuration file. $VARIABLES are filled in."""
-    interactions: str
-    """The file of interactions, or of the training part of them."""
-    test: str | None = None
-    """A file with the test part, where the data set comes split."""
-    format: Format | None = None
-    """How the files are written; by their suffix if not set."""
-    user_column: str = "user_id"
-    item_column: str = "item_id"
-    weight_column: str | None = None
-    """A column of positive numbers: ratings, counts, seconds."""
-    time_column: str | None = None
-    """A column of numbers that grow with time, such as Unix seconds."""
-    min_weight: float | None = None
-    """Rows of a smaller weight are no interactions and are dropped."""
-    duplicates: Literal["error", "sum", "max", "last"] = "error"
-    """What to make of a pair that stands twice: refuse, or merge the weights."""
-    items: ItemsConfig | None = None
-
-
-class SplitConfig(_Section):
+class SplitConfig(Section):
     """[split]: which interactions are kept from training to measure it."""
 
     method: Literal["given", "random", "leave_last_out"] = "random"
@@ -72,7 +32,7 @@ class SplitConfig(_Section):
     """leave_last_out: how many of a user's interactions are test, and as many validation."""
 
 
-class GraphConfig(_Section):
+class GraphConfig(Section):
     """[graph]: how much an interaction counts as an edge, in adjacency and degree alike."""
 
     weighted: bool = False
@@ -84,7 +44,7 @@ class GraphConfig(_Section):
     if not set. The manifest records it."""
 
 
-class FeaturesConfig(_Section):
+class FeaturesConfig(Section):
     """[lightgcn.features]: tables of numbers to start the embeddings from, one row a node."""
 
     users: str
@@ -93,7 +53,7 @@ class FeaturesConfig(_Section):
     """A file with the item column and numeric columns."""
 
 
-class FitConfig(_Section):
+class FitConfig(Section):
     """[lightgcn.training]: how the embeddings are fitted."""
 
     loss: Literal["bpr", "bce", "softmax", "bsl"] = "bpr"
@@ -129,7 +89,7 @@ class FitConfig(_Section):
     """With patience: validate after every so many epochs."""
 
 
-class LightGCNConfig(_Section):
+class LightGCNConfig(Section):
     """[lightgcn]: the shape of LightGCN."""
 
     embedding_dim: Annotated[int, Field(ge=1, le=4096)] = 64
@@ -151,7 +111,7 @@ class LightGCNConfig(_Section):
     training: FitConfig = FitConfig()
 
 
-class SpectralConfig(_Section):
+class SpectralConfig(Section):
     """[spectral]: the closed-form model."""
 
     embedding_dim: Annotated[int, Field(ge=1, le=4096)] = 512
@@ -161,7 +121,7 @@ class SpectralConfig(_Section):
     """The powers of the degrees: see training/models/spectral.py."""
 
 
-class FusionConfig(_Section):
+class FusionConfig(Section):
     """[fusion]: the lightgcn and spectral models as one, by the sum of their scores."""
 
     spectral_weight: Annotated[float, Field(gt=0)] = 0.6
@@ -170,14 +130,14 @@ class FusionConfig(_Section):
     """Compress the joint embeddings to this width; not if not set."""
 
 
-class EvaluationConfig(_Section):
+class EvaluationConfig(Section):
     """[evaluation]: what is measured."""
 
     k: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (10, 20, 50)
     """The list lengths of the metrics."""
 
 
-class Config(_Section):
+class Config(Section):
     """A training configuration, complete with defaults."""
 
     name: str
@@ -192,6 +152,8 @@ class Config(_Section):
     lightgcn: LightGCNConfig | None = None
     spectral: SpectralConfig | None = None
     fusion: FusionConfig | None = None
+    sage: SageConfig | None = None
+    hybrid: HybridConfig | None = None
     evaluation: EvaluationConfig = EvaluationConfig()
 
     @model_validator(mode="after")
@@ -211,10 +173,22 @@ class Config(_Section):
             raise ValueError(str(error)) from None
         return self
 
+    def _features(self) -> bool:
+        """Tell whether anything is known of the nodes."""
+        users, items = self.data.users, self.data.items
+        return bool((users and users.features) or (items and items.features))
+
     def _models_fit(self) -> None:
         lightgcn = self.lightgcn
         if self.fusion is not None and (lightgcn is None or self.spectral is None):
             raise ValueError("[fusion] joins [lightgcn] and [spectral]; both are needed")
+        if self.hybrid is not None and lightgcn is None:
+            raise ValueError("[hybrid] starts from the embeddings of [lightgcn]; add it")
+        if (self.sage is not None or self.hybrid is not None) and not self._features():
+            raise ValueError(
+                "[sage] and [hybrid] know nodes by their features; describe some under "
+                "[[data.items.features]] or [[data.users.features]]"
+            )
         if lightgcn is None:
             return
         if (lightgcn.init in ("features", "projected_features")) != (lightgcn.features is not None):
@@ -234,7 +208,7 @@ def load(path: Path) -> Config:
         raise InvalidConfig(f"{path} cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise InvalidConfig(f"{path} is not TOML: {error}") from None
-    if not raw.keys() & {"lightgcn", "spectral"}:
+    if not raw.keys() & {"lightgcn", "spectral", "sage"}:
         raw["lightgcn"] = {}
     try:
         return Config.model_validate(raw)
@@ -251,16 +225,3 @@ def load(path: Path) -> Config:
             for one in error.errors()
         )
         raise InvalidConfig(f"{path}: {problems}") from None
-
-
-def data_folder(config: DataConfig, beside: Path) -> Path:
-    """Return the data set's folder: config.folder with $VARIABLES filled in, from `beside`."""
-    missing = [
-        name for name in re.findall(r"\$\{?(\w+)\}?", config.folder) if name not in os.environ
-    ]
-    if missing:
-        raise InvalidConfig(
-            f"data.folder is {config.folder!r}, and ${missing[0]} is not set; "
-            f"set it to the folder that holds the data set"
-        )
-    return beside / os.path.expandvars(config.folder)

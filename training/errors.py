@@ -23,3 +23,7 @@ class InvalidCheckpoint(TrainingError):
 
 class InsufficientMemory(TrainingError):
     """The training would need more memory than there is."""
+
+
+class ExportFailed(TrainingError):
+    """A trained model does not come out of its exported form as it went in."""

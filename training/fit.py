@@ -24,11 +24,11 @@ Progress = Callable[[int, str], None]
 
 @dataclass
 class Best:
-    """The best embeddings that validation has seen."""
+    """What validation has liked best: the model's layer 0 at that epoch, on the CPU."""
 
     score: float
     epoch: int
-    embeddings: Halves
+    layer0: Halves
 
 
 @dataclass
@@ -75,7 +75,7 @@ def fit(
     checkpoint: Checkpoint | None = None,
     progress: Progress = lambda epoch, note: None,
 ) -> tuple[Halves, State]:
-    """Fit the model and return the final embeddings: the best validated, or the last.
+    """Fit the model and return its embeddings; it ends as validation liked it best, or at the end.
 
     Raises TrainingDiverged as soon as a loss is not finite.
     """
@@ -91,7 +91,9 @@ def fit(
                 _validate(model, state, validate)
             checkpoint.save(model, state)
             progress(state.epoch, _note(state))
-    return (state.best.embeddings if state.best else model.embeddings()), state
+    if state.best is not None:
+        model.take_layer0(state.best.layer0)
+    return model.embeddings(), state
 
 
 def train_step(
@@ -140,11 +142,10 @@ def _train_epoch(model: LightGCN, steps: Steps, config: FitConfig, state: State)
 
 
 def _validate(model: LightGCN, state: State, validate: Validate) -> None:
-    embeddings = model.embeddings()
-    score = validate(embeddings)
+    score = validate(model.embeddings())
     state.validations.append((state.epoch, score))
     if state.best is None or score > state.best.score:
-        state.best = Best(score, state.epoch, embeddings)
+        state.best = Best(score, state.epoch, model.layer0())
 
 
 def _is_stale(state: State, config: FitConfig) -> bool:

@@ -11,17 +11,19 @@ from training.graph import Halves
 _SAMPLE = 4096
 
 
-def join(first: Halves, second: Halves, weight: float, competing: Tensor) -> Halves:
+def join(first: Halves, second: Halves, weight: float, competing: Tensor) -> tuple[Halves, float]:
     """Return embeddings whose scores are first + weight * second, brought to the same spread.
 
-    (U, D), (I, D) and (U, D'), (I, D') -> (U, D + D'), (I, D + D')
+    (U, D), (I, D) and (U, D'), (I, D') -> (U, D + D'), (I, D + D'), and the factor of the second
+    users.
 
     The spread is that of the scores of `competing` (C,), item rows as often as they are popular:
     among the items that contend for a list, not among the many that never do.
     """
     sample = competing[:: max(1, len(competing) // _SAMPLE)]
     scale = weight * _spread(first, sample) / _spread(second, sample)
-    return torch.cat([first[0], second[0] * scale], 1), torch.cat([first[1], second[1]], 1)
+    joint = torch.cat([first[0], second[0] * scale], 1), torch.cat([first[1], second[1]], 1)
+    return joint, scale
 
 
 def compress(halves: Halves, width: int) -> Halves:

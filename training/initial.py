@@ -28,7 +28,7 @@ def initial(
     """Return layer 0 as configured: users (U, D), items (I, D)."""
     if config.init == "spectral":
         vectors = SpectralConfig(embedding_dim=config.embedding_dim)
-        halves = spectral(edges, users, items, vectors, generator)
+        halves, _ = spectral(edges, users, items, vectors, generator)
         if halves[0].shape[1] < config.embedding_dim:
             raise InvalidConfig(
                 f"lightgcn.init is spectral and embedding_dim {config.embedding_dim} is more than "

@@ -38,6 +38,17 @@ def softmax(
     return (negative_exponent * log_sums - positive_sums) / counts.sum().clamp(min=1)
 
 
+def listwise(scores: Tensor, target: Tensor, weights: Tensor) -> Tensor:
+    """Return the weighted mean of -log softmax(scores) over the targets: (B, C) thrice -> ().
+
+    target: how much of each item is to be found; weights: what that counts, (B, C) or what
+    broadcasts to it. A score of -inf takes no part; its target must be 0.
+    """
+    shares = scores - scores.logsumexp(1, keepdim=True)
+    counted = weights * target
+    return -(counted * shares.masked_fill(target == 0, 0)).sum() / counted.sum()
+
+
 def l2(*layer0: Tensor) -> Tensor:
     """Return half the squared length of a batch's layer-0 embeddings, by example.
 

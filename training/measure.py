@@ -37,9 +37,16 @@ class Measured:
 
 
 def measure(
-    config: Config, dataset: Dataset, variants: dict[str, Matrices], reporter: Reporter
+    config: Config,
+    dataset: Dataset,
+    variants: dict[str, Matrices],
+    on_train: dict[str, Matrices],
+    reporter: Reporter,
 ) -> Measured:
-    """Evaluate variants and baselines on each part that holds something."""
+    """Evaluate variants and baselines on each part that holds something.
+
+    on_train: stands in on validation for the variants that have looked at it.
+    """
     users, items = len(dataset.user_ids), len(dataset.item_ids)
     models = variants | _baselines(config, dataset, variants)
     parts = {
@@ -54,7 +61,8 @@ def measure(
         held_out = heldout(part, users, items)
         sliced = slices(seen, items)
         wanted = wanted_by_part(part, sliced)
-        for name, model in models.items():
+        unseeing = models | on_train if split == "validation" else models
+        for name, model in unseeing.items():
             reporter.start(f"{split}: {name}", 1)
             ks = config.evaluation.k
             result = evaluate(*model, seen, held_out, ks, reporter.advance)
@@ -89,7 +97,7 @@ def _baselines(
     }
     if "spectral" not in variants:
         width = config.lightgcn.embedding_dim if config.lightgcn else _SPECTRAL_DIM
-        halves = spectral(
+        halves, _ = spectral(
             edges(dataset.train, config.graph),
             users,
             items,

@@ -104,8 +104,8 @@ class UserSteps:
             raise InvalidData("every user has every item; there is nothing to learn from")
         columns = torch.from_numpy(positives.columns)
         ones = torch.ones(len(columns))
-        popularity = torch.bincount(columns.long(), minlength=items).clamp(min=1).double()
-        shares = (popularity**config.candidate_exponent).cumsum(0)
+        popularity = torch.bincount(columns.long(), minlength=items).double()
+        shares = ((popularity**config.candidate_exponent) * (popularity > 0)).cumsum(0)
         self._shares = (shares / shares[-1]).float()
         """(I,): the share of the draws that falls on an item or one before it."""
         shape = (len(counts), items)

@@ -1,13 +1,13 @@
 """One training, from configuration to published version."""
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version as installed
 from pathlib import Path
 
 import numpy as np
 
-from registry import DataEntry, Export, ModelStore, VariantExport, Version
+from registry import DataEntry, Export, ModelStore, Version
 from training import memory
 from training.config import Config
 from training.data.dataset import Dataset
@@ -54,11 +54,15 @@ def train(
     memory.check(config, dataset)
     built = build(config, dataset, beside, reporter, checkpoint, resume=resume)
     seconds_to_embeddings = time.monotonic() - started
-    variants: dict[str, Matrices] = {
-        name: (np.ascontiguousarray(users), np.ascontiguousarray(items))
-        for name, (users, items) in built.embeddings.items()
+    variants = {
+        name: (np.ascontiguousarray(variant.users), np.ascontiguousarray(variant.items))
+        for name, variant in built.variants.items()
     }
-    measured = measure(config, dataset, variants, reporter)
+    on_train = {
+        name: (halves[0].numpy(), np.ascontiguousarray(halves[1].numpy()))
+        for name, halves in built.on_train.items()
+    }
+    measured = measure(config, dataset, variants, on_train, reporter)
     reporter.start("publishing", 1)
     version = store.publish(
         _export(config, dataset, variants, built, measured, seconds_to_embeddings)
@@ -99,9 +103,10 @@ def _export(
         seen_indptr=seen.indptr,
         seen_items=seen.columns,
         variants={
-            name: VariantExport(users, items, metrics[name])
-            for name, (users, items) in variants.items()
+            name: replace(variant, metrics=metrics[name])
+            for name, variant in built.variants.items()
         },
+        features=dataset.features,
         default_variant=best(metrics, list(variants), config.evaluation.k[0]),
         golden=golden(variants, dataset.user_ids, dataset.item_ids, seen),
         report={

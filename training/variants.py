@@ -1,12 +1,15 @@
-"""Data to embeddings: every model that a configuration asks for."""
+"""Data to embeddings: every variant that a configuration asks for, ready to be published."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
+from torch import Tensor
 
+from registry import FoldIn, Segment, VariantExport
 from training.checkpoint import FileCheckpoint
 from training.config import Config, LightGCNConfig, data_folder
 from training.data.dataset import Dataset, Interactions
@@ -19,17 +22,22 @@ from training.graph import Halves, adjacency, csr, edges
 from training.initial import Features, initial
 from training.models.lightgcn import LightGCN
 from training.models.spectral import spectral
+from training.nodes.variants import Fitted, build_hybrid, build_sage
 from training.reporter import Reporter
 from training.steps import PairSteps, Steps, UserSteps
 
 
 @dataclass
 class Built:
-    """Embeddings by variant, on the CPU, and how the fitted one came about."""
+    """Variants by name, and how the fitted ones came about."""
 
-    embeddings: dict[str, Halves] = field(default_factory=dict)
-    losses: list[float] = field(default_factory=list)
+    variants: dict[str, VariantExport] = field(default_factory=dict)
+    losses: dict[str, list[float]] = field(default_factory=dict)
+    """The mean loss of each epoch, by variant."""
     validations: list[tuple[int, float]] = field(default_factory=list)
+    """LightGCN's, as epoch and score."""
+    on_train: dict[str, Halves] = field(default_factory=dict)
+    """Of the variants embedded over more than the training part: how they look over that alone."""
 
 
 def build(
@@ -44,33 +52,38 @@ def build(
     """Train or compute every configured variant."""
     built = Built()
     graph_edges = edges(dataset.train, config.graph)
-    users, items = len(dataset.user_ids), len(dataset.item_ids)
     if config.spectral is not None:
         reporter.start("spectral", 1)
-        generator = torch.Generator().manual_seed(config.seed)
-        built.embeddings["spectral"] = spectral(
-            graph_edges, users, items, config.spectral, generator
-        )
+        built.variants["spectral"] = _spectral(config, dataset, graph_edges)
     if config.lightgcn is not None:
         features = _features(config, config.lightgcn, dataset, beside)
         saved = FileCheckpoint(
             checkpoint, {"config": _identity(config), "data": dataset.fingerprint()}, resume=resume
         )
-        built.embeddings["lightgcn"] = _fit_lightgcn(
+        built.variants["lightgcn"] = _fit_lightgcn(
             config, config.lightgcn, dataset, graph_edges, features, saved, built, reporter
         )
     if config.fusion is not None:
         reporter.start("fusion", 1)
-        joint = join(
-            built.embeddings["lightgcn"],
-            built.embeddings["spectral"],
-            config.fusion.spectral_weight,
-            torch.from_numpy(dataset.train.item_rows).long(),
+        built.variants["fused"] = _fuse(config, dataset, built.variants)
+    if config.sage is not None:
+        reporter.start("sage", config.sage.training.epochs)
+        fitted = build_sage(config, config.sage, dataset, device(config), reporter.advance)
+        _take(built, "sage", fitted)
+    if config.hybrid is not None:
+        reporter.start("hybrid", config.hybrid.training.epochs)
+        graph = built.variants["lightgcn"]
+        fitted = build_hybrid(
+            config, config.hybrid, dataset, graph, device(config), reporter.advance
         )
-        if config.fusion.embedding_dim is not None:
-            joint = compress(joint, config.fusion.embedding_dim)
-        built.embeddings["fused"] = joint
+        _take(built, "hybrid", fitted)
     return built
+
+
+def _take(built: Built, name: str, fitted: Fitted) -> None:
+    built.variants[name] = fitted.variant
+    built.losses[name] = fitted.losses
+    built.on_train[name] = fitted.on_train
 
 
 def device(config: Config) -> torch.device:
@@ -79,6 +92,36 @@ def device(config: Config) -> torch.device:
     if config.device == "cuda" and not there:
         raise InvalidConfig('device is "cuda" and this machine has no CUDA device; use "auto"')
     return torch.device("cuda" if there and config.device != "cpu" else "cpu")
+
+
+def _spectral(config: Config, dataset: Dataset, graph_edges: Interactions) -> VariantExport:
+    assert config.spectral is not None
+    users, items = len(dataset.user_ids), len(dataset.item_ids)
+    generator = torch.Generator().manual_seed(config.seed)
+    halves, fold = spectral(graph_edges, users, items, config.spectral, generator)
+    return _exported(halves, dataset, fold, _folded(config, fold, 0))
+
+
+def _fuse(config: Config, dataset: Dataset, variants: dict[str, VariantExport]) -> VariantExport:
+    assert config.fusion is not None
+    lightgcn, closed = variants["lightgcn"], variants["spectral"]
+    joint, scale = join(
+        _halves(lightgcn),
+        _halves(closed),
+        config.fusion.spectral_weight,
+        torch.from_numpy(dataset.train.item_rows).long(),
+    )
+    if config.fusion.embedding_dim is not None:
+        return _exported(compress(joint, config.fusion.embedding_dim), dataset)
+    if lightgcn.fold_in is None or closed.fold_in is None:
+        return _exported(joint, dataset)
+    assert lightgcn.fold is not None
+    assert closed.fold is not None
+    fold = torch.from_numpy(np.concatenate([lightgcn.fold, closed.fold * np.float32(scale)], 1))
+    segments = (*lightgcn.fold_in.segments, *closed.fold_in.segments)
+    return _exported(
+        joint, dataset, fold, FoldIn(segments=segments, weighted=config.graph.weighted)
+    )
 
 
 def _fit_lightgcn(
@@ -90,7 +133,7 @@ def _fit_lightgcn(
     saved: FileCheckpoint,
     built: Built,
     reporter: Reporter,
-) -> Halves:
+) -> VariantExport:
     users, items = len(dataset.user_ids), len(dataset.item_ids)
     place = device(config)
     generator = torch.Generator().manual_seed(config.seed)
@@ -107,8 +150,16 @@ def _fit_lightgcn(
     reporter.start("training", shape.training.epochs)
     report: Callable[[int, str], None] = reporter.advance
     embeddings, state = fit(model, steps, shape.training, generator, validate, saved, report)
-    built.losses, built.validations = state.losses, state.validations
-    return published(embeddings, shape)
+    built.losses["lightgcn"], built.validations = state.losses, state.validations
+    halves = published(embeddings, shape)
+    if shape.num_layers == 0:
+        return _exported(halves, dataset)  # without layers nothing comes from neighbours
+    passed_on = model.passed_on()
+    if shape.aggregation == "mean":
+        return _exported(halves, dataset, passed_on, _folded(config, passed_on, 1))
+    degrees = np.bincount(graph_edges.item_rows, graph_edges.weights, minlength=items)
+    scale = torch.from_numpy(np.maximum(degrees, 1e-12) ** -0.5 * (degrees > 0)).float()
+    return _exported(halves, dataset, passed_on * scale[:, None], _folded(config, passed_on, 0.5))
 
 
 def published(embeddings: Halves, shape: LightGCNConfig) -> Halves:
@@ -118,6 +169,33 @@ def published(embeddings: Halves, shape: LightGCNConfig) -> Halves:
         return users, items
     lengths = items.norm(dim=1, keepdim=True).clamp(min=1e-12)
     return users, items * lengths ** (shape.norm_exponent - 1)
+
+
+def _exported(
+    halves: Halves, dataset: Dataset, fold: Tensor | None = None, fold_in: FoldIn | None = None
+) -> VariantExport:
+    """Return graph embeddings for publishing.
+
+    What the graph has not seen it cannot place: an item without interactions scores 0 for all, a
+    user without any is the mean of the others.
+    """
+    users, items = (half.numpy(force=True).copy() for half in halves)
+    train = dataset.train
+    has_items = np.bincount(train.user_rows, minlength=len(users)) > 0
+    users[~has_items] = users[has_items].mean(axis=0)
+    items[np.bincount(train.item_rows, minlength=len(items)) == 0] = 0
+    return VariantExport(
+        users, items, fold=None if fold is None else fold.numpy(force=True), fold_in=fold_in
+    )
+
+
+def _folded(config: Config, fold: Tensor, degree_exponent: float) -> FoldIn:
+    segment = Segment(width=fold.shape[1], degree_exponent=degree_exponent)
+    return FoldIn(segments=(segment,), weighted=config.graph.weighted)
+
+
+def _halves(variant: VariantExport) -> Halves:
+    return torch.from_numpy(variant.users), torch.from_numpy(variant.items)
 
 
 def _validation(config: Config, shape: LightGCNConfig, dataset: Dataset) -> Validate:
@@ -150,4 +228,4 @@ def _identity(config: Config) -> dict[str, Any]:
 
     The list lengths do: the first is what early stopping looks at.
     """
-    return config.model_dump(mode="json", exclude={"fusion"})
+    return config.model_dump(mode="json", exclude={"fusion", "sage", "hybrid"})

@@ -1,22 +1,37 @@
 """The subcommands that talk to a running server."""
 
-from typing import Annotated
+import json as jsonlib
+from typing import Annotated, Any
 
 import typer
 
 from gnnrec.cli import options
-from gnnrec.client import Client
+from gnnrec.client import Client, Error
+from gnnrec.newcomers import NewItem, NewUser
 
 Variant = Annotated[str, typer.Option(help="Which embeddings; the version's default if not set.")]
 Wait = Annotated[
     float, typer.Option(metavar="SECONDS", min=0, help="Wait so long for a server that starts.")
 ]
+NewUserJson = Annotated[
+    str,
+    typer.Option(
+        metavar="JSON",
+        help='In place of USER: {"item_ids": ["a", "b"], "features": {"age": 30}}, either alone, '
+        'or {"item_ids": {"a": 2.5}} with weights.',
+    ),
+]
+NewItemJson = Annotated[
+    str, typer.Option(metavar="JSON", help='In place of USER: {"features": {"level": "first"}}.')
+]
 
 
 def topk(
-    user: Annotated[str, typer.Argument(metavar="USER", help="A user's id.")] = "",
+    user: Annotated[str, typer.Argument(metavar="[USER]", help="A user's id.")] = "",
     k: Annotated[int, typer.Option("-k", help="How many.")] = 10,
     item: Annotated[str, typer.Option(help="Similar to this item, in place of USER.")] = "",
+    new_user: NewUserJson = "",
+    new_item: NewItemJson = "",
     include_seen: Annotated[bool, typer.Option("--include-seen")] = False,
     exclude: Annotated[list[str], typer.Option(metavar="ITEM", help="Never this one.")] = [],  # noqa: B006 (Typer reads it)
     allow: Annotated[list[str], typer.Option(metavar="ITEM", help="Only such.")] = [],  # noqa: B006
@@ -25,13 +40,16 @@ def topk(
     wait: Wait = 0.0,
     json: options.Json = False,
 ) -> None:
-    """Print the best items for a user, or those similar to an item."""
-    if bool(user) == bool(item):
-        raise typer.BadParameter("name a USER or --item ITEM")
+    """Print the best items for a user, or those similar to an item, known or new."""
+    if sum(map(bool, (user, item, new_user, new_item))) != 1:
+        raise typer.BadParameter("name one of USER, --item, --new-user, --new-item")
+    newcomer, new_thing = _new_user(new_user), _new_item(new_item)
     with _client(address, wait) as client:
         answer = client.top_k(
-            None if item else user,
+            user or None,
             item_id=item or None,
+            new_user=newcomer,
+            new_item=new_thing,
             k=k,
             include_seen=include_seen,
             exclude_item_ids=exclude,
@@ -50,7 +68,10 @@ def topk(
             }
         )
         return
-    asked = f"similar to {item}" if item else f"for {user}"
+    if item or new_item:
+        asked = f"similar to {item or 'a new item'}"
+    else:
+        asked = f"for {user or 'a new user'}"
     print(f"{asked}, by {answer.variant} of {answer.version}:")
     options.print_table(
         ["", "item", "score", "share", "title"],
@@ -69,21 +90,33 @@ def topk(
 
 
 def score(
-    user: Annotated[str, typer.Argument(metavar="USER", help="A user's id.")],
-    items: Annotated[list[str], typer.Argument(metavar="ITEM...", help="Items' ids.")],
+    ids: Annotated[
+        list[str], typer.Argument(metavar="[USER] ITEM...", help="A user's id, and items' ids.")
+    ],
+    new_user: NewUserJson = "",
+    new_item: NewItemJson = "",
     variant: Variant = "",
     address: options.Address = options.ADDRESS,
     json: options.Json = False,
 ) -> None:
-    """Print the scores of items for a user."""
+    """Print the scores of items for a user, or for a new user or item, without USER then."""
+    if new_user and new_item:
+        raise typer.BadParameter("name one of USER, --new-user, --new-item")
+    user, items = (None, ids) if new_user or new_item else (ids[0], ids[1:])
+    if not items:
+        raise typer.BadParameter("name a USER and the ITEMs to score")
+    newcomer, new_thing = _new_user(new_user), _new_item(new_item)
     with _client(address, 0) as client:
-        answer = client.score(items, user_id=user, variant=variant)
+        answer = client.score(
+            items, user_id=user, new_user=newcomer, new_item=new_thing, variant=variant
+        )
     if json:
         options.print_json(
             {
                 "version": answer.version,
                 "variant": answer.variant,
                 "items": [entry._asdict() for entry in answer.items],
+                "unknown_item_ids": answer.unknown_item_ids,
             }
         )
         return
@@ -94,6 +127,7 @@ def score(
             for entry in answer.items
         ],
     )
+    _warn_unknown(answer.unknown_item_ids)
 
 
 def status(address: options.Address = options.ADDRESS, json: options.Json = False) -> None:
@@ -131,6 +165,41 @@ def health(
 
 def _client(address: str, wait: float) -> Client:
     return Client(address, timeout_s=wait or 5.0, wait=wait > 0)
+
+
+def _new_user(text: str) -> NewUser | None:
+    if not text:
+        return None
+    parts = _read("--new-user", text, ["item_ids", "features"])
+    try:
+        return NewUser(parts.get("item_ids", ()), parts.get("features", {}))
+    except ValueError as error:
+        raise _invalid(f"--new-user: {error}") from None
+
+
+def _new_item(text: str) -> NewItem | None:
+    if not text:
+        return None
+    parts = _read("--new-item", text, ["features"])
+    try:
+        return NewItem(parts.get("features", {}))
+    except ValueError as error:
+        raise _invalid(f"--new-item: {error}") from None
+
+
+def _read(option: str, text: str, keys: list[str]) -> dict[str, Any]:
+    """Return a JSON object of none but `keys`."""
+    try:
+        parts = jsonlib.loads(text)
+    except ValueError as error:
+        raise _invalid(f"{option} is not JSON: {error}") from None
+    if not isinstance(parts, dict) or not set(parts) <= set(keys):
+        raise _invalid(f"{option} takes a JSON object with {' and '.join(keys)}, not {text:.60}")
+    return parts
+
+
+def _invalid(problem: str) -> Error:
+    return Error("INVALID_ARGUMENT", "", problem)
 
 
 def _warn_unknown(item_ids: tuple[str, ...]) -> None:

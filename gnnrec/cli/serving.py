@@ -21,6 +21,12 @@ def serve(
         typer.Option(min=0, help="Seconds to go on answering after SIGTERM."),
     ] = 0.0,
     grace: Annotated[float, typer.Option(min=0, help="Seconds to finish requests then.")] = 10.0,
+    max_neighbours: Annotated[
+        int, typer.Option(min=1, help="Users of an item that sage looks at for a new user.")
+    ] = 32,
+    require_gpu: Annotated[
+        bool, typer.Option("--require-gpu", help="Refuse models that end on the CPU.")
+    ] = False,
     reflection: Annotated[bool, typer.Option(help="Offer gRPC reflection.")] = True,
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
@@ -45,6 +51,8 @@ def serve(
         drain_s=drain,
         grace_s=grace,
         reflection=reflection,
+        max_neighbours=max_neighbours,
+        require_gpu=require_gpu,
         limits=Limits(k=max_k),
     )
     run(settings, lambda line: print(line, flush=True))

@@ -6,8 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
+from urllib.request import urlopen
 
 import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_status import rpc_status
+from prometheus_client.parser import text_string_to_metric_families
 
 from gnnrec import Client
 from protos.gnnrec.v1 import model_pb2_grpc, recommender_pb2_grpc
@@ -62,3 +67,29 @@ def running(registry: Path, **settings: Any) -> Iterator[Running]:
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
+
+
+def failure(call: Any, request: Any) -> tuple[grpc.StatusCode, str, dict[str, str]]:
+    """Return the status code, the ErrorInfo reason and the violated fields of a failing call."""
+    with pytest.raises(grpc.RpcError) as caught:
+        call(request, timeout=10)
+    status = rpc_status.from_call(caught.value)
+    assert status is not None
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    for detail in status.details:
+        detail.Unpack(info)
+        detail.Unpack(bad)
+    assert info.domain == "gnnrec"
+    fields = {violation.field: violation.description for violation in bad.field_violations}
+    return caught.value.code(), info.reason, fields
+
+
+def scrape(server: Running) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
+    """Return the metrics: values by name and sorted labels."""
+    with urlopen(f"http://127.0.0.1:{server.ports.metrics}/metrics") as response:
+        text = response.read().decode()
+    return {
+        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+    }

@@ -16,6 +16,7 @@ from server.errors import (
     UnknownUser,
     UnservableVersion,
 )
+from server.metrics import Metrics
 from server.queries import (
     KnownItem,
     KnownUser,
@@ -35,7 +36,7 @@ LIMITS = Limits(k=50, list_length=40)
 
 @pytest.fixture(scope="module")
 def recommender(tmp_path_factory: pytest.TempPathFactory) -> Recommender:
-    recommender = Recommender("production")
+    recommender = Recommender("production", Metrics())
     recommender.swap(snapshot.load(made.publish(tmp_path_factory.mktemp("registry"), version="v1")))
     return recommender
 
@@ -171,7 +172,7 @@ def test_a_query_that_breaks_a_rule_cannot_exist(build: Callable[[], object], fi
 
 def test_before_the_first_version_nothing_is_ready() -> None:
     with pytest.raises(NotReady):
-        ask(Recommender("production"))
+        ask(Recommender("production", Metrics()))
 
 
 def test_a_version_that_does_not_reproduce_its_golden_answers_is_refused(tmp_path: Path) -> None:

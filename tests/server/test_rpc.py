@@ -1,17 +1,12 @@
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
-from urllib.request import urlopen
 
 import grpc
 import pytest
-from google.rpc import error_details_pb2
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
     ProtoReflectionDescriptorDatabase,
 )
-from grpc_status import rpc_status
-from prometheus_client.parser import text_string_to_metric_families
 
 from gnnrec import Client, Error
 from protos.gnnrec.v1 import model_pb2
@@ -20,7 +15,7 @@ from registry import ModelStore
 from server import boundary, errors
 from server.errors import CannotStart
 from tests import made
-from tests.server.running import Running, running
+from tests.server.running import Running, failure, running, scrape
 
 
 @pytest.fixture(scope="module")
@@ -36,21 +31,6 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def server(registry: Path) -> Iterator[Running]:
     with running(registry) as here:
         yield here
-
-
-def failure(call: Any, request: Any) -> tuple[grpc.StatusCode, str, dict[str, str]]:
-    """Return the status code, the ErrorInfo reason and the violated fields of a failing call."""
-    with pytest.raises(grpc.RpcError) as caught:
-        call(request, timeout=10)
-    status = rpc_status.from_call(caught.value)
-    assert status is not None
-    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
-    for detail in status.details:
-        detail.Unpack(info)
-        detail.Unpack(bad)
-    assert info.domain == "gnnrec"
-    fields = {violation.field: violation.description for violation in bad.field_violations}
-    return caught.value.code(), info.reason, fields
 
 
 def test_every_answer_names_its_version_and_variant(server: Running) -> None:
@@ -89,8 +69,8 @@ UNIMPLEMENTED = grpc.StatusCode.UNIMPLEMENTED
             pb.TopKRequest(user_id="u0", k=1, variant="sage"),
             grpc.StatusCode.FAILED_PRECONDITION, "VARIANT_NOT_AVAILABLE", [],
         ),
-        (pb.TopKRequest(new_user=pb.NewUser(), k=1), UNIMPLEMENTED, "NOT_OFFERED", []),
-        (pb.TopKRequest(new_item=pb.NewItem(), k=1), UNIMPLEMENTED, "NOT_OFFERED", []),
+        (pb.TopKRequest(new_user=pb.NewUser(), k=1), INVALID, "INVALID_ARGUMENT", ["new_user"]),
+        (pb.TopKRequest(new_item=pb.NewItem(), k=1), INVALID, "INVALID_ARGUMENT", ["new_item"]),
         (pb.TopKRequest(user_id="u0", k=1, version="v2"), UNIMPLEMENTED, "NOT_OFFERED", []),
         (
             pb.TopKRequest(user_id="u0", k=1, filters=[pb.AttributeFilter()]),
@@ -133,7 +113,7 @@ def test_every_error_class_has_a_status() -> None:
         for kind in vars(errors).values()
         if isinstance(kind, type) and issubclass(kind, errors.ServingError)
     ]
-    assert len(classes) == 10
+    assert len(classes) == 11
     for kind in classes:
         if kind is not errors.ServingError:
             assert kind in boundary.MAPPING, kind
@@ -179,16 +159,6 @@ def test_reflection_shows_the_services_and_can_be_switched_off(
     assert {"gnnrec.v1.RecommenderService", "gnnrec.v1.ModelService"} <= set(names)
     with running(registry, reflection=False) as closed, pytest.raises(grpc.RpcError):
         ProtoReflectionDescriptorDatabase(closed.channel).get_services()
-
-
-def scrape(server: Running) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    with urlopen(f"http://127.0.0.1:{server.ports.metrics}/metrics") as response:
-        text = response.read().decode()
-    return {
-        (sample.name, tuple(sorted(sample.labels.items()))): sample.value
-        for family in text_string_to_metric_families(text)
-        for sample in family.samples
-    }
 
 
 def test_metrics_count_what_was_answered(registry: Path) -> None:

@@ -2,10 +2,16 @@ from pathlib import Path
 
 import pytest
 
-from training.config import load
+from training.config import Config, load
 from training.errors import InvalidConfig
 
 GOOD = 'name = "toy"\n[data]\ninteractions = "data.csv"\n'
+ITEMS = GOOD + '[data.items]\nfile = "items.csv"\n'
+
+
+def feature(text: str) -> str:
+    """Return a configuration with one feature of the items."""
+    return ITEMS + '[[data.items.features]]\nname = "it"\n' + text
 
 
 @pytest.mark.parametrize(
@@ -32,6 +38,38 @@ GOOD = 'name = "toy"\n[data]\ninteractions = "data.csv"\n'
         ),
         (GOOD + "[evaluation]\nk = []\n", "evaluation.k: "),
         (GOOD.replace("toy", "../toy"), "'../toy' is not a name"),
+        (GOOD + '[data.users]\nfile = "users.csv"\n', "data.users.features: Field required"),
+        (
+            GOOD + '[data.users]\nfile = "users.csv"\nfeatures = []\n',
+            "data.users.features: Tuple should have at least 1 item",
+        ),
+        (
+            GOOD + '[data.users]\nfile = "u.csv"\ntitle_column = "x"\n',
+            "data.users.title_column: Extra inputs are not permitted",
+        ),
+        (ITEMS + '[[data.items.features]]\nkind = "multi"\n', "features.0.name: Field required"),
+        (feature('kind = "text"'), "data.items.features.0.kind: Input should be 'numeric'"),
+        (feature('kind = "multi"\ncenters = 3'), "features.0.centers: Extra inputs"),
+        (
+            feature('kind = "categorical"\ncentres = 3'),
+            "data.items.features.0: feature 'it' is categorical, and centres is for numeric",
+        ),
+        (feature('kind = "numeric"\ncentres = 1'), "centres must be 0, or 2 and more"),
+        (feature('kind = "numeric"\nmin_count = 3'), "min_count is for categorical, multi, tags"),
+        (feature('kind = "numeric"\nbuckets = 3'), "buckets is for categorical, multi, tags"),
+        (feature('kind = "categorical"\nseparator = ";"'), "separator is for multi, tags"),
+        (feature('kind = "categorical"\nfile = "f.csv"'), "file is for multi, tags"),
+        (feature('kind = "multi"\nseparator = ""'), "separator: String should have at least 1"),
+        (feature('kind = "multi"\npattern = "(a)"'), "pattern is for numeric, categorical"),
+        (feature('kind = "numeric"\npattern = "("'), "pattern '(' is no regular expression"),
+        (feature('kind = "numeric"\npattern = "a"'), "pattern 'a' has no group"),
+        (feature('kind = "multi"\nbuckets = 9\nmin_count = 2'), "buckets hash every text"),
+        (feature('kind = "multi"\nid_column = "x"'), "id_column is that of its file"),
+        (feature('kind = "tags"\nfile = "f.csv"\nseparator = ";"'), "no separator"),
+        (
+            feature('kind = "multi"\n[[data.items.features]]\nname = "it"\nkind = "numeric"'),
+            "data.items: two features are called 'it'",
+        ),
     ],
 )
 def test_a_bad_configuration_is_one_line_with_file_and_key(
@@ -49,6 +87,16 @@ def test_a_bad_configuration_is_one_line_with_file_and_key(
 def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidConfig, match="no configuration at"):
         load(tmp_path / "none.toml")
+
+
+def test_a_resolved_configuration_reads_as_the_same(tmp_path: Path) -> None:
+    """What the manifest holds is a configuration itself."""
+    path = tmp_path / "good.toml"
+    path.write_text(feature("kind = \"numeric\"\npattern = '(\\d+)'\ncentres = 4\n"))
+    config = load(path)
+    assert config.data.items is not None
+    assert config.data.items.features[0].pattern == r"(\d+)"
+    assert Config.model_validate(config.model_dump(mode="json")) == config
 
 
 @pytest.mark.parametrize("path", sorted(Path("benchmarks/recipes").glob("*.toml")), ids=str)

@@ -1,12 +1,22 @@
+import gzip
+import os
+import re
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import polars as pl
 import pytest
 
+from registry.features import CategoricalEncoding
 from training.config import Config
+from training.config import load as load_config
+from training.data import sample, sample_world
 from training.data.dataset import Dataset
 from training.data.load import load_dataset
 from training.errors import InvalidConfig, InvalidData
+
+DATA = os.environ.get("GNNREC_DATA", "")
 
 
 def load(folder: Path, text: str, data: dict[str, Any] | None = None, **rest: Any) -> Dataset:
@@ -106,3 +116,71 @@ def test_an_unset_variable_in_the_folder_is_named(
     monkeypatch.delenv("NOWHERE", raising=False)
     with pytest.raises(InvalidConfig, match=r"\$NOWHERE is not set"):
         load(tmp_path, "", {"folder": "$NOWHERE/x"})
+
+
+def test_the_sample_world_is_described(tmp_path: Path) -> None:
+    """Every person and course is there, those without a training enrolment included."""
+    sample.write(sample_world.sample_world(80, 60, 300, 0), tmp_path)
+    data = load_dataset(load_config(tmp_path / sample.CONFIG), tmp_path)
+    assert len(data.user_ids) == 80
+    assert len(data.item_ids) == 60
+    assert len(np.unique(data.train.item_rows)) < 60
+    assert data.features is not None
+    users, items = data.features.encoding.users, data.features.encoding.items
+    assert [column.name for column in users.columns] == ["age", "goal", "interests"]
+    assert [column.name for column in items.columns] == ["topics", "tags", "level", "hours"]
+
+
+@pytest.mark.skipif(not DATA and not os.environ.get("CI"), reason="GNNREC_DATA is not set")
+def test_movielens_is_described_by_genres_years_and_tags(tmp_path: Path) -> None:
+    (tmp_path / "m.toml").write_text(
+        Path("benchmarks/recipes/movielens.toml").read_text()
+        + r"""
+[[data.items.features]]
+name = "genres"
+kind = "multi"
+
+[[data.items.features]]
+name = "year"
+kind = "numeric"
+column = "title"
+pattern = '\((\d{4})\)'
+centres = 16
+
+[[data.items.features]]
+name = "tags"
+kind = "tags"
+file = "tags.csv.gz"
+column = "tag"
+min_count = 3
+"""
+    )
+    data = load_dataset(load_config(tmp_path / "m.toml"), tmp_path)
+    folder = Path(DATA) / "ml-latest-small"
+    movies = pl.read_csv(gzip.decompress((folder / "movies.csv.gz").read_bytes()))
+    assert len(data.item_ids) == len(set(data.item_ids)) == movies.height == 9742
+    assert data.test.item_rows.max() < 9742
+    trained = set(data.item_ids[: data.train.item_rows.max() + 1])
+
+    # the tags, counted once more by hand
+    owners: dict[str, set[str]] = {}
+    for owner, tag in (
+        pl.read_csv(gzip.decompress((folder / "tags.csv.gz").read_bytes()))
+        .select("movieId", "tag")
+        .iter_rows()
+    ):
+        if str(owner) in trained:
+            owners.setdefault(tag.strip().lower(), set()).add(str(owner))
+    frequent = {tag for tag, movies_of in owners.items() if len(movies_of) >= 3}
+    assert data.features is not None
+    genres, year, tags = data.features.encoding.items.columns
+    assert isinstance(tags, CategoricalEncoding)
+    assert set(tags.categories) == frequent
+    assert (genres.width, year.width) == (20, 17)
+    matrix = data.features.items
+    assert matrix.shape == (9742, 20 + 17 + len(frequent))
+
+    titles = dict(movies.select(pl.col("movieId").cast(pl.String), "title").iter_rows())
+    has_year = [bool(re.search(r"\(\d{4}\)", titles[identity])) for identity in data.item_ids]
+    np.testing.assert_allclose(matrix[:, 21:37].sum(1), has_year, atol=1e-5)
+    assert matrix[:, :20].any(1).all(), "every film has a genre, if only '(no genres listed)'"

@@ -47,7 +47,7 @@ def test_a_matrix_of_low_rank_gives_zero_columns_past_it() -> None:
 def test_scores_equal_the_closed_form() -> None:
     """With every vector kept, user scores are R D^-1/2 V V^T D^1/2 = R."""
     part = random_interactions(12, 8, 40, 0)
-    users, items = spectral(part, 12, 8, SpectralConfig(embedding_dim=8), generator())
+    (users, items), _ = spectral(part, 12, 8, SpectralConfig(embedding_dim=8), generator())
     dense = torch.zeros(12, 8)
     dense[part.user_rows, part.item_rows] = torch.from_numpy(part.weights)
     torch.testing.assert_close(users @ items.T, dense, atol=1e-4, rtol=1e-4)
@@ -55,14 +55,14 @@ def test_scores_equal_the_closed_form() -> None:
 
 def test_a_width_beyond_the_catalogue_is_cut_to_it() -> None:
     part = random_interactions(12, 8, 40, 0)
-    users, items = spectral(part, 12, 8, SpectralConfig(embedding_dim=100), generator())
+    (users, items), _ = spectral(part, 12, 8, SpectralConfig(embedding_dim=100), generator())
     assert users.shape == (12, 8)
     assert items.shape == (8, 8)
 
 
 def test_the_checkerboard_is_solved_without_training() -> None:
     board = checkerboard(30)
-    users, items = spectral(board.train, 30, 30, SpectralConfig(embedding_dim=2), generator())
+    (users, items), _ = spectral(board.train, 30, 30, SpectralConfig(embedding_dim=2), generator())
     seen, held_out = csr(board.train, 30), heldout(board.test, 30, 30)
     result = evaluate(users.numpy(), items.numpy(), seen, held_out, (1,))
     assert result.metrics["recall@1"] == 1
@@ -72,7 +72,7 @@ def test_joined_scores_are_the_weighted_sum_at_equal_spread() -> None:
     first = torch.randn(40, 3, generator=generator()), torch.randn(30, 3)
     second = 9 * torch.randn(40, 5), torch.randn(30, 5)
     competing = torch.tensor([3, 3, 3, 7, 20])
-    users, items = join(first, second, 0.5, competing)
+    (users, items), _ = join(first, second, 0.5, competing)
     assert users.shape == (40, 8)
     one, two = first[0] @ first[1].T, second[0] @ second[1].T
     expected = one + 0.5 * one[:, competing].std() / two[:, competing].std() * two

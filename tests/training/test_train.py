@@ -57,11 +57,30 @@ def test_the_model_beats_popularity_and_popularity_beats_random(courses: Version
             assert ours[split][metric] > 1.5 * popularity > 2 * chance
 
 
+def test_every_model_of_the_mission_stands_in_one_version(courses: Version) -> None:
+    variants = courses.manifest.variants
+    assert set(variants) == {"lightgcn", "sage", "hybrid"}
+    assert variants["lightgcn"].fold_in is not None
+    for name, graph in (("sage", None), ("hybrid", "lightgcn")):
+        model = variants[name].model
+        assert model is not None
+        assert (model.kind, model.graph) == (name, graph)
+        assert len(courses.read(model.file)) > 1000
+    best = max(variants, key=lambda name: variants[name].metrics["validation"]["ndcg@10"])
+    assert courses.manifest.default_variant == best
+
+
+def test_the_hybrid_is_no_worse_than_its_graph_on_validation(courses: Version) -> None:
+    metrics = {name: entry.metrics for name, entry in courses.manifest.variants.items()}
+    ours, graph = (metrics[name]["validation"]["ndcg@10"] for name in ("hybrid", "lightgcn"))
+    assert ours >= graph - 1e-9
+
+
 def test_golden_answers_are_those_of_the_exported_embeddings(courses: Version) -> None:
-    users, items = courses.embeddings("lightgcn")
     golden = json.loads(courses.read("golden.json"))
-    assert len(golden["queries"]) == 16
+    assert len(golden["queries"]) == 16 * len(courses.manifest.variants)
     for query in golden["queries"]:
+        users, items = courses.embeddings(query["variant"])
         user = users[courses.user_ids.index(query["user_id"])]
         rows = np.array([courses.item_ids.index(item) for item in query["item_ids"]])
         np.testing.assert_allclose(exact_scores(user[None], items, rows[None])[0], query["scores"])

@@ -1,11 +1,14 @@
 """A data set in memory: ids by row, interactions by row, and the parts it is split into."""
 
 import hashlib
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
+from registry import FeaturesExport
+from registry.manifest import canonical_json
 from training.errors import InvalidData
 
 Rows = NDArray[np.int32]
@@ -53,7 +56,7 @@ def join(first: Interactions, second: Interactions) -> Interactions:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A split data set. The ids are those of train; the other parts may hold unknown ones.
+    """A split data set. The ids are those of train, then those that tables with features add.
 
     In validation and test an unknown user or item has a row past the end of the ids: no model can
     reach it, and it counts as missed.
@@ -66,6 +69,10 @@ class Dataset:
     validation: Interactions = field(default_factory=nothing)
     test: Interactions = field(default_factory=nothing)
     item_titles: list[str] | None = None
+    features: FeaturesExport | None = None
+    """What is known of the nodes, by row, where features are configured."""
+    unknown_texts: Mapping[str, int] = field(default_factory=dict)
+    """How many texts of the nodes have no place in the encoding, such as {"items.tags": 12}."""
 
     @property
     def known(self) -> Interactions:
@@ -83,33 +90,38 @@ class Dataset:
         }
 
     def fingerprint(self) -> str:
-        """Return a sha256 over ids and interactions of every part."""
+        """Return a sha256 over ids, interactions of every part and, where there are, features."""
         digest = hashlib.sha256()
         for ids in (self.user_ids, self.item_ids):
             digest.update("\n".join(ids).encode() + b"\n\n")
         for part in (self.train, self.validation, self.test):
             for array in (part.user_rows, part.item_rows, part.weights, part.times):
                 digest.update(b"" if array is None else array.tobytes())
+        if self.features is not None:
+            digest.update(canonical_json(self.features.encoding.model_dump(mode="json")))
+            for rows in (self.features.users, self.features.items):
+                digest.update(rows.tobytes())
         return digest.hexdigest()
 
 
-def restrict_to_train(dataset: Dataset) -> Dataset:
-    """Renumber so that the users and items of train come first, and keep the ids of those only.
+def restrict_to_catalogue(dataset: Dataset, user_table: Rows, item_table: Rows) -> Dataset:
+    """Renumber so that the nodes of train come first, then those of the tables; keep those ids.
 
-    Keeps the order within both. Raises InvalidData when train is empty.
+    user_table, item_table: the distinct rows of the nodes that tables add, in the tables' order.
+    The nodes of train, and those that are in neither, keep their order. Raises InvalidData when
+    train is empty.
     """
     if len(dataset.train) == 0:
         raise InvalidData(
             f"data set {dataset.name!r}: no interaction is left to train on; "
             "see data.min_weight and [split]"
         )
-    users, user_row = _renumber(dataset.train.user_rows, len(dataset.user_ids))
-    items, item_row = _renumber(dataset.train.item_rows, len(dataset.item_ids))
+    users, user_row = _renumber(dataset.train.user_rows, user_table, len(dataset.user_ids))
+    items, item_row = _renumber(dataset.train.item_rows, item_table, len(dataset.item_ids))
 
     def renumbered(part: Interactions) -> Interactions:
         return replace(part, user_rows=user_row[part.user_rows], item_rows=item_row[part.item_rows])
 
-    titles = dataset.item_titles
     return replace(
         dataset,
         user_ids=[dataset.user_ids[row] for row in users],
@@ -117,14 +129,16 @@ def restrict_to_train(dataset: Dataset) -> Dataset:
         train=renumbered(dataset.train),
         validation=renumbered(dataset.validation),
         test=renumbered(dataset.test),
-        item_titles=None if titles is None else [titles[row] for row in items],
     )
 
 
-def _renumber(rows: Rows, count: int) -> tuple[NDArray[np.intp], Rows]:
-    """Return the rows in use, and for each old row its new one: those in use first."""
-    used = np.zeros(count, bool)
-    used[rows] = True
+def _renumber(train: Rows, table: Rows, count: int) -> tuple[NDArray[np.intp], Rows]:
+    """Return the rows to keep, in order, and for each old row its new one: those kept first."""
+    trained = np.zeros(count, bool)
+    trained[train] = True
+    kept = np.concatenate([np.flatnonzero(trained), table[~trained[table]]])
+    left = np.ones(count, bool)
+    left[kept] = False
     new = np.empty(count, np.int32)
-    new[np.argsort(~used, kind="stable")] = np.arange(count, dtype=np.int32)
-    return np.flatnonzero(used), new
+    new[np.concatenate([kept, np.flatnonzero(left)])] = np.arange(count, dtype=np.int32)
+    return kept, new

@@ -1,13 +1,17 @@
 """From a configuration to a split data set."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from training.config import Config, DataConfig, data_folder
+from training.config import Config
+from training.config_data import DataConfig, data_folder
 from training.data import split
-from training.data.dataset import Dataset, Interactions, restrict_to_train
+from training.data.dataset import Dataset, Interactions, Rows, restrict_to_catalogue
+from training.data.encodings import describe
+from training.data.nodes import NodeTable, read_nodes
 from training.data.readers import format_of, read_lightgcn, read_table
 from training.errors import InvalidData
 
@@ -22,9 +26,11 @@ def load_dataset(config: Config, beside: Path) -> Dataset:
     test = None
     if config.data.test is not None:
         test = _read_interactions(config.data, folder / config.data.test)
+    users = None if config.data.users is None else read_nodes(config.data.users, folder)
+    items = None if config.data.items is None else read_nodes(config.data.items, folder)
     everything = table if test is None else pl.concat([table, test])
-    user_ids = everything["user"].unique(maintain_order=True)
-    item_ids = everything["item"].unique(maintain_order=True)
+    user_ids, user_table = _ids(everything["user"], users)
+    item_ids, item_table = _ids(everything["item"], items)
     interactions = _number(everything, user_ids, item_ids)
     if test is None:
         given = None
@@ -33,17 +39,14 @@ def load_dataset(config: Config, beside: Path) -> Dataset:
         _refuse_overlap(table, test, folder / str(config.data.test))
     generator = np.random.default_rng([config.seed, _SPLIT_STREAM])
     train, validation, held_out = split.split(interactions, config.split, given, generator)
-    return restrict_to_train(
-        Dataset(
-            name=config.name,
-            user_ids=user_ids.to_list(),
-            item_ids=item_ids.to_list(),
-            train=train,
-            validation=validation,
-            test=held_out,
-            item_titles=_read_titles(config.data, folder, item_ids),
-        )
+    dataset = restrict_to_catalogue(
+        Dataset(config.name, user_ids.to_list(), item_ids.to_list(), train, validation, held_out),
+        user_table,
+        item_table,
     )
+    if items is not None:
+        dataset = replace(dataset, item_titles=items.titles_of(dataset.item_ids))
+    return describe(dataset, users, items)
 
 
 # Keeps the split's random numbers apart from those of the training, which has the same seed.
@@ -108,27 +111,27 @@ def _refuse_overlap(train: pl.DataFrame, test: pl.DataFrame, path: Path) -> None
         )
 
 
-def _number(table: pl.DataFrame, user_ids: pl.Series, item_ids: pl.Series) -> Interactions:
-    def rows(column: str, ids: pl.Series) -> pl.Series:
-        numbered = pl.DataFrame({column: ids, "row": np.arange(len(ids), dtype=np.int32)})
-        return table.select(column).join(numbered, on=column, maintain_order="left")["row"]
+def _ids(column: pl.Series, table: NodeTable | None) -> tuple[pl.Series, Rows]:
+    """Return the distinct ids of interactions and table, and the rows that the table adds."""
+    ids = column.unique(maintain_order=True)
+    if table is None or not table.features:
+        return ids, np.empty(0, np.int32)
+    listed = pl.Series(column.name, table.ids)
+    ids = pl.concat([ids, listed]).unique(maintain_order=True)
+    return ids, _rows(listed, ids)
 
+
+def _number(table: pl.DataFrame, user_ids: pl.Series, item_ids: pl.Series) -> Interactions:
     return Interactions(
-        user_rows=rows("user", user_ids).to_numpy(),
-        item_rows=rows("item", item_ids).to_numpy(),
+        user_rows=_rows(table["user"], user_ids),
+        item_rows=_rows(table["item"], item_ids),
         weights=table["weight"].to_numpy().astype(np.float32),
         times=table["time"].to_numpy() if "time" in table.columns else None,
     )
 
 
-def _read_titles(config: DataConfig, folder: Path, item_ids: pl.Series) -> list[str] | None:
-    if config.items is None:
-        return None
-    path = folder / config.items.file
-    table = read_table(path, [config.items.id_column, config.items.title_column], [])
-    ids = table[config.items.id_column]
-    if ids.is_duplicated().any():
-        twice = ids.filter(ids.is_duplicated())[0]
-        raise InvalidData(f"{path}, column {config.items.id_column!r}: {twice!r} stands twice")
-    titles = dict(zip(ids, table[config.items.title_column], strict=True))
-    return [titles.get(item_id, "") for item_id in item_ids]
+def _rows(column: pl.Series, ids: pl.Series) -> Rows:
+    """Return the place of each value among `ids`."""
+    numbered = pl.DataFrame({"id": ids, "row": np.arange(len(ids), dtype=np.int32)})
+    rows = pl.DataFrame({"id": column}).join(numbered, on="id", maintain_order="left")["row"]
+    return rows.to_numpy()

@@ -40,7 +40,8 @@ _FIRST_SECOND = 1_672_531_200  # 2023-01-01
 _SECONDS = 2 * 365 * 86_400
 
 _CONFIG = """\
-# Trains LightGCN on the sample world and measures it on each person's held-out enrolments.
+# Trains LightGCN, GraphSAGE and the hybrid on the sample world, and measures them on each person's
+# held-out enrolments.
 name = "courses"
 
 [data]
@@ -49,9 +50,42 @@ user_column = "person_id"
 item_column = "course_id"
 time_column = "enrolled_at"
 
+[data.users]
+file = "people.csv"
+id_column = "person_id"
+
+[[data.users.features]]
+name = "age"
+kind = "numeric"
+centres = 8
+
+[[data.users.features]]
+name = "goal"
+kind = "categorical"
+
+[[data.users.features]]
+name = "interests"
+kind = "multi"
+
 [data.items]
 file = "courses.csv"
 id_column = "course_id"
+
+[[data.items.features]]
+name = "topics"
+kind = "multi"
+
+[[data.items.features]]
+name = "tags"
+kind = "tags"
+
+[[data.items.features]]
+name = "level"
+kind = "categorical"
+
+[[data.items.features]]
+name = "hours"
+kind = "numeric"
 
 [split]
 method = "random"
@@ -72,6 +106,13 @@ temperature = 0.3
 learning_rate = 0.02
 schedule = "linear"
 weight_decay = 0
+
+[sage]
+embedding_dim = 32
+hidden_dim = 64
+
+[hybrid]
+hidden_dim = 64
 
 [evaluation]
 k = [10, 20]

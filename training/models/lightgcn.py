@@ -41,6 +41,26 @@ class LightGCN(nn.Module):
         users, items = self()
         return users.cpu(), items.cpu()
 
+    @torch.no_grad()
+    def passed_on(self) -> Tensor:
+        """Return what items pass on to users over all layers: (I, D), on the CPU.
+
+        A user's layers 1..K are normalised sums of this over the user's items, and what they were
+        in layer 0 is all that is missing from their final embedding.
+        """
+        _, items = propagate(self.user_layer0, self.item_layer0, self.graph, self.coefficients[1:])
+        return items.cpu()
+
+    def layer0(self) -> Halves:
+        """Return a copy of layer 0, on the CPU."""
+        return self.user_layer0.detach().cpu().clone(), self.item_layer0.detach().cpu().clone()
+
+    @torch.no_grad()
+    def take_layer0(self, layer0: Halves) -> None:
+        """Go on from another layer 0."""
+        self.user_layer0.copy_(layer0[0])
+        self.item_layer0.copy_(layer0[1])
+
 
 def coefficients(config: LightGCNConfig) -> list[float]:
     """Return what each layer 0..K counts in the final embedding."""

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from training.config import SpectralConfig
 from training.data.dataset import Interactions
-from training.graph import sparse_matrix
+from training.graph import Halves, sparse_matrix
 
 # A Lanczos basis of so many times D columns and some to spare, grown by at most so many at a time:
 # enough for recommendation, though the last vectors have not converged to machine precision.
@@ -29,8 +29,11 @@ _RANK = 1e-6
 
 def spectral(
     train: Interactions, users: int, items: int, config: SpectralConfig, generator: torch.Generator
-) -> tuple[Tensor, Tensor]:
-    """Return user (U, D) and item (I, D) embeddings; D is at most the number of items."""
+) -> tuple[Halves, Tensor]:
+    """Return the embeddings of users (U, D) and items (I, D), and what users sum up: (I, D).
+
+    D is at most the number of items. A user is the weighted sum of that over the user's items.
+    """
     user_degree = _degrees(train.user_rows, train.weights, users)
     item_degree = _degrees(train.item_rows, train.weights, items)
     values = train.weights * (
@@ -44,8 +47,8 @@ def spectral(
     )
     had = sparse_matrix(train.user_rows, train.item_rows, train.weights, (users, items))
     degree = torch.from_numpy(item_degree).float()[:, None]
-    user_embeddings = had @ (vectors * degree**-config.item_exponent)
-    return user_embeddings, vectors * degree**config.output_exponent
+    summed_up = vectors * degree**-config.item_exponent
+    return (had @ summed_up, vectors * degree**config.output_exponent), summed_up
 
 
 def right_singular_vectors(

@@ -178,13 +178,15 @@ class ScoreRequest(_message.Message):
     def __init__(self, user_id: _Optional[str] = ..., item_id: _Optional[str] = ..., embedding: _Optional[_Union[Embedding, _Mapping]] = ..., new_user: _Optional[_Union[NewUser, _Mapping]] = ..., new_item: _Optional[_Union[NewItem, _Mapping]] = ..., item_ids: _Optional[_Iterable[str]] = ..., variant: _Optional[str] = ..., version: _Optional[str] = ..., alias: _Optional[str] = ...) -> None: ...
 
 class ScoreResponse(_message.Message):
-    __slots__ = ("version", "variant", "scores", "known")
+    __slots__ = ("version", "variant", "scores", "known", "unknown_item_ids")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     VARIANT_FIELD_NUMBER: _ClassVar[int]
     SCORES_FIELD_NUMBER: _ClassVar[int]
     KNOWN_FIELD_NUMBER: _ClassVar[int]
+    UNKNOWN_ITEM_IDS_FIELD_NUMBER: _ClassVar[int]
     version: str
     variant: str
     scores: _containers.RepeatedScalarFieldContainer[float]
     known: _containers.RepeatedScalarFieldContainer[bool]
-    def __init__(self, version: _Optional[str] = ..., variant: _Optional[str] = ..., scores: _Optional[_Iterable[float]] = ..., known: _Optional[_Iterable[bool]] = ...) -> None: ...
+    unknown_item_ids: _containers.RepeatedScalarFieldContainer[str]
+    def __init__(self, version: _Optional[str] = ..., variant: _Optional[str] = ..., scores: _Optional[_Iterable[float]] = ..., known: _Optional[_Iterable[bool]] = ..., unknown_item_ids: _Optional[_Iterable[str]] = ...) -> None: ...

@@ -12,9 +12,11 @@ variants cannot be compared.
 
 Errors. Every error carries google.rpc.ErrorInfo (domain "gnnrec"), and
 INVALID_ARGUMENT also google.rpc.BadRequest with the field's name.
-  INVALID_ARGUMENT     k, an embedding's width, both allow and exclude lists, no query
+  INVALID_ARGUMENT     k, an embedding's width, both allow and exclude lists, no query, a new
+                       user or item of whom nothing usable is said, a feature's value
   NOT_FOUND            the user or item of the query, the version or the alias
-  FAILED_PRECONDITION  the version lacks the named variant
+  FAILED_PRECONDITION  the version lacks the named variant, or the variant cannot embed new
+                       users or new items; the message names the variants that can
   RESOURCE_EXHAUSTED   the server is overloaded; RetryInfo says when to come back
   UNAVAILABLE          nothing is loaded yet, or the server is draining
   UNIMPLEMENTED        a part of this API that this server does not offer yet

@@ -1,0 +1,54 @@
+"""The graph around a new user, as far as two layers of messages reach.
+
+I items of the catalogue, U users, E interactions; P items that the new user has interacted with,
+A users of those items.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry.ranking import Rows
+
+
+@dataclass(frozen=True)
+class Ego:
+    """Nodes: the new user, its items (P), their users (A), in this order.
+
+    users (A,): user rows. edges (2, *): sources and targets, counted as the nodes are.
+    """
+
+    users: Rows
+    edges: NDArray[np.int64]
+
+
+class ItemUsers:
+    """Who has had each item: the interactions turned around, CSR by item."""
+
+    def __init__(
+        self, seen_indptr: NDArray[np.int64], seen_items: NDArray[np.int32], item_count: int
+    ) -> None:
+        """Turn around the interactions by user: indptr (U+1,), item rows (E,)."""
+        users = np.repeat(np.arange(len(seen_indptr) - 1, dtype=np.int32), np.diff(seen_indptr))
+        self._users = users[np.argsort(seen_items, kind="stable")]
+        counts = np.bincount(seen_items, minlength=item_count)
+        self._indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
+
+    def around(self, item_rows: Rows, max_neighbours: int) -> Ego:
+        """Return the graph around a new user of distinct items (P,).
+
+        An item with more than `max_neighbours` users gives as many of them, evenly spaced. Messages
+        flow from users to items and from items to the new user, and none from the new user: the
+        catalogue is what training saw.
+        """
+        starts, totals = self._indptr[item_rows], np.diff(self._indptr)[item_rows]
+        counts = np.minimum(totals, max_neighbours)
+        item = np.repeat(np.arange(len(item_rows)), counts)
+        place = np.arange(len(item)) - np.repeat(np.cumsum(counts) - counts, counts)
+        picked = self._users[starts[item] + place * totals[item] // counts[item]]
+        users, user = np.unique(picked, return_inverse=True)
+        items = 1 + np.arange(len(item_rows))
+        sources = np.concatenate([items, 1 + len(item_rows) + user])
+        targets = np.concatenate([np.zeros(len(items), np.int64), 1 + item])
+        return Ego(users.astype(np.int64), np.stack([sources, targets]).astype(np.int64))

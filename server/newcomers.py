@@ -1,0 +1,109 @@
+"""Users and items that training never saw: from what is said of them to an embedding."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+
+from registry import FeatureEncoder
+from registry.arrays import Embeddings
+from registry.errors import InvalidFeature
+from registry.features import Matrix, Value
+from registry.ranking import Rows
+from server.errors import CannotEmbed, InvalidQuery
+from server.models import Weights
+from server.queries import Interaction, NewItem, NewUser
+from server.snapshot import LoadedVariant, Snapshot
+
+
+@dataclass(frozen=True)
+class Newcomer:
+    """An embedding (D,), the rows of the items interacted with, and what was not understood."""
+
+    vector: Embeddings
+    item_rows: Rows
+    unknown_item_ids: list[str]
+    unknown_features: Counter[str]
+    """How many texts of each feature training has not seen."""
+
+
+def embed_user(snapshot: Snapshot, variant: LoadedVariant, user: NewUser) -> Newcomer:
+    """Embed a new user by what the variant takes: features and interactions, or the latter alone.
+
+    Raises InvalidQuery where nothing is left to embed from, CannotEmbed where the variant takes no
+    new users.
+    """
+    rows, weights, unknown_ids = _find(snapshot, user.interactions)
+    unknown: Counter[str] = Counter()
+    if variant.model is not None:
+        if len(rows) == 0 and not user.features:
+            raise InvalidQuery("new_user", f"{_none_known(snapshot, user)}, and it has no features")
+        own = _encode(snapshot.features.users, "new_user", user.features, unknown)
+        vector = variant.model.user(own, rows, weights)
+    elif variant.folding is not None:
+        if len(rows) == 0:
+            raise InvalidQuery(
+                "new_user",
+                f"{_none_known(snapshot, user)}, and variant {variant.name!r} embeds new users "
+                f"from interactions; variants that take features: {_that_take_features(snapshot)}",
+            )
+        vector = variant.folding.user(rows, weights)
+    else:
+        able = [each.name for each in snapshot.variants.values() if each.takes_new_users]
+        raise CannotEmbed(
+            f"variant {variant.name!r} of version {snapshot.version!r} cannot embed new users; "
+            f"variants that can: {_listed(able)}"
+        )
+    return Newcomer(vector, rows, unknown_ids, unknown)
+
+
+def embed_item(snapshot: Snapshot, variant: LoadedVariant, item: NewItem) -> Newcomer:
+    """Embed a new item by its features; raises CannotEmbed where the variant takes none."""
+    if variant.model is None:
+        raise CannotEmbed(
+            f"variant {variant.name!r} of version {snapshot.version!r} cannot embed new items; "
+            f"variants that can: {_that_take_features(snapshot)}"
+        )
+    unknown: Counter[str] = Counter()
+    own = _encode(snapshot.features.items, "new_item", item.features, unknown)
+    return Newcomer(variant.model.item(own), np.empty(0, np.int64), [], unknown)
+
+
+def _find(
+    snapshot: Snapshot, interactions: tuple[Interaction, ...]
+) -> tuple[Rows, Weights, list[str]]:
+    """Return the distinct known rows, ascending, their summed weights, and the unknown ids."""
+    weights: dict[int, float] = {}
+    unknown: dict[str, None] = {}
+    for interaction in interactions:
+        row = snapshot.item_rows.get(interaction.item_id)
+        if row is None:
+            unknown[interaction.item_id] = None
+        else:
+            weights[row] = weights.get(row, 0.0) + interaction.weight
+    rows = sorted(weights)
+    return np.array(rows, np.int64), np.array([weights[row] for row in rows]), list(unknown)
+
+
+def _encode(
+    encoder: FeatureEncoder, field: str, features: Mapping[str, Value], unknown: Counter[str]
+) -> Matrix:
+    try:
+        return encoder.encode_one(features, unknown)
+    except InvalidFeature as error:
+        raise InvalidQuery(f"{field}.features[{error.name}]", error.problem) from None
+
+
+def _none_known(snapshot: Snapshot, user: NewUser) -> str:
+    if not user.interactions:
+        return "has no interactions"
+    return f"has no interaction with an item of version {snapshot.version!r}"
+
+
+def _that_take_features(snapshot: Snapshot) -> str:
+    return _listed([each.name for each in snapshot.variants.values() if each.model is not None])
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(repr(name) for name in names) or "none"

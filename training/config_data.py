@@ -1,0 +1,169 @@
+"""The [data] sections: where interactions, users and items are, and how to read them."""
+
+import os
+import re
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from training.config_base import Section
+from training.errors import InvalidConfig
+
+Format = Literal["csv", "tsv", "jsonl", "parquet", "lightgcn"]
+Kind = Literal["numeric", "categorical", "multi", "tags"]
+Text = Annotated[str, Field(min_length=1)]
+
+_LISTED: tuple[Kind, ...] = ("categorical", "multi", "tags")
+_SEVERAL: tuple[Kind, ...] = ("multi", "tags")
+_KINDS_OF_KEY: dict[str, tuple[Kind, ...]] = {
+    "pattern": ("numeric", "categorical"),
+    "centres": ("numeric",),
+    "separator": _SEVERAL,
+    "min_count": _LISTED,
+    "max_categories": _LISTED,
+    "buckets": _LISTED,
+    "file": _SEVERAL,
+    "id_column": _SEVERAL,
+}
+
+
+class NodeFeatureConfig(Section):
+    """[[data.users.features]] and [[data.items.features]]: one thing that is known of the nodes."""
+
+    name: Text
+    """What requests and the manifest call it."""
+    kind: Kind
+    """numeric: a number; categorical: one text of a few; multi: several; tags: several as people
+    write them, rare ones counting more."""
+    column: Text | None = None
+    """Where it stands; the name if not set."""
+    pattern: str | None = None
+    """numeric and categorical: a regular expression whose first group is the value, such as the
+    year in a title; a text that it does not match is a missing value."""
+    centres: Annotated[int, Field(ge=0)] = 0
+    """numeric: how many radial basis functions describe it, evenly between the 1st and the 99th
+    percentile."""
+    separator: Text = "|"
+    """multi and tags: what stands between the texts."""
+    min_count: Annotated[int, Field(ge=1)] = 1
+    """categorical, multi and tags: texts of fewer nodes are left out."""
+    max_categories: Annotated[int, Field(ge=1)] = 1000
+    """categorical, multi and tags: the most frequent texts are kept, ties by text."""
+    buckets: Annotated[int, Field(ge=0)] = 0
+    """categorical, multi and tags: more than 0 hashes the texts to so many places instead."""
+    file: str | None = None
+    """multi and tags: a table of its own, one text a row."""
+    id_column: Text | None = None
+    """The id column of that table; that of the section if not set."""
+
+    @property
+    def source(self) -> str:
+        """The column that it is read from."""
+        return self.column or self.name
+
+    @model_validator(mode="after")
+    def _keys_fit(self) -> "NodeFeatureConfig":
+        for key, kinds in _KINDS_OF_KEY.items():
+            if self.kind not in kinds and self._is_set(key):
+                raise ValueError(
+                    f"feature {self.name!r} is {self.kind}, and {key} is for {', '.join(kinds)}"
+                )
+        if self.centres == 1:
+            raise ValueError(f"feature {self.name!r}: centres must be 0, or 2 and more")
+        if self.buckets and (self._is_set("min_count") or self._is_set("max_categories")):
+            raise ValueError(
+                f"feature {self.name!r}: buckets hash every text; min_count and max_categories "
+                "do not go with them"
+            )
+        if self.file is None and self.id_column is not None:
+            raise ValueError(f"feature {self.name!r}: id_column is that of its file; set file too")
+        if self.file is not None and self._is_set("separator"):
+            raise ValueError(f"feature {self.name!r}: a file has one text a row and no separator")
+        if self.pattern is not None:
+            self._check_pattern(self.pattern)
+        return self
+
+    def _check_pattern(self, pattern: str) -> None:
+        try:
+            groups = re.compile(pattern).groups
+        except re.error as error:
+            raise ValueError(
+                f"feature {self.name!r}: pattern {pattern!r} is no regular expression: {error}"
+            ) from None
+        if groups == 0:
+            raise ValueError(
+                f"feature {self.name!r}: pattern {pattern!r} has no group; put the part that is "
+                "the value in parentheses"
+            )
+
+    def _is_set(self, key: str) -> bool:
+        return bool(getattr(self, key) != type(self).model_fields[key].default)
+
+
+class _NodesConfig(Section):
+    file: str
+    """The table's file; one row a node."""
+    features: tuple[NodeFeatureConfig, ...] = ()
+    """What the models know of the nodes; with any, nodes without interactions count as well."""
+
+    @model_validator(mode="after")
+    def _names_differ(self) -> "_NodesConfig":
+        names = [feature.name for feature in self.features]
+        for name in names:
+            if names.count(name) > 1:
+                raise ValueError(f"two features are called {name!r}; give each its own name")
+        return self
+
+
+class UsersConfig(_NodesConfig):
+    """[data.users]: a table about the users."""
+
+    id_column: Text = "user_id"
+    features: Annotated[tuple[NodeFeatureConfig, ...], Field(min_length=1)]
+
+
+class ItemsConfig(_NodesConfig):
+    """[data.items]: a table about the items."""
+
+    id_column: Text = "item_id"
+    title_column: Text = "title"
+    """With features, and if not set, a table without the column gives no titles."""
+
+
+class DataConfig(Section):
+    """[data]: where the interactions are and how to read them."""
+
+    folder: str = "."
+    """The data set's folder, relative to the configuration file. $VARIABLES are filled in."""
+    interactions: str
+    """The file of interactions, or of the training part of them."""
+    test: str | None = None
+    """A file with the test part, where the data set comes split."""
+    format: Format | None = None
+    """How the files are written; by their suffix if not set."""
+    user_column: str = "user_id"
+    item_column: str = "item_id"
+    weight_column: str | None = None
+    """A column of positive numbers: ratings, counts, seconds."""
+    time_column: str | None = None
+    """A column of numbers that grow with time, such as Unix seconds."""
+    min_weight: float | None = None
+    """Rows of a smaller weight are no interactions and are dropped."""
+    duplicates: Literal["error", "sum", "max", "last"] = "error"
+    """What to make of a pair that stands twice: refuse, or merge the weights."""
+    users: UsersConfig | None = None
+    items: ItemsConfig | None = None
+
+
+def data_folder(config: DataConfig, beside: Path) -> Path:
+    """Return the data set's folder: config.folder with $VARIABLES filled in, from `beside`."""
+    missing = [
+        name for name in re.findall(r"\$\{?(\w+)\}?", config.folder) if name not in os.environ
+    ]
+    if missing:
+        raise InvalidConfig(
+            f"data.folder is {config.folder!r}, and ${missing[0]} is not set; "
+            f"set it to the folder that holds the data set"
+        )
+    return beside / os.path.expandvars(config.folder)

@@ -1,0 +1,37 @@
+"""The hybrid: frozen graph embeddings and features through one MLP.
+
+N nodes, D dimensions of the graph embeddings, F inputs (registry.features), H hidden.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class Hybrid(nn.Module):
+    """graph + share * MLP([graph | x]) where there is a graph embedding; the MLP where not.
+
+    A node without a graph embedding has zeros for it. So the share is what features may change of
+    what the graph has learned, and a new node is placed by its features alone. The graph
+    embeddings are scaled first, so that their scores suit a softmax.
+    """
+
+    def __init__(self, width: int, inputs: int, hidden: int, dropout: float = 0.0) -> None:
+        """Begin with the graph embeddings as they are for nodes that have one."""
+        super().__init__()
+        self.first = nn.Linear(width + inputs, hidden)
+        self.second = nn.Linear(hidden, width)
+        self.dropout = nn.Dropout(dropout)
+        nn.init.zeros_(self.second.weight)
+        nn.init.zeros_(self.second.bias)
+        self.share: Tensor
+        self.scale: Tensor
+        self.register_buffer("share", torch.tensor(1.0))
+        self.register_buffer("scale", torch.tensor(1.0))
+
+    def forward(self, graph: Tensor, x: Tensor) -> Tensor:
+        """Return embeddings: graph (N, D), x (N, F) -> (N, D)."""
+        graph = graph * self.scale
+        there = (graph.abs().sum(1, keepdim=True) > 0).to(graph.dtype)
+        hidden = self.dropout(torch.relu(self.first(torch.cat([graph, x], 1))))
+        placed: Tensor = self.second(hidden)
+        return graph + placed * (1 - there * (1 - self.share))

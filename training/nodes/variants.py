@@ -1,0 +1,109 @@
+"""GraphSAGE and the hybrid as variants: fitted, their share chosen, exported, verified."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from registry import NodeModel, VariantExport
+from training.config import Config
+from training.config_nodes import HybridConfig, SageConfig
+from training.data.dataset import Dataset, Interactions
+from training.evaluate import evaluate, heldout
+from training.graph import Halves, csr
+from training.models.hybrid import Hybrid
+from training.nodes.fit import embed_hybrid, embed_sage, fit_hybrid, fit_sage
+from training.nodes.inputs import NodeInputs, node_inputs
+from training.nodes.onnx import export_hybrid, export_sage
+
+_SHARES = (0.0, 0.125, 0.25, 0.5, 1.0)
+
+Advance = Callable[[int, str], None]
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A variant, and how it came about.
+
+    It is embedded over all that is known of the users, validation part included, as a server sees
+    them. `on_train` has the users (U, D) and items (I, D) over the training part alone: only these
+    may be measured on validation.
+    """
+
+    variant: VariantExport
+    on_train: Halves
+    losses: list[float]
+
+
+def build_sage(
+    config: Config,
+    shape: SageConfig,
+    dataset: Dataset,
+    device: torch.device,
+    advance: Advance,
+) -> Fitted:
+    """Fit, export and verify GraphSAGE."""
+    inputs, known = _inputs(dataset, dataset.train), _inputs(dataset, dataset.known)
+    model, losses = fit_sage(inputs, shape, config.seed, device, advance)
+    onnx = export_sage(model, inputs.x.shape[1])
+    variant = _exported(embed_sage(model, known), "sage", onnx)
+    return Fitted(variant, embed_sage(model, inputs), losses)
+
+
+def build_hybrid(
+    config: Config,
+    shape: HybridConfig,
+    dataset: Dataset,
+    lightgcn: VariantExport,
+    device: torch.device,
+    advance: Advance,
+) -> Fitted:
+    """Fit, export and verify the hybrid over the embeddings of [lightgcn]."""
+    inputs, known = _inputs(dataset, dataset.train), _inputs(dataset, dataset.known)
+    graph = known_only(_halves(lightgcn), inputs)
+    model, losses = fit_hybrid(inputs, graph, shape, config.seed, device, advance)
+    model.share.fill_(_best_share(config, dataset, model, inputs, graph))
+    onnx = export_hybrid(model, graph[0].shape[1], inputs.x.shape[1])
+    variant = _exported(embed_hybrid(model, known, graph), "hybrid", onnx, "lightgcn")
+    return Fitted(variant, embed_hybrid(model, inputs, graph), losses)
+
+
+def known_only(graph: Halves, inputs: NodeInputs) -> Halves:
+    """Return graph embeddings with zeros for nodes that the graph has not seen."""
+    users, items = graph
+    has = (torch.from_numpy(inputs.user_degrees > 0), torch.from_numpy(inputs.item_degrees > 0))
+    return users * has[0][:, None], items * has[1][:, None]
+
+
+def _best_share(
+    config: Config, dataset: Dataset, model: Hybrid, inputs: NodeInputs, graph: Halves
+) -> float:
+    """Return how much features may change known nodes, by NDCG on validation; 0 without one."""
+    if len(dataset.validation) == 0:
+        return 0.0
+    users, items = len(dataset.user_ids), len(dataset.item_ids)
+    seen, held_out = csr(dataset.train, users), heldout(dataset.validation, users, items)
+    k = config.evaluation.k[0]
+    found = []
+    for share in _SHARES:
+        model.share.fill_(share)
+        halves = [half.numpy() for half in embed_hybrid(model, inputs, graph)]
+        result = evaluate(halves[0], np.ascontiguousarray(halves[1]), seen, held_out, (k,))
+        found.append(result.metrics[f"ndcg@{k}"])
+    return _SHARES[int(np.argmax(found))]
+
+
+def _inputs(dataset: Dataset, over: Interactions) -> NodeInputs:
+    assert dataset.features is not None  # the configuration demands feature columns
+    return node_inputs(dataset.features, over)
+
+
+def _halves(variant: VariantExport) -> Halves:
+    return torch.from_numpy(variant.users), torch.from_numpy(variant.items)
+
+
+def _exported(halves: Halves, kind: str, onnx: bytes, graph: str | None = None) -> VariantExport:
+    users, items = (np.ascontiguousarray(half.numpy(force=True)) for half in halves)
+    model = NodeModel.model_validate({"kind": kind, "file": f"{kind}/{kind}.onnx", "graph": graph})
+    return VariantExport(users, items, model=model, onnx=onnx)
