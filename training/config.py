@@ -208,8 +208,8 @@ def load(path: Path) -> Config:
         raise InvalidConfig(f"{path} cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise InvalidConfig(f"{path} is not TOML: {error}") from None
-    if not raw.keys() & {"lightgcn", "spectral", "sage"}:
-        raw["lightgcn"] = {}
+    if "hybrid" in raw or not raw.keys() & {"lightgcn", "spectral", "sage"}:
+        raw.setdefault("lightgcn", {})
     try:
         return Config.model_validate(raw)
     except ValidationError as error:

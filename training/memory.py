@@ -45,6 +45,11 @@ def estimate(config: Config, dataset: Dataset) -> int:
         width = min(config.spectral.embedding_dim, len(dataset.item_ids))
         basis = 2 * width * len(dataset.item_ids) + 3 * (2 * width) ** 2
         largest = max(largest, (basis + 2 * nodes * width) * _FLOAT)
+    for nodes_model in (config.sage, config.hybrid):
+        if nodes_model is not None and dataset.features is not None:
+            # the inputs three times over, the hidden layer and its gradient
+            floats = 3 * dataset.features.encoding.width + 3 * nodes_model.hidden_dim
+            largest = max(largest, nodes * floats * _FLOAT)
     return graph + largest
 
 

@@ -31,6 +31,9 @@ def feature(text: str) -> str:
         (GOOD + "[lightgcn.training]\ntemperature = 0\n", "lightgcn.training.temperature: "),
         (GOOD + "[graph]\nhalf_life_days = 5\n", "needs data.time_column"),
         (GOOD + "[fusion]\n", "joins [lightgcn] and [spectral]"),
+        (GOOD + "[sage]\n", "know nodes by their features"),
+        (GOOD + "[hybrid]\n", "know nodes by their features"),
+        (GOOD + "[sage.training]\nnew_share = 0\n", "sage.training.new_share: "),
         (GOOD + '[lightgcn]\ninit = "features"\n', "[lightgcn.features] go together"),
         (
             GOOD + "[split]\nvalidation = 0\n[lightgcn.training]\npatience = 2\n",

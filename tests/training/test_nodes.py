@@ -122,6 +122,18 @@ def test_a_loss_that_is_not_finite_stops_the_fit() -> None:
         fit_sage(one, SageConfig(training=QUICK), 0, CPU)
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+@pytest.mark.parametrize("fanout", [None, (5, 3)])
+def test_the_same_fits_run_on_a_gpu(fanout: tuple[int, int] | None) -> None:
+    data, cuda = inputs(), torch.device("cuda")
+    sage = SageConfig(embedding_dim=8, hidden_dim=16, fanout=fanout, training=QUICK)
+    assert find_their_kind(*embed_sage(fit_sage(data, sage, 0, cuda)[0], data)) > 0.95
+    hybrid = HybridConfig(hidden_dim=16, training=QUICK)
+    graph = graph_embeddings()
+    model, _ = fit_hybrid(data, graph, hybrid, 0, cuda)
+    assert find_their_kind(*embed_hybrid(model, data, graph)) > 0.95
+
+
 def test_no_message_passes_over_what_is_to_be_found() -> None:
     data = inputs()
     config = NodeFitConfig(isolated_share=0.3, edge_dropout=0.2)
