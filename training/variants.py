@@ -17,6 +17,7 @@ from training.data.features import read_features
 from training.errors import InvalidConfig
 from training.evaluate import evaluate, heldout
 from training.fit import Validate, fit
+from training.fold_in import fold_in
 from training.fusion import compress, join
 from training.graph import Halves, adjacency, csr, edges
 from training.initial import Features, initial
@@ -154,12 +155,8 @@ def _fit_lightgcn(
     halves = published(embeddings, shape)
     if shape.num_layers == 0:
         return _exported(halves, dataset)  # without layers nothing comes from neighbours
-    passed_on = model.passed_on()
-    if shape.aggregation == "mean":
-        return _exported(halves, dataset, passed_on, _folded(config, passed_on, 1))
-    degrees = np.bincount(graph_edges.item_rows, graph_edges.weights, minlength=items)
-    scale = torch.from_numpy(np.maximum(degrees, 1e-12) ** -0.5 * (degrees > 0)).float()
-    return _exported(halves, dataset, passed_on * scale[:, None], _folded(config, passed_on, 0.5))
+    fold, exponent = fold_in(model, shape, graph_edges)
+    return _exported(halves, dataset, fold, _folded(config, fold, exponent))
 
 
 def published(embeddings: Halves, shape: LightGCNConfig) -> Halves:
