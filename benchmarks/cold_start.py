@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -125,10 +126,15 @@ def measured(task: Task, halves: Matrices) -> list[float]:
 
 
 def ours(config: Config, task: Task) -> dict[str, Matrices]:
-    built = build(
-        config, task.dataset, RECIPE.parent, Progress(), Path("cold-start.npz"), resume=False
-    )
-    return {name: (variant.users, variant.items) for name, variant in built.variants.items()}
+    variants = trained(config, task.dataset)
+    return {name: (variant.users, variant.items) for name, variant in variants.items()}
+
+
+def trained(config: Config, dataset: Dataset) -> dict[str, VariantExport]:
+    with TemporaryDirectory() as folder:
+        checkpoint = Path(folder) / "checkpoint.npz"
+        beside = RECIPE.parent
+        return build(config, dataset, beside, Progress(), checkpoint, resume=False).variants
 
 
 BASELINES: dict[str, Callable[[Dataset, int], Iterator[tuple[str, Matrices]]]] = {
@@ -158,14 +164,6 @@ def rows_of(kind: str, config: Config, dataset: Dataset, seed: int) -> list[list
     return rows
 
 
-def trained(config: Config, dataset: Dataset) -> VariantExport:
-    """Return LightGCN alone."""
-    alone = config.model_copy(update={"sage": None, "hybrid": None})
-    checkpoint = Path("cold-start.npz")
-    built = build(alone, dataset, RECIPE.parent, Progress(), checkpoint, resume=False)
-    return built.variants["lightgcn"]
-
-
 def fold_in(lightgcn: VariantExport, had: Interactions, users: int) -> np.ndarray:
     """Fold users in from what they had: (U, D)."""
     assert lightgcn.fold is not None
@@ -189,11 +187,12 @@ def cold_users(kind: str, config: Config, dataset: Dataset) -> list[list[object]
     order = np.lexsort((rank, history.user_rows))
     grouped = history.user_rows[order]
     place = np.arange(len(history)) - np.searchsorted(grouped, grouped)
-    before = trained(config, without)
+    alone = config.model_copy(update={"sage": None, "hybrid": None})
+    before = trained(alone, without)["lightgcn"]
     rows: list[list[object]] = []
     for count in (1, 3, 5):
         had, wanted = history.take(order[place < count]), history.take(order[place >= count])
-        again = trained(config, replace(dataset, train=join(without.train, had)))
+        again = trained(alone, replace(dataset, train=join(without.train, had)))["lightgcn"]
         sought, seen = heldout(wanted, users, items), csr(had, users)
         popularity_only = np.bincount(without.train.item_rows, minlength=items)[:, None]
         found = [

@@ -22,7 +22,7 @@ def seconds_to_first_answer(registry: str, model: str, user: str) -> float:
     try:
         assert process.stdout is not None
         process.stdout.readline()
-        with Client(ADDRESS, timeout_s=30, wait=True) as client:
+        with Client(ADDRESS, timeout_s=30, wait_for_ready=True) as client:
             client.top_k(user)
         return time.perf_counter() - started
     finally:

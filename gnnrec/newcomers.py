@@ -3,7 +3,7 @@
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeGuard
 
 from protos.gnnrec.v1 import recommender_pb2 as pb
 
@@ -52,7 +52,7 @@ def _interactions(given: Sequence[str] | Mapping[str, float]) -> list[pb.Interac
     if not isinstance(given, Mapping):
         return [pb.Interaction(item_id=item_id) for item_id in given]
     for item_id, weight in given.items():
-        if not _is_number(weight):
+        if not is_number(weight):
             raise ValueError(f"the weight of item {item_id!r} is a number, not {weight!r:.60}")
     return [pb.Interaction(item_id=item_id, weight=weight) for item_id, weight in given.items()]
 
@@ -64,7 +64,7 @@ def _features(features: Features) -> dict[str, pb.FeatureValue]:
 
 
 def _feature(name: str, value: Any) -> pb.FeatureValue:
-    if _is_number(value):
+    if is_number(value):
         return pb.FeatureValue(number=value)
     if isinstance(value, str):
         return pb.FeatureValue(text=value)
@@ -73,7 +73,8 @@ def _feature(name: str, value: Any) -> pb.FeatureValue:
     raise ValueError(f"feature {name!r} is a number, a text or a list of texts, not {value!r:.60}")
 
 
-def _is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
+    """Tell whether it is a number that a double can hold."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
     return isinstance(value, float) or abs(value) <= sys.float_info.max

@@ -1,6 +1,7 @@
 """The on-disk registry: versions, manifests, aliases, history. See docs/registry-format.md."""
 
 from registry.aliases import Aliases, Move
+from registry.attributes import ItemAttribute
 from registry.errors import RegistryError
 from registry.export import Export, FeaturesExport, VariantExport
 from registry.features import FeatureEncoder, NodeFeatures
@@ -16,6 +17,7 @@ __all__ = [
     "FeatureEncoder",
     "FeaturesExport",
     "FoldIn",
+    "ItemAttribute",
     "Manifest",
     "ModelStore",
     "Move",

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from registry import layout
+from registry import attributes, layout
 from registry.arrays import Embeddings, write_embeddings, write_lines
+from registry.attributes import ItemAttribute
 from registry.errors import InvalidExport
 from registry.features import Matrix, NodeFeatures
 from registry.manifest import DataEntry, FoldIn, Json, Metrics, NodeModel, canonical_json
@@ -63,6 +64,8 @@ class Export:
     report_arrays: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     """Arrays that the report speaks of, by file name under report/."""
     features: FeaturesExport | None = None
+    attributes: Sequence[ItemAttribute] = ()
+    """What items can be filtered by."""
 
     def __post_init__(self) -> None:
         """Raise InvalidExport unless the parts fit each other."""
@@ -94,6 +97,7 @@ class Export:
             raise InvalidExport("seen_indptr and seen_items are not a CSR matrix of the users")
         if self.item_titles is not None and len(self.item_titles) != items:
             raise InvalidExport(f"{len(self.item_titles)} titles for {items} items")
+        attributes.check(self.attributes, items)
 
     def _check_models(self, name: str, variant: VariantExport, items: int) -> None:
         width = variant.users.shape[-1]
@@ -127,6 +131,8 @@ class Export:
         if self.features is not None:
             write_embeddings(folder / layout.USER_FEATURES, self.features.users)
             write_embeddings(folder / layout.ITEM_FEATURES, self.features.items)
+        for place, attribute in enumerate(self.attributes):
+            attributes.write(folder, place, attribute)
         (folder / layout.GOLDEN).write_bytes(canonical_json(self.golden))
         report = folder / layout.REPORT
         report.parent.mkdir()

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from registry.attributes import AttributeEntry
 from registry.errors import VersionCorrupt
 from registry.features import NodeFeatures
 
@@ -101,6 +102,8 @@ class Manifest(_Part):
     default_variant: str
     features: NodeFeatures | None = None
     """How raw features become the models' input, where a variant has a model."""
+    attributes: tuple[AttributeEntry, ...] = ()
+    """What items can be filtered by; the files' names count from 0 in this order."""
     baselines: dict[str, dict[str, Metrics]]
     """Metrics by baseline and split."""
     libraries: dict[str, str]

@@ -165,6 +165,7 @@ class ModelStore:
             },
             default_variant=export.default_variant,
             features=None if export.features is None else export.features.encoding,
+            attributes=tuple(attribute.entry for attribute in export.attributes),
             baselines={
                 key: {split: dict(values) for split, values in splits.items()}
                 for key, splits in export.baselines.items()

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from registry import layout
+from registry import attributes, layout
 from registry.arrays import Embeddings, read_array, read_lines
+from registry.attributes import Attribute
 from registry.errors import NoSuchVersion, VersionCorrupt
 from registry.manifest import FileEntry, Json, Manifest, decode
 
@@ -71,6 +72,15 @@ class Version:
         """Return the encoded features of users (U, F_u) and items (I, F_i), memory-mapped."""
         return self.array(layout.USER_FEATURES), self.array(layout.ITEM_FEATURES)
 
+    def attributes(self) -> dict[str, Attribute]:
+        """Return what items can be filtered by, by name, memory-mapped."""
+        return {
+            entry.name: attributes.read(
+                [self.file(name) for name in attributes.names(place, entry)]
+            )
+            for place, entry in enumerate(self.manifest.attributes)
+        }
+
     def array(self, name: str) -> NDArray[Any]:
         """Map one of the version's arrays."""
         return read_array(self.file(name))
@@ -103,6 +113,7 @@ class Version:
         for variant in self.manifest.variants:
             self._check_embeddings(variant)
         self._check_features()
+        self._check_attributes()
 
     def summary(self) -> Json:
         """Return the manifest as plain JSON values."""
@@ -156,6 +167,15 @@ class Version:
             users, items = self.features()
             self._check_matrix(layout.USER_FEATURES, users, (data.users, encoding.users.width))
             self._check_matrix(layout.ITEM_FEATURES, items, (data.items, encoding.items.width))
+
+    def _check_attributes(self) -> None:
+        entries = self.manifest.attributes
+        self._require(
+            len({entry.name for entry in entries}) == len(entries), "an attribute stands twice"
+        )
+        for entry, attribute in zip(entries, self.attributes().values(), strict=True):
+            problem = attributes.problem(entry, attribute, self.manifest.data.items)
+            self._require(problem is None, f"attribute {entry.name!r} {problem}")
 
     def _check_matrix(self, name: str, array: NDArray[Any], shape: tuple[int, int]) -> None:
         self._require(

@@ -2,7 +2,9 @@
 
 import asyncio
 import logging
+import os
 import signal
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -17,13 +19,14 @@ from grpc_reflection.v1alpha import reflection
 
 from protos.gnnrec.v1 import model_pb2, model_pb2_grpc, recommender_pb2, recommender_pb2_grpc
 from registry import ModelStore
-from server import snapshot
+from server import snapshot, tracing, transport
 from server.boundary import Boundary
 from server.catalogue import Catalogue
 from server.errors import CannotStart
+from server.limiter import Admission, SearchQueue
 from server.metrics import Metrics
 from server.recommender import Recommender
-from server.rollout import Rollout
+from server.rollout import Followed, Rollout
 from server.servicer import ModelServicer, RecommenderServicer
 from server.settings import Settings
 
@@ -55,6 +58,8 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
 
 
 async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
+    # The thread that searches comes to its turn soon, however busy the one that talks is.
+    sys.setswitchinterval(0.0005)
     server = Server(settings)
     try:
         ports = await server.start()
@@ -77,12 +82,18 @@ class Server:
         self.settings = settings
         self.metrics = Metrics()
         self.recommender = Recommender(settings.alias, self.metrics)
-        # One thread searches and one loads: FAISS's own threads are pinned to as many.
-        self.search = ThreadPoolExecutor(1, "search", initializer=_use_one_core)
+        # One thread searches and one loads: FAISS's own threads are pinned to as many. A third
+        # reads the registry for ModelService, which would wait for a load to end otherwise.
+        self.search = SearchQueue(
+            settings.max_queue_s,
+            initializer=_use_one_core,
+            on_wait=self.metrics.stages["queue"].observe,
+        )
         self.loader = ThreadPoolExecutor(1, "load", initializer=_use_one_core)
+        self.reader = ThreadPoolExecutor(1, "read")
         self.rollout = Rollout(
             ModelStore(settings.registry, settings.model),
-            settings.alias,
+            Followed(settings.alias, settings.served_aliases, settings.keep),
             self.recommender,
             self.metrics,
             self.loader,
@@ -94,14 +105,25 @@ class Server:
             settings.poll_interval_s,
         )
         self.health = health.aio.HealthServicer()
-        self.boundary = Boundary(self.metrics)
+        self.tokens = transport.watch_tokens(settings)
+        self.certificates = transport.watch_certificates(settings)
+        self.tracing = tracing.from_environment(os.environ)
+        self.boundary = Boundary(
+            self.metrics, Admission(settings.max_concurrent, self.search), self.tokens, self.tracing
+        )
         self._stops = AsyncExitStack()
 
     async def start(self) -> Ports:
         """Load the first version, bind the ports, answer; what was begun is undone by stop."""
         settings = self.settings
+        if self.tracing is not None:
+            self._stops.push_async_callback(asyncio.to_thread, self.tracing.close)
         self._stops.callback(self.search.shutdown)
         self._stops.callback(self.loader.shutdown)
+        self._stops.callback(self.reader.shutdown)
+        for file in (recommender_pb2, model_pb2):
+            for described in file.DESCRIPTOR.services_by_name.values():
+                self.metrics.announce(described.full_name, described.methods_by_name)
         self.rollout.store.layout.require()
         await self.rollout.start()
         server, port = self._build()
@@ -111,8 +133,8 @@ class Server:
         self._stops.push_async_callback(self._drain, server)
         for service in ("", LIVENESS, *_SERVICES):
             await self.health.set(service, health_pb2.HealthCheckResponse.SERVING)
-        following = asyncio.create_task(self.rollout.follow())
-        self._stops.callback(following.cancel)
+        for work in (self.rollout.follow(), self._watch_files()):
+            self._stops.callback(asyncio.create_task(work).cancel)
         return Ports(port, metrics_port)
 
     async def stop(self) -> None:
@@ -122,25 +144,36 @@ class Server:
     def _build(self) -> tuple[aio.Server, int]:
         """Return the server, bound to its port."""
         settings = self.settings
-        # A second server on the same port must fail, not share it.
-        server = aio.server(interceptors=[self.boundary], options=[("grpc.so_reuseport", 0)])
+        server = aio.server(interceptors=[self.boundary], options=transport.options(settings))
         recommender_pb2_grpc.add_RecommenderServiceServicer_to_server(
-            RecommenderServicer(self.recommender, settings.limits, self.search), server
+            RecommenderServicer(self.recommender, settings.limits, self.search, self.metrics),
+            server,
         )
         model_pb2_grpc.add_ModelServiceServicer_to_server(
-            ModelServicer(Catalogue(self.recommender, self.rollout), self.loader), server
+            ModelServicer(Catalogue(self.recommender, self.rollout), self.reader), server
         )
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
         if settings.reflection:
             names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
             reflection.enable_server_reflection(names, server)
         try:
-            return server, server.add_insecure_port(settings.address)
+            if self.certificates is None:
+                return server, server.add_insecure_port(settings.address)
+            credentials = transport.credentials(self.certificates)
+            return server, server.add_secure_port(settings.address, credentials)
         except RuntimeError:
             raise CannotStart(
                 f"address {settings.address} cannot be used: it is taken or not of this machine; "
                 "choose another with --address"
             ) from None
+
+    async def _watch_files(self) -> None:
+        """Follow the changes of certificates and tokens, for ever."""
+        watched = [each for each in (self.tokens, self.certificates) if each is not None]
+        while watched:
+            await asyncio.sleep(self.settings.poll_interval_s)
+            for each in watched:
+                each.look()
 
     async def _drain(self, server: aio.Server) -> None:
         """Turn health red, let balancers notice, finish what is under way, stop."""
@@ -148,12 +181,9 @@ class Server:
         await self.health.enter_graceful_shutdown()
         await asyncio.sleep(self.settings.drain_s)
         stopping = asyncio.create_task(server.stop(self.settings.grace_s))
-        # A health Watch never ends of itself; once the requests are done, nothing is waited for.
-        idle = asyncio.create_task(self.boundary.idle())
-        await asyncio.wait([stopping, idle], return_when=asyncio.FIRST_COMPLETED)
-        idle.cancel()
-        await server.stop(None)
-        await stopping
+        while not stopping.done():  # a stream may yet be opened by a call that was under way
+            self.boundary.end_streams()
+            await asyncio.wait([stopping], timeout=0.1)
         _log.info("stopped")
 
 

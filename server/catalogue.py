@@ -1,22 +1,14 @@
 """What is loaded and what the registry holds, for ModelService: read-only."""
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Literal
 
 from registry import Damaged, Move, RegistryError, Version
 from registry.errors import AliasCorrupt
 from server.recommender import Recommender
 from server.rollout import Rollout
-from server.snapshot import Snapshot
-
-
-@dataclass(frozen=True)
-class Loaded:
-    """The version that answers."""
-
-    snapshot: Snapshot
-    activated_at: datetime
+from server.serving import Serving
 
 
 @dataclass(frozen=True)
@@ -39,14 +31,9 @@ class Catalogue:
         self._rollout = rollout
 
     @property
-    def alias(self) -> str:
-        """The alias that the server follows."""
-        return self._rollout.alias
-
-    def loaded(self) -> Loaded:
-        """Return what answers now, or raise NotReady."""
-        moment = datetime.fromtimestamp(self._rollout.activated_at, UTC)
-        return Loaded(self._recommender.snapshot, moment)
+    def serving(self) -> Serving:
+        """What is served now."""
+        return self._recommender.serving
 
     def aliases(self) -> dict[str, Move]:
         """Return the registry's aliases; none while it cannot be read."""
@@ -56,28 +43,34 @@ class Catalogue:
             return {}
 
     def versions(self) -> list[VersionState]:
-        """Return every version of the registry, newest first, and the loaded one in any case."""
+        """Return every version of the registry, newest first, and the loaded ones in any case."""
         named = {name: move.version for name, move in self.aliases().items()}
-        serving = self._recommender.snapshot.manifest
+        serving = self.serving
         try:
             entries = self._rollout.store.versions()
         except (RegistryError, OSError):
             entries = []
-        states = [self._state(entry, named) for entry in entries]
-        if serving.version not in {state.version for state in states}:
-            states.append(VersionState(serving.version, "loaded", "", serving.created_at, []))
+        states = [self._state(entry, serving, named) for entry in entries]
+        listed = {state.version for state in states}
+        for version, resident in serving.residents.items():
+            if version not in listed:
+                created_at = resident.snapshot.manifest.created_at
+                states.append(VersionState(version, "loaded", "", created_at, []))
         return states
 
-    def _state(self, entry: Version | Damaged, named: dict[str, str]) -> VersionState:
-        aliases = [name for name, version in named.items() if version == entry.name]
+    def _state(
+        self, entry: Version | Damaged, serving: Serving, named: dict[str, str]
+    ) -> VersionState:
+        version = entry.name
+        aliases = [name for name, pointed in named.items() if pointed == version]
+        created_at = None if isinstance(entry, Damaged) else entry.manifest.created_at
+        refusal = self._rollout.refusals.get(version)
+        if version in serving.residents:
+            return VersionState(version, "loaded", "", created_at, aliases)
         if isinstance(entry, Damaged):
-            return VersionState(entry.name, "refused", entry.reason, None, aliases)
-        created_at = entry.manifest.created_at
-        refusal = self._rollout.refusal
-        if entry.name == self._recommender.snapshot.version:
-            return VersionState(entry.name, "loaded", "", created_at, aliases)
-        if entry.name == self._rollout.loading:
-            return VersionState(entry.name, "loading", "", created_at, aliases)
-        if refusal is not None and entry.name == refusal.version:
-            return VersionState(entry.name, "refused", refusal.reason, created_at, aliases)
-        return VersionState(entry.name, "available", "", created_at, aliases)
+            return VersionState(version, "refused", entry.reason, None, aliases)
+        if version == self._rollout.loading:
+            return VersionState(version, "loading", "", created_at, aliases)
+        if refusal is not None:
+            return VersionState(version, "refused", refusal.reason, created_at, aliases)
+        return VersionState(version, "available", "", created_at, aliases)

@@ -35,8 +35,12 @@ class CannotEmbed(ServingError):
     """The variant that answers cannot embed new users, or new items."""
 
 
-class NotOffered(ServingError):
-    """The request uses a part of the API that this server does not offer."""
+class VersionNotLoaded(ServingError):
+    """The named version or alias is in the registry, and this server does not answer from it."""
+
+
+class MissingAttributes(ServingError):
+    """The version that answers was published without attributes to filter by."""
 
 
 class NotReady(ServingError):
@@ -49,3 +53,25 @@ class UnservableVersion(ServingError):
 
 class CannotStart(ServingError):
     """The server cannot start here: a port is taken, say."""
+
+
+class Overloaded(ServingError):
+    """More requests have come than can be answered in time."""
+
+    def __init__(self, problem: str, retry_after_s: float) -> None:
+        """Say when it may be worth to come back."""
+        super().__init__(problem)
+        self.retry_after_s = retry_after_s
+
+
+class DeadlinePassed(ServingError):
+    """The caller has stopped waiting before the request was computed."""
+
+
+class Unauthenticated(ServingError):
+    """The request carries no token, or a wrong one."""
+
+    def __init__(self, reason: str, problem: str) -> None:
+        """Keep the reason, TOKEN_MISSING or TOKEN_INVALID."""
+        super().__init__(problem)
+        self.reason = reason

@@ -3,6 +3,7 @@
 B queries, I items, D dimensions.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import faiss
@@ -15,6 +16,14 @@ from registry.ranking import NO_ROW, Rows, Scores, exact_scores, max_norm, top_k
 # Up to so many excluded items it is cheaper to fetch as many more and drop them than to have FAISS
 # ask for every item whether it is permitted.
 _OVER_FETCH = 1024
+
+# Up to so many permitted items it is cheaper to score each of them.
+_SCORE_ALL = 4096
+
+# How many numbers of candidates' embeddings a search of many queries may hold at once.
+_AT_ONCE = 1 << 22
+
+Mask = NDArray[np.bool_]
 
 
 class FlatIndex:
@@ -40,9 +49,42 @@ class FlatIndex:
 
         Equal scores are ordered by the lower row; the answer equals brute force.
         """
+        if len(excluded) <= _OVER_FETCH:
+            return self.search_many(query[None, :], k, [excluded])[0]
+        permitted = np.ones(len(self), bool)
+        permitted[excluded] = False
+        return self.search_where(query, k, permitted)
+
+    def search_many(
+        self, queries: Embeddings, k: int, excluded: Sequence[Rows]
+    ) -> list[tuple[Scores, Rows]]:
+        """Return for each query what search returns for it, at most a matrix at once.
+
+        queries (B, D), excluded: distinct rows for each query
+        """
+        answers: list[tuple[Scores, Rows]] = []
+        together = max(1, _AT_ONCE // ((k + max(map(len, excluded))) * queries.shape[1]))
+        for first in range(0, len(queries), together):
+            part = slice(first, first + together)
+            answers += self._search_together(queries[part], k, excluded[part])
+        return answers
+
+    def can_search_many(self, excluded: Rows) -> bool:
+        """Return whether a query that leaves out so much is one for search_many."""
+        return len(excluded) <= _OVER_FETCH
+
+    def search_where(self, query: Embeddings, k: int, permitted: Mask) -> tuple[Scores, Rows]:
+        """Return the k best of the items where `permitted` (I,), as search does."""
+        count = int(permitted.sum())
+        if count <= _SCORE_ALL:
+            return self.search_among(query, k, np.flatnonzero(permitted))
+        bits = np.packbits(permitted, bitorder="little")
+        selector = faiss.IDSelectorBitmap(len(self), faiss.swig_ptr(bits))
+        parameters: Any = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
 
         def find(which: NDArray[np.intp], count: int) -> tuple[Scores, Rows]:
-            return self._find(query[None, :], count, excluded)
+            scores, rows = self._index.search(query[None, :], count, params=parameters)
+            return np.where(rows == NO_ROW, np.float32(-np.inf), scores), rows
 
         scores, rows = top_k(find, query[None, :], self._items, self._max_norm, k)
         return _without_gaps(scores[0], rows[0])
@@ -64,24 +106,26 @@ class FlatIndex:
         item: Embeddings = self._items[row]
         return item
 
-    def _find(self, query: Embeddings, count: int, excluded: Rows) -> tuple[Scores, Rows]:
-        """Return the `count` best permitted candidates by FAISS's scores, padded with NO_ROW."""
-        if len(excluded) <= _OVER_FETCH:
-            fetched = min(count + len(excluded), len(self))
-            scores, rows = self._index.search(query, fetched)
-            kept = ~np.isin(rows[0], excluded)
-            scores, rows = scores[:, kept][:, :count], rows[:, kept][:, :count]
-        else:
-            permitted = np.ones(len(self), bool)
-            permitted[excluded] = False
-            bits = np.packbits(permitted, bitorder="little")
-            selector = faiss.IDSelectorBitmap(len(self), faiss.swig_ptr(bits))
-            parameters: Any = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
-            scores, rows = self._index.search(query, count, params=parameters)
-        padding = ((0, 0), (0, count - scores.shape[1]))
-        rows = np.pad(rows, padding, constant_values=NO_ROW)
-        scores = np.pad(scores, padding, constant_values=-np.inf)
-        return np.where(rows == NO_ROW, np.float32(-np.inf), scores), rows
+    def _search_together(
+        self, queries: Embeddings, k: int, excluded: Sequence[Rows]
+    ) -> list[tuple[Scores, Rows]]:
+        most = max(map(len, excluded))
+
+        def find(which: NDArray[np.intp], count: int) -> tuple[Scores, Rows]:
+            fetched = min(count + most, len(self))
+            scores, rows = self._index.search(queries[which], fetched)
+            if most == 0:
+                return scores, rows
+            left = np.full((len(which), count), NO_ROW, np.int64)
+            left_scores = np.full((len(which), count), -np.inf, np.float32)
+            for place, query in enumerate(which):
+                kept = np.flatnonzero(~np.isin(rows[place], excluded[query]))[:count]
+                left[place, : len(kept)] = rows[place, kept]
+                left_scores[place, : len(kept)] = scores[place, kept]
+            return left_scores, left
+
+        scores, rows = top_k(find, queries, self._items, self._max_norm, k)
+        return [_without_gaps(*answer) for answer in zip(scores, rows, strict=True)]
 
 
 def _without_gaps(scores: Scores, rows: Rows) -> tuple[Scores, Rows]:

@@ -1,126 +1,152 @@
-"""Prometheus metrics: what every gRPC dashboard knows, and what is ours."""
+"""The server's Prometheus metrics. docs/metrics.md says what each is for."""
 
-from collections.abc import Callable, Mapping
-from typing import Literal
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+from typing import Literal, get_args
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, start_http_server
+from prometheus_client import Counter, Histogram
 
-from server.errors import CannotStart
-from server.snapshot import Snapshot
+from server import series
+from server.series import Labels, Series
+from server.version_metrics import VersionMetrics
 
-_SECONDS = (
-    0.0002, 0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0,
-)  # fmt: skip
+_K = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 _GRPC = ("grpc_type", "grpc_service", "grpc_method")
 
+Stage = Literal["queue", "embed", "search", "respond"]
+Reason = Literal["overloaded", "deadline", "unauthenticated", "not_ready"]
+UnknownKind = Literal["user", "item", "listed_item"]
+NewcomerKind = Literal["new_user", "new_item"]
 
-class Metrics:
-    """All metrics of one server, in a registry of its own."""
 
-    def __init__(self) -> None:
-        """Create every metric."""
-        registry = CollectorRegistry()
-        self.registry = registry
-        self.started = Counter("grpc_server_started", "RPCs started.", _GRPC, registry=registry)
-        self.handled = Counter(
-            "grpc_server_handled",
-            "RPCs completed, by code.",
-            (*_GRPC, "grpc_code"),
-            registry=registry,
+class Metrics(VersionMetrics):
+    """All metrics of one server process."""
+
+    def __init__(self, shared: Path | None = None) -> None:
+        """Make every metric; `shared` is a SharedMetrics' directory, given to a worker process."""
+        super().__init__(Series(shared))
+        self.registry = self._series.registry
+        self._requests: dict[Labels, Counter] = {}
+        self._durations: dict[Labels, Histogram] = {}
+        self._make_rpc_metrics()
+        self._make_query_metrics()
+
+    def _make_rpc_metrics(self) -> None:
+        counter, histogram = self._series.counter, self._series.histogram
+        self.started = counter("grpc_server_started", "RPCs started.", _GRPC)
+        self.handled = counter(
+            "grpc_server_handled", "RPCs completed, by code.", (*_GRPC, "grpc_code")
         )
-        self.handling = Histogram(
-            "grpc_server_handling_seconds", "Time to complete an RPC.", _GRPC,
-            buckets=_SECONDS, registry=registry,
-        )  # fmt: skip
-        self.requests = Counter(
-            "gnnrec_requests", "Requests answered, by the version and variant that answered.",
-            ("rpc", "version", "variant"), registry=registry,
-        )  # fmt: skip
-        self.in_flight = Gauge(
-            "gnnrec_in_flight_requests", "RPCs being answered.", registry=registry
+        self.handling = histogram("grpc_server_handling_seconds", "Time to complete an RPC.", _GRPC)
+        self.requests = counter(
+            "gnnrec_requests",
+            "Requests finished, by the version and variant that answered or were asked.",
+            ("rpc", "version", "variant", "code"),
         )
-        self.model_info = Gauge(
-            "gnnrec_model_info", "1 for the version that is served.",
-            ("model", "alias", "version", "default_variant"), registry=registry,
-        )  # fmt: skip
-        self.loads = Counter(
-            "gnnrec_model_loads", "Attempts to load a version, by result.", ("result",),
-            registry=registry,
-        )  # fmt: skip
-        self.load_seconds = Gauge(
-            "gnnrec_model_load_seconds", "How long the phases of the last load took.", ("phase",),
-            registry=registry,
-        )  # fmt: skip
-        self.activated = Gauge(
-            "gnnrec_model_activated_timestamp_seconds", "When the version began to be served.",
-            registry=registry,
-        )  # fmt: skip
-        self.created = Gauge(
-            "gnnrec_model_created_timestamp_seconds", "When the version was published.",
-            registry=registry,
-        )  # fmt: skip
-        self.index_items = Gauge(
-            "gnnrec_index_items", "Items in the index.", ("variant",), registry=registry
+        self.durations = histogram(
+            "gnnrec_request_duration_seconds", "Time to finish a request.", ("rpc", "version")
         )
-        self.poll_errors = Counter(
-            "gnnrec_registry_poll_errors", "Times the registry could not be read.",
-            registry=registry,
-        )  # fmt: skip
-        self.cold_starts = Counter(
-            "gnnrec_cold_starts", "New users and new items embedded.", ("kind", "variant"),
-            registry=registry,
-        )  # fmt: skip
-        self.unknown_feature_values = Counter(
-            "gnnrec_unknown_feature_values", "Texts in features that training has not seen.",
-            ("feature",), registry=registry,
-        )  # fmt: skip
-        self.onnx_provider = Gauge(
-            "gnnrec_onnx_provider_info", "1 for what each variant's model was bound to.",
-            ("variant", "provider"), registry=registry,
-        )  # fmt: skip
-        for result in ("loaded", "refused"):
-            self.loads.labels(result)
+        self.in_flight = self._series.gauge(
+            "gnnrec_in_flight_requests", "RPCs being answered.", joined="livesum"
+        )
+        self.rejected = counter(
+            "gnnrec_rejected_requests", "Requests turned away unanswered, by reason.", ("reason",)
+        )
+        for reason in get_args(Reason):
+            self.rejected.labels(reason)
 
-    def activate(self, snapshot: Snapshot, alias: str, activated_at: float) -> None:
-        """Describe the version that is served from now on."""
-        manifest = snapshot.manifest
-        self.model_info.clear()
-        self.model_info.labels(
-            manifest.model, alias, manifest.version, manifest.default_variant
-        ).set(1)
-        for phase, seconds in snapshot.load_seconds.items():
-            self.load_seconds.labels(phase).set(seconds)
-        self.activated.set(activated_at)
-        self.created.set(manifest.created_at.timestamp())
-        self.index_items.clear()
-        for variant in snapshot.variants.values():
-            self.index_items.labels(variant.name).set(len(variant.index))
-        self.onnx_provider.clear()
-        for variant in snapshot.variants.values():
-            if variant.model is not None:
-                self.onnx_provider.labels(variant.name, variant.model.encoder.provider).set(1)
+    def _make_query_metrics(self) -> None:
+        counter, histogram = self._series.counter, self._series.histogram
+        stages = histogram(
+            "gnnrec_stage_duration_seconds", "Time that a request spends in a stage.", ("stage",)
+        )
+        self.stages: dict[Stage, Histogram] = {
+            stage: stages.labels(stage) for stage in get_args(Stage)
+        }
+        """A histogram for each stage: `with metrics.stages["search"].time(): ...`."""
+        self.requested_k = histogram(
+            "gnnrec_requested_k", "How many items were asked for.", buckets=_K
+        )
+        self.short_answers = counter(
+            "gnnrec_short_answers", "Answers with fewer than k items, for want of permitted ones."
+        )
+        self.unknown_ids = counter(
+            "gnnrec_unknown_ids", "Ids that the version does not know, by kind.", ("kind",)
+        )
+        self.cold_starts = counter(
+            "gnnrec_cold_starts", "New users and new items embedded.", ("kind", "variant")
+        )
+        self.unknown_feature_values = counter(
+            "gnnrec_unknown_feature_values",
+            "Texts in features that training has not seen.",
+            ("feature",),
+        )
+        for kind in get_args(UnknownKind):
+            self.unknown_ids.labels(kind)
 
-    def count_newcomer(
-        self, kind: Literal["new_user", "new_item"], variant: str, unknown: Mapping[str, int]
+    def announce(self, service: str, rpcs: Iterable[str]) -> None:
+        """Show a service's RPCs at 0, so that the first call of each is seen as a rise."""
+        for rpc in rpcs:
+            labels = ("unary", service, rpc)
+            self.started.labels(*labels)
+            self.handling.labels(*labels)
+            self.handled.labels(*labels, "OK")
+
+    def finish(
+        self,
+        rpc: str,
+        code: str,
+        seconds: float,
+        *,
+        version: str = "",
+        alias: str = "",
+        variant: str = "",
     ) -> None:
+        """Count a finished request under what answered, or else what was asked for.
+
+        A name that is not served, which a caller may have made up, is counted as empty text.
+        """
+        version, variant = self.served(version, alias, variant)
+        labels = (rpc, version, variant, code)
+        requests = self._requests.get(labels)
+        if requests is None:
+            self._drop_forgotten()
+            requests = self._requests[labels] = self.requests.labels(*labels)
+        requests.inc()
+        durations = self._durations.get((rpc, version))
+        if durations is None:
+            durations = self._durations[rpc, version] = self.durations.labels(rpc, version)
+        durations.observe(seconds)
+
+    def _drop_forgotten(self) -> None:
+        """Drop the series of versions under which nothing is counted any more."""
+        for labels in [labels for labels in self._requests if self._is_forgotten(labels[1])]:
+            del self._requests[labels]
+            self._series.drop(self.requests, labels)
+        for labels in [labels for labels in self._durations if self._is_forgotten(labels[1])]:
+            del self._durations[labels]
+            self._series.drop(self.durations, labels)
+
+    def reject(self, reason: Reason) -> None:
+        """Count a request that was turned away before it was looked at."""
+        self.rejected.labels(reason).inc()
+
+    def count_answer(self, k: int, returned: int) -> None:
+        """Count the k of a query, and whether the answer has fewer items."""
+        self.requested_k.observe(k)
+        if returned < k:
+            self.short_answers.inc()
+
+    def count_unknown(self, kind: UnknownKind, count: int = 1) -> None:
+        """Count unknown ids: the query's own user or item, or items listed in it."""
+        self.unknown_ids.labels(kind).inc(count)
+
+    def count_newcomer(self, kind: NewcomerKind, variant: str, unknown: Mapping[str, int]) -> None:
         """Count a node embedded by a variant, and its unknown texts by feature."""
         self.cold_starts.labels(kind, variant).inc()
         for feature, count in unknown.items():
             self.unknown_feature_values.labels(feature).inc(count)
 
     def expose(self, host: str, port: int) -> tuple[int, Callable[[], None]]:
-        """Serve the metrics over HTTP and return the port and how to stop."""
-        try:
-            server, thread = start_http_server(port, host, self.registry)
-        except OSError as error:
-            raise CannotStart(
-                f"metrics port {host}:{port} cannot be used: {error.strerror}; "
-                "choose another with --metrics-port"
-            ) from None
-
-        def stop() -> None:
-            server.shutdown()
-            server.server_close()
-            thread.join()
-
-        return server.server_port, stop
+        """Serve the metrics over HTTP and return the port and how to stop; raises CannotStart."""
+        return series.expose(self.registry, host, port)

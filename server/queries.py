@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from registry.features import Value
 from server.errors import InvalidQuery
+from server.filters import AnyOf, Filter
 
 _LARGEST = 1e15
 
@@ -21,6 +22,8 @@ class Limits:
 
     k: int = 1000
     list_length: int = 10_000
+    batch_size: int = 256
+    filters: int = 32
 
 
 @dataclass(frozen=True)
@@ -115,11 +118,12 @@ class TopKQuery:
     include_seen: bool = False
     exclude_item_ids: tuple[str, ...] = ()
     allow_item_ids: tuple[str, ...] = ()
+    filters: tuple[Filter, ...] = ()
     with_probabilities: bool = False
     with_titles: bool = False
 
     def __post_init__(self, limits: Limits) -> None:
-        """Check k and the lists."""
+        """Check k, the lists and the filters."""
         if not 1 <= self.k <= limits.k:
             raise InvalidQuery("k", f"is {self.k}; it must be 1 to {limits.k}")
         if self.exclude_item_ids and self.allow_item_ids:
@@ -127,6 +131,14 @@ class TopKQuery:
         _check_length("exclude_item_ids", self.exclude_item_ids, limits)
         _check_length("allow_item_ids", self.allow_item_ids, limits)
         _check_subject(self.subject, limits)
+        if len(self.filters) > limits.filters:
+            raise InvalidQuery(
+                "filters", f"has {len(self.filters)} entries; at most {limits.filters} are taken"
+            )
+        for place, each in enumerate(self.filters):
+            each.check(f"filters[{place}]")
+            if isinstance(each.condition, AnyOf):
+                _check_length(f"filters[{place}].any_of", each.condition.values, limits)
 
 
 @dataclass(frozen=True)
@@ -144,6 +156,12 @@ class ScoreQuery:
             raise InvalidQuery("item_ids", "is empty; name the items to score")
         _check_length("item_ids", self.item_ids, limits)
         _check_subject(self.subject, limits)
+
+
+def check_batch(size: int, limits: Limits) -> None:
+    """Raise InvalidQuery unless a batch has a size that is answered."""
+    if not 1 <= size <= limits.batch_size:
+        raise InvalidQuery("requests", f"has {size} entries; it must have 1 to {limits.batch_size}")
 
 
 def _check_subject(subject: Subject, limits: Limits) -> None:

@@ -1,27 +1,23 @@
 """The core: queries in, answers out, from one snapshot each. It has never heard of gRPC."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import ParamSpec, TypeVar
 
 import numpy as np
 
-from registry.arrays import Embeddings
 from registry.ranking import NO_ROW, Rows, Scores
-from server.errors import InvalidQuery, NotOffered, NotReady
+from server.errors import UnknownItem, UnknownUser
+from server.index import FlatIndex
 from server.metrics import Metrics
-from server.newcomers import embed_item, embed_user
-from server.queries import (
-    KnownItem,
-    KnownUser,
-    NewItem,
-    NewUser,
-    ScoreQuery,
-    Subject,
-    Target,
-    TopKQuery,
-    Vector,
-)
-from server.snapshot import LoadedVariant, Snapshot
+from server.plans import Found, Plan, place, plan, search
+from server.queries import ScoreQuery, TopKQuery
+from server.serving import Serving
+from server.snapshot import Snapshot
+
+P = ParamSpec("P")
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -48,68 +44,68 @@ class ScoreAnswer:
     unknown_item_ids: list[str]
 
 
-_NO_ROWS: Rows = np.empty(0, np.int64)
-
-
-@dataclass(frozen=True)
-class _Placed:
-    """A subject's embedding (D,), the rows that it rules out, and its unknown items."""
-
-    vector: Embeddings
-    left_out: Rows
-    unknown_item_ids: Sequence[str] = ()
-
-
 class Recommender:
-    """Answers from the current snapshot; swapping it is one assignment."""
+    """Answers from the versions that are served; swapping them is one assignment."""
 
     def __init__(self, alias: str, metrics: Metrics) -> None:
-        """Answer for the version that `alias` names; count newcomers into `metrics`."""
-        self._alias = alias
+        """Answer requests that name no version by `alias`; count into `metrics`."""
         self._metrics = metrics
-        self._snapshot: Snapshot | None = None
+        self._serving = Serving(alias)
 
-    def swap(self, snapshot: Snapshot) -> None:
-        """Answer from `snapshot` from now on; queries under way finish on the one they began."""
-        self._snapshot = snapshot
+    def swap(self, serving: Serving) -> None:
+        """Answer from `serving` from now on; queries under way finish on what they began."""
+        self._serving = serving
+
+    @property
+    def serving(self) -> Serving:
+        """What is served now."""
+        return self._serving
 
     @property
     def snapshot(self) -> Snapshot:
-        """The current snapshot; raises NotReady before the first."""
-        if self._snapshot is None:
-            raise NotReady("no version is loaded yet; try again soon")
-        return self._snapshot
+        """What answers requests that name no version; raises NotReady before the first."""
+        return self._serving.current
 
     def top_k(self, query: TopKQuery) -> TopKAnswer:
         """Return the k best permitted items; the answer equals brute force over them."""
-        snapshot = self._choose(query.target)
-        variant = snapshot.variant(query.target.variant)
-        placed = self._place(snapshot, variant, query.subject, include_seen=query.include_seen)
-        vector, left_out = placed.vector, placed.left_out
-        if query.allow_item_ids:
-            allowed, unknown = snapshot.find_items(query.allow_item_ids)
-            permitted = np.setdiff1d(allowed, left_out, assume_unique=True)
-            scores, rows = variant.index.search_among(vector, query.k, permitted)
-        else:
-            excluded, unknown = snapshot.find_items(query.exclude_item_ids)
-            scores, rows = variant.index.search(vector, query.k, np.union1d(left_out, excluded))
-        return TopKAnswer(
-            version=snapshot.version,
-            variant=variant.name,
-            item_ids=[snapshot.item_ids[row] for row in rows],
-            scores=scores,
-            probabilities=_softmax(scores) if query.with_probabilities else None,
-            titles=_titles(snapshot, rows) if query.with_titles else None,
-            unknown_item_ids=list(dict.fromkeys([*placed.unknown_item_ids, *unknown])),
-        )
+        made = self._plan(self._serving, query)
+        with self._metrics.stages["search"].time():
+            found = search(made)
+        return self._answer(made, found)
+
+    def top_k_batch(self, queries: Sequence[TopKQuery | Exception]) -> list[TopKAnswer | Exception]:
+        """Return for each query the answer that top_k gives, or the error that it raises.
+
+        What is no query but an error already is returned as it is. All queries see the same served
+        versions; where several ask alike they are searched together.
+        """
+        serving = self._serving
+        plans = [
+            query if isinstance(query, Exception) else _attempt(self._plan, serving, query)
+            for query in queries
+        ]
+        with self._metrics.stages["search"].time():
+            found = _search_all(plans)
+        results: list[TopKAnswer | Exception] = []
+        for made, result in zip(plans, found, strict=True):
+            if isinstance(made, Exception):
+                results.append(made)
+            elif isinstance(result, Exception):
+                results.append(result)
+            else:
+                results.append(_attempt(self._answer, made, result))
+        return results
 
     def score(self, query: ScoreQuery) -> ScoreAnswer:
         """Return the score of each named item."""
-        snapshot = self._choose(query.target)
+        snapshot = self._serving.choose(query.target)
         variant = snapshot.variant(query.target.variant)
-        placed = self._place(snapshot, variant, query.subject, include_seen=True)
+        with self._counting_unknown():
+            placed = place(snapshot, variant, query.subject, self._metrics, include_seen=True)
         rows = np.array([snapshot.item_rows.get(item_id, NO_ROW) for item_id in query.item_ids])
         known = rows != NO_ROW
+        unknown = len(placed.unknown_item_ids) + int((~known).sum())
+        self._metrics.count_unknown("listed_item", unknown)
         return ScoreAnswer(
             version=snapshot.version,
             variant=variant.name,
@@ -118,48 +114,72 @@ class Recommender:
             unknown_item_ids=list(placed.unknown_item_ids),
         )
 
-    def _choose(self, target: Target) -> Snapshot:
-        snapshot = self.snapshot
-        if target.version not in ("", snapshot.version) or target.alias not in ("", self._alias):
-            raise NotOffered(
-                f"this server answers from version {snapshot.version!r} (alias {self._alias!r}) "
-                "only; leave version and alias unset"
-            )
-        return snapshot
+    def _plan(self, serving: Serving, query: TopKQuery) -> Plan:
+        with self._counting_unknown():
+            return plan(serving.choose(query.target), query, self._metrics)
 
-    def _place(
-        self, snapshot: Snapshot, variant: LoadedVariant, subject: Subject, *, include_seen: bool
-    ) -> _Placed:
-        """Find or make the subject's embedding.
+    def _answer(self, made: Plan, found: Found) -> TopKAnswer:
+        query, snapshot = made.query, made.snapshot
+        scores, rows = found
+        self._metrics.count_answer(query.k, len(rows))
+        self._metrics.count_unknown("listed_item", len(made.unknown_item_ids))
+        return TopKAnswer(
+            version=snapshot.version,
+            variant=made.variant.name,
+            item_ids=[snapshot.item_ids[row] for row in rows],
+            scores=scores,
+            probabilities=_softmax(scores) if query.with_probabilities else None,
+            titles=_titles(snapshot, rows) if query.with_titles else None,
+            unknown_item_ids=made.unknown_item_ids,
+        )
 
-        Items are left out where they are the subject itself, or were had by it and
-        `include_seen` is off.
-        """
-        match subject:
-            case KnownUser(user_id):
-                row = snapshot.user_row(user_id)
-                seen = _NO_ROWS if include_seen else snapshot.seen(row).astype(np.int64)
-                return _Placed(np.array(variant.users[row]), seen)
-            case KnownItem(item_id):
-                row = snapshot.item_row(item_id)
-                return _Placed(variant.index.embedding(row), np.array([row], np.int64))
-            case Vector(values):
-                if len(values) != variant.embedding_dim:
-                    raise InvalidQuery(
-                        "embedding.values",
-                        f"has {len(values)} numbers; variant {variant.name!r} of version "
-                        f"{snapshot.version!r} has embedding_dim {variant.embedding_dim}",
-                    )
-                return _Placed(values, _NO_ROWS)
-            case NewUser():
-                user = embed_user(snapshot, variant, subject)
-                self._metrics.count_newcomer("new_user", variant.name, user.unknown_features)
-                had = _NO_ROWS if include_seen else user.item_rows
-                return _Placed(user.vector, had, user.unknown_item_ids)
-            case NewItem():
-                item = embed_item(snapshot, variant, subject)
-                self._metrics.count_newcomer("new_item", variant.name, item.unknown_features)
-                return _Placed(item.vector, _NO_ROWS)
+    @contextmanager
+    def _counting_unknown(self) -> Iterator[None]:
+        """Time how a subject gets its embedding, and count one that the version does not know."""
+        try:
+            with self._metrics.stages["embed"].time():
+                yield
+        except UnknownUser:
+            self._metrics.count_unknown("user")
+            raise
+        except UnknownItem:
+            self._metrics.count_unknown("item")
+            raise
+
+
+def _search_all(plans: Sequence[Plan | Exception]) -> list[Found | Exception]:
+    """Search for each plan: together where they differ in their vectors and exclusions alone.
+
+    What is no plan but an error already is returned as it is.
+    """
+    shared: dict[int, Found] = {}
+    alike: dict[tuple[FlatIndex, int], list[tuple[int, Plan]]] = {}
+    for number, made in enumerate(plans):
+        if isinstance(made, Plan) and made.can_share:
+            alike.setdefault((made.variant.index, made.query.k), []).append((number, made))
+    for (index, k), members in alike.items():
+        vectors = np.stack([made.vector for _, made in members])
+        results = _attempt(index.search_many, vectors, k, [made.excluded for _, made in members])
+        if not isinstance(results, Exception):  # else each fails, or not, by itself
+            numbers = [number for number, _ in members]
+            shared.update(zip(numbers, results, strict=True))
+    found: list[Found | Exception] = []
+    for number, made in enumerate(plans):
+        if isinstance(made, Exception):
+            found.append(made)
+        elif number in shared:
+            found.append(shared[number])
+        else:
+            found.append(_attempt(search, made))
+    return found
+
+
+def _attempt(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T | Exception:
+    """Return what a function returns or raises: one entry's error must not be another's."""
+    try:
+        return function(*arguments, **named)
+    except Exception as error:
+        return error
 
 
 def _titles(snapshot: Snapshot, rows: Rows) -> list[str]:

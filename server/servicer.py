@@ -9,9 +9,11 @@ from grpc import aio
 
 from protos.gnnrec.v1 import model_pb2, model_pb2_grpc, recommender_pb2, recommender_pb2_grpc
 from server import wire
+from server.boundary import report
 from server.catalogue import Catalogue
-from server.errors import NotOffered
-from server.queries import Limits
+from server.errors import InvalidQuery
+from server.metrics import Metrics
+from server.queries import Limits, TopKQuery, check_batch
 from server.recommender import Recommender
 
 pb = recommender_pb2
@@ -21,8 +23,11 @@ Context = aio.ServicerContext[Any, Any]
 class RecommenderServicer(recommender_pb2_grpc.RecommenderServiceServicer):
     """gnnrec.v1.RecommenderService."""
 
-    def __init__(self, recommender: Recommender, limits: Limits, search: Executor) -> None:
+    def __init__(
+        self, recommender: Recommender, limits: Limits, search: Executor, metrics: Metrics
+    ) -> None:
         """Search in the threads of `search`, so that the event loop stays free."""
+        self._respond = metrics.stages["respond"]
         self._recommender = recommender
         self._limits = limits
         self._search = search
@@ -30,40 +35,65 @@ class RecommenderServicer(recommender_pb2_grpc.RecommenderServiceServicer):
     async def TopK(self, request: pb.TopKRequest, context: Context) -> pb.TopKResponse:
         """Return the k best items for one query."""
         query = wire.parse_top_k(request, self._limits)
-        return wire.top_k_response(await _run(self._search, self._recommender.top_k, query))
+        answer = await _run(self._search, self._recommender.top_k, query)
+        with self._respond.time():
+            return wire.top_k_response(answer)
 
     async def BatchTopK(
         self, request: pb.BatchTopKRequest, context: Context
     ) -> pb.BatchTopKResponse:
-        """Not offered yet."""
-        raise NotOffered("BatchTopK is not offered yet; send TopK requests side by side")
+        """Answer many TopK queries, each for itself."""
+        check_batch(len(request.requests), self._limits)
+        response: pb.BatchTopKResponse = await _run(self._search, self._answer_batch, request)
+        return response
+
+    def _answer_batch(self, request: pb.BatchTopKRequest) -> pb.BatchTopKResponse:
+        queries = [self._parse(entry) for entry in request.requests]
+        answers = self._recommender.top_k_batch(queries)
+        with self._respond.time():
+            return pb.BatchTopKResponse(
+                entries=[
+                    pb.BatchTopKEntry(error=report(answer, "an entry of BatchTopK"))
+                    if isinstance(answer, Exception)
+                    else pb.BatchTopKEntry(response=wire.top_k_response(answer))
+                    for answer in answers
+                ]
+            )
+
+    def _parse(self, entry: pb.TopKRequest) -> TopKQuery | Exception:
+        try:
+            return wire.parse_top_k(entry, self._limits)
+        except InvalidQuery as error:
+            return error
 
     async def Score(self, request: pb.ScoreRequest, context: Context) -> pb.ScoreResponse:
         """Score the named items for one query."""
         query = wire.parse_score(request, self._limits)
-        return wire.score_response(await _run(self._search, self._recommender.score, query))
+        answer = await _run(self._search, self._recommender.score, query)
+        with self._respond.time():
+            return wire.score_response(answer)
 
 
 class ModelServicer(model_pb2_grpc.ModelServiceServicer):
     """gnnrec.v1.ModelService."""
 
-    def __init__(self, catalogue: Catalogue, loader: Executor) -> None:
-        """Read the registry in the threads of `loader`."""
+    def __init__(self, catalogue: Catalogue, reader: Executor) -> None:
+        """Read the registry in the threads of `reader`."""
         self._catalogue = catalogue
-        self._loader = loader
+        self._reader = reader
 
     async def GetModel(
         self, request: model_pb2.GetModelRequest, context: Context
     ) -> model_pb2.GetModelResponse:
         """Describe what is loaded."""
-        aliases = await _run(self._loader, self._catalogue.aliases)
-        return wire.model_response(self._catalogue.alias, self._catalogue.loaded(), aliases)
+        aliases = await _run(self._reader, self._catalogue.aliases)
+        return wire.model_response(self._catalogue.serving, aliases)
 
     async def ListVersions(
         self, request: model_pb2.ListVersionsRequest, context: Context
     ) -> model_pb2.ListVersionsResponse:
         """List the registry's versions with their states."""
-        states = await _run(self._loader, self._catalogue.versions)
+        states = await _run(self._reader, self._catalogue.versions)
         return model_pb2.ListVersionsResponse(
             versions=[wire.version_status(state) for state in states]
         )

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from server.queries import Limits
+from server.tls import TlsFiles
 
 
 @dataclass(frozen=True)
@@ -19,11 +20,29 @@ class Settings:
     """The port of the Prometheus metrics, on the same host; 0 takes a free one."""
     poll_interval_s: float = 1.0
     """How often the alias is looked at."""
-    drain_s: float = 0.0
+    served_aliases: tuple[str, ...] = ()
+    """Further aliases that are followed and can be asked for; "*" stands for all there are."""
+    keep: int = 1
+    """How many of the versions last served under `alias` stay loaded, the current one included."""
+    drain_s: float = 1.0
     """How long after SIGTERM requests are still taken, for load balancers to notice."""
     grace_s: float = 10.0
     """How long requests under way may take after that."""
     reflection: bool = True
+    max_message_bytes: int = 4 * 1024 * 1024
+    """The largest request that is read and the largest answer that is sent."""
+    max_concurrent: int = 256
+    """How many requests may be in the server, waiting or computed; more are refused."""
+    max_queue_s: float = 0.5
+    """How long a request may wait to be computed; 0 lets it wait up to its deadline."""
+    max_connection_age_s: float = 0.0
+    """After how long a connection is closed, so that balancers spread anew; 0 keeps it."""
+    max_connection_age_grace_s: float = 30.0
+    """How long the requests of such a connection may take to end."""
+    tls: TlsFiles | None = None
+    """Where certificate and key are; without, the server talks in the clear."""
+    tokens_file: Path | None = None
+    """The digests of the bearer tokens, one of which every caller must then send."""
     max_neighbours: int = 32
     """How many users of each of its items a sage model looks at for a new user."""
     require_gpu: bool = False

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from registry import Manifest, NodeFeatures, Version
 from registry.arrays import Embeddings
+from registry.attributes import Attribute
 from registry.layout import GOLDEN
 from registry.ranking import NO_ROW, Rows
 from server.errors import MissingVariant, UnknownItem, UnknownUser, UnservableVersion
@@ -51,6 +52,8 @@ class Snapshot:
     user_ids: list[str]
     item_ids: list[str]
     item_titles: list[str] | None
+    attributes: dict[str, Attribute]
+    """What items can be filtered by; empty for a version without."""
     user_rows: dict[str, int]
     item_rows: dict[str, int]
     seen_indptr: NDArray[np.int64]
@@ -141,6 +144,7 @@ def load(version: Version, *, max_neighbours: int = 32, require_gpu: bool = Fals
         user_ids=user_ids,
         item_ids=item_ids,
         item_titles=version.item_titles,
+        attributes=version.attributes(),
         user_rows=user_rows,
         item_rows=item_rows,
         seen_indptr=indptr,

@@ -1,7 +1,7 @@
 """Messages to plain values and back; the only module that knows the messages' fields."""
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -9,10 +9,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from protos.gnnrec.v1 import model_pb2
 from protos.gnnrec.v1 import recommender_pb2 as pb
 from registry import Move
+from registry.attributes import AttributeEntry
 from registry.features import Value
 from registry.manifest import Metrics
-from server.catalogue import Loaded, VersionState
-from server.errors import InvalidQuery, NotOffered
+from server.catalogue import VersionState
+from server.errors import InvalidQuery
+from server.filters import AnyOf, Filter, Range
 from server.queries import (
     Interaction,
     KnownItem,
@@ -27,12 +29,11 @@ from server.queries import (
     Vector,
 )
 from server.recommender import ScoreAnswer, TopKAnswer
+from server.serving import Resident, Serving
 
 
 def parse_top_k(request: pb.TopKRequest, limits: Limits) -> TopKQuery:
-    """Return the query of a message, or raise InvalidQuery or NotOffered."""
-    if request.filters:
-        raise NotOffered("filters are not offered yet; use allow_item_ids")
+    """Return the query of a message, or raise InvalidQuery."""
     return TopKQuery(
         subject=_subject(request),
         k=request.k,
@@ -41,13 +42,14 @@ def parse_top_k(request: pb.TopKRequest, limits: Limits) -> TopKQuery:
         include_seen=request.include_seen,
         exclude_item_ids=tuple(request.exclude_item_ids),
         allow_item_ids=tuple(request.allow_item_ids),
+        filters=tuple(_filter(place, each) for place, each in enumerate(request.filters)),
         with_probabilities=request.with_probabilities,
         with_titles=request.with_titles,
     )
 
 
 def parse_score(request: pb.ScoreRequest, limits: Limits) -> ScoreQuery:
-    """Return the query of a message, or raise InvalidQuery or NotOffered."""
+    """Return the query of a message, or raise InvalidQuery."""
     return ScoreQuery(
         subject=_subject(request),
         item_ids=tuple(request.item_ids),
@@ -98,6 +100,18 @@ def _value(field: str, value: pb.FeatureValue) -> Value:
             raise InvalidQuery(field, "has no value; set number, text or texts, or leave it out")
 
 
+def _filter(place: int, message: pb.AttributeFilter) -> Filter:
+    match message.WhichOneof("condition"):
+        case "any_of":
+            return Filter(message.field, AnyOf(tuple(message.any_of.values)))
+        case "range":
+            ends = message.range
+            low = ends.min if ends.HasField("min") else None
+            return Filter(message.field, Range(low, ends.max if ends.HasField("max") else None))
+        case _:
+            raise InvalidQuery(f"filters[{place}]", "has no condition; set any_of or range")
+
+
 def _target(request: pb.TopKRequest | pb.ScoreRequest) -> Target:
     return Target(version=request.version, alias=request.alias, variant=request.variant)
 
@@ -126,38 +140,20 @@ def score_response(answer: ScoreAnswer) -> pb.ScoreResponse:
     )
 
 
-def model_response(
-    alias: str, loaded: Loaded, aliases: dict[str, Move]
-) -> model_pb2.GetModelResponse:
-    """Describe the loaded version and the aliases; `alias` is the one that is followed."""
-    manifest = loaded.snapshot.manifest
-    interactions = manifest.data.interactions
-    version = model_pb2.LoadedVersion(
-        version=manifest.version,
-        create_time=_timestamp(manifest.created_at),
-        activate_time=_timestamp(loaded.activated_at),
-        default_variant=manifest.default_variant,
-        variants=[
-            model_pb2.Variant(
-                name=variant.name,
-                embedding_dim=variant.embedding_dim,
-                index=variant.index.kind,
-                metrics=_metrics(variant.name, manifest.variants[variant.name].metrics),
-            )
-            for variant in loaded.snapshot.variants.values()
-        ],
-        user_count=manifest.data.users,
-        item_count=manifest.data.items,
-        interaction_count=interactions.get("train", 0),
-        baselines=[
-            entry for name, splits in manifest.baselines.items() for entry in _metrics(name, splits)
-        ],
+def model_response(serving: Serving, aliases: dict[str, Move]) -> model_pb2.GetModelResponse:
+    """Describe the loaded versions, the current one first, and the registry's aliases."""
+    current = serving.current.manifest
+    residents = sorted(
+        serving.residents.items(), key=lambda each: (each[0] != current.version, each[0])
     )
     return model_pb2.GetModelResponse(
-        model=manifest.model,
-        alias=alias,
-        serving_version=manifest.version,
-        versions=[version],
+        model=current.model,
+        alias=serving.alias,
+        serving_version=current.version,
+        versions=[
+            _loaded_version(resident, serving.aliases_of(version))
+            for version, resident in residents
+        ],
         aliases=[
             model_pb2.Alias(
                 name=name,
@@ -168,6 +164,37 @@ def model_response(
             for name, move in aliases.items()
         ],
     )
+
+
+def _loaded_version(resident: Resident, aliases: list[str]) -> model_pb2.LoadedVersion:
+    manifest = resident.snapshot.manifest
+    return model_pb2.LoadedVersion(
+        version=manifest.version,
+        create_time=_timestamp(manifest.created_at),
+        activate_time=_timestamp(datetime.fromtimestamp(resident.activated_at, UTC)),
+        default_variant=manifest.default_variant,
+        variants=[
+            model_pb2.Variant(
+                name=variant.name,
+                embedding_dim=variant.embedding_dim,
+                index=variant.index.kind,
+                metrics=_metrics(variant.name, manifest.variants[variant.name].metrics),
+            )
+            for variant in resident.snapshot.variants.values()
+        ],
+        user_count=manifest.data.users,
+        item_count=manifest.data.items,
+        interaction_count=manifest.data.interactions.get("train", 0),
+        baselines=[
+            entry for name, splits in manifest.baselines.items() for entry in _metrics(name, splits)
+        ],
+        aliases=aliases,
+        attributes=[_attribute(entry) for entry in manifest.attributes],
+    )
+
+
+def _attribute(entry: AttributeEntry) -> model_pb2.Attribute:
+    return model_pb2.Attribute(name=entry.name, kind=f"ATTRIBUTE_KIND_{entry.kind.upper()}")
 
 
 def version_status(state: VersionState) -> model_pb2.VersionStatus:

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from registry import DataEntry, Export, ModelStore, VariantExport, Version
+from registry import DataEntry, Export, ItemAttribute, ModelStore, VariantExport, Version
 from registry.arrays import Embeddings
 from registry.manifest import Json
 
@@ -20,6 +20,7 @@ def export(
     item_ids: Sequence[str] | None = None,
     titles: Sequence[str] | None = None,
     golden: Json | None = None,
+    attributes: Sequence[ItemAttribute] = (),
 ) -> Export:
     """Return a version to be: users (U, D), items (I, D), and the item rows each user has seen."""
     seen = seen if seen is not None else [[] for _ in users]
@@ -44,6 +45,7 @@ def export(
         metric_definition="none",
         baselines={"random": {"test": {"recall@20": 0.1}}},
         libraries={},
+        attributes=attributes,
     )
 
 

@@ -26,7 +26,12 @@ HOMES = {
     "polars": {"training"},
     "faiss": {"server/index.py", "server/app.py"},
     "onnxruntime": {"server/encoder.py", "training/nodes/onnx.py"},
-    "prometheus_client": {"server/metrics.py"},
+    "prometheus_client": {
+        "server/metrics.py",
+        "server/series.py",
+        "server/shared_metrics.py",
+    },
+    "opentelemetry": {"server/tracing.py"},
     "grpc": {"server", "gnnrec", "protos"},
     "grpc_tools": {"protos/generate.py"},
 }
@@ -67,7 +72,7 @@ def test_a_heavy_library_stays_in_its_home(library: str) -> None:
 
 def test_protobuf_messages_stay_on_the_wire() -> None:
     """The core has never heard of messages or of gRPC."""
-    edge = {"app.py", "boundary.py", "servicer.py", "wire.py"}
+    edge = {"app.py", "boundary.py", "servicer.py", "transport.py", "wire.py"}
     for path in sources("server"):
         if path.name not in edge:
             names = {name.split(".")[0] for name in imports(path)}
@@ -89,7 +94,7 @@ def test_the_server_is_served_without_torch() -> None:
     program = (
         "import importlib, json, sys\n"
         f"for name in {[*modules, 'gnnrec.cli.main']!r}: importlib.import_module(name)\n"
-        "heavy = {'torch', 'torch_geometric', 'polars', 'rich'}\n"
+        "heavy = {'torch', 'torch_geometric', 'polars', 'rich', 'opentelemetry'}\n"
         "print(json.dumps(sorted(set(sys.modules) & heavy)))"
     )
     command = [sys.executable, "-c", program]

@@ -81,24 +81,58 @@ class NodeFeatureConfig(Section):
         if self.file is not None and self._is_set("separator"):
             raise ValueError(f"feature {self.name!r}: a file has one text a row and no separator")
         if self.pattern is not None:
-            self._check_pattern(self.pattern)
+            _check_pattern(f"feature {self.name!r}", self.pattern)
         return self
-
-    def _check_pattern(self, pattern: str) -> None:
-        try:
-            groups = re.compile(pattern).groups
-        except re.error as error:
-            raise ValueError(
-                f"feature {self.name!r}: pattern {pattern!r} is no regular expression: {error}"
-            ) from None
-        if groups == 0:
-            raise ValueError(
-                f"feature {self.name!r}: pattern {pattern!r} has no group; put the part that is "
-                "the value in parentheses"
-            )
 
     def _is_set(self, key: str) -> bool:
         return bool(getattr(self, key) != type(self).model_fields[key].default)
+
+
+class AttributeConfig(Section):
+    """[[data.items.attributes]]: one thing that requests can filter the items by."""
+
+    name: Text
+    """What requests and the manifest call it."""
+    kind: Literal["number", "text", "texts"]
+    column: Text | None = None
+    """Where it stands; the name if not set."""
+    separator: Text = "|"
+    """texts: what stands between them."""
+    pattern: str | None = None
+    """number and text: as for features."""
+
+    @property
+    def source(self) -> str:
+        """The column that it is read from."""
+        return self.column or self.name
+
+    @model_validator(mode="after")
+    def _keys_fit(self) -> "AttributeConfig":
+        if self.kind == "texts" and self.pattern is not None:
+            raise ValueError(f"attribute {self.name!r} is texts, and pattern is for number, text")
+        if self.kind != "texts" and "separator" in self.model_fields_set:
+            raise ValueError(f"attribute {self.name!r} is {self.kind}, and separator is for texts")
+        if self.pattern is not None:
+            _check_pattern(f"attribute {self.name!r}", self.pattern)
+        return self
+
+
+def _check_pattern(what: str, pattern: str) -> None:
+    try:
+        groups = re.compile(pattern).groups
+    except re.error as error:
+        raise ValueError(f"{what}: pattern {pattern!r} is no regular expression: {error}") from None
+    if groups == 0:
+        raise ValueError(
+            f"{what}: pattern {pattern!r} has no group; put the part that is "
+            "the value in parentheses"
+        )
+
+
+def _check_names(what: str, names: list[str]) -> None:
+    for name in names:
+        if names.count(name) > 1:
+            raise ValueError(f"two {what} are called {name!r}; give each its own name")
 
 
 class _NodesConfig(Section):
@@ -109,10 +143,7 @@ class _NodesConfig(Section):
 
     @model_validator(mode="after")
     def _names_differ(self) -> "_NodesConfig":
-        names = [feature.name for feature in self.features]
-        for name in names:
-            if names.count(name) > 1:
-                raise ValueError(f"two features are called {name!r}; give each its own name")
+        _check_names("features", [feature.name for feature in self.features])
         return self
 
 
@@ -128,7 +159,14 @@ class ItemsConfig(_NodesConfig):
 
     id_column: Text = "item_id"
     title_column: Text = "title"
-    """With features, and if not set, a table without the column gives no titles."""
+    """With features or attributes, and if not set, a table without the column gives no titles."""
+    attributes: tuple[AttributeConfig, ...] = ()
+    """What requests can filter the items by; the models do not look at it."""
+
+    @model_validator(mode="after")
+    def _attributes_differ(self) -> "ItemsConfig":
+        _check_names("attributes", [attribute.name for attribute in self.attributes])
+        return self
 
 
 class DataConfig(Section):

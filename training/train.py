@@ -107,6 +107,7 @@ def _export(
             for name, variant in built.variants.items()
         },
         features=dataset.features,
+        attributes=dataset.item_attributes,
         default_variant=best(metrics, list(variants), config.evaluation.k[0]),
         golden=golden(variants, dataset.user_ids, dataset.item_ids, seen),
         report={

@@ -1,18 +1,20 @@
 """The subcommands that talk to a running server."""
 
 import json as jsonlib
+from dataclasses import asdict
 from typing import Annotated, Any
 
 import typer
 
+from gnnrec.answers import Scores, TopK
 from gnnrec.cli import options
-from gnnrec.client import Client, Error
+from gnnrec.cli.connect import connected
+from gnnrec.client import Client
 from gnnrec.newcomers import NewItem, NewUser
 
 Variant = Annotated[str, typer.Option(help="Which embeddings; the version's default if not set.")]
-Wait = Annotated[
-    float, typer.Option(metavar="SECONDS", min=0, help="Wait so long for a server that starts.")
-]
+Version = Annotated[str, typer.Option(help="The version that is to answer.")]
+Alias = Annotated[str, typer.Option(help="The version that is to answer, by an alias for it.")]
 NewUserJson = Annotated[
     str,
     typer.Option(
@@ -26,7 +28,9 @@ NewItemJson = Annotated[
 ]
 
 
+@connected
 def topk(
+    client: Client,
     user: Annotated[str, typer.Argument(metavar="[USER]", help="A user's id.")] = "",
     k: Annotated[int, typer.Option("-k", help="How many.")] = 10,
     item: Annotated[str, typer.Option(help="Similar to this item, in place of USER.")] = "",
@@ -35,38 +39,33 @@ def topk(
     include_seen: Annotated[bool, typer.Option("--include-seen")] = False,
     exclude: Annotated[list[str], typer.Option(metavar="ITEM", help="Never this one.")] = [],  # noqa: B006 (Typer reads it)
     allow: Annotated[list[str], typer.Option(metavar="ITEM", help="Only such.")] = [],  # noqa: B006
+    filter: Annotated[list[str], options.FILTER] = [],  # noqa: B006
     variant: Variant = "",
-    address: options.Address = options.ADDRESS,
-    wait: Wait = 0.0,
+    version: Version = "",
+    alias: Alias = "",
     json: options.Json = False,
 ) -> None:
     """Print the best items for a user, or those similar to an item, known or new."""
     if sum(map(bool, (user, item, new_user, new_item))) != 1:
         raise typer.BadParameter("name one of USER, --item, --new-user, --new-item")
-    newcomer, new_thing = _new_user(new_user), _new_item(new_item)
-    with _client(address, wait) as client:
-        answer = client.top_k(
-            user or None,
-            item_id=item or None,
-            new_user=newcomer,
-            new_item=new_thing,
-            k=k,
-            include_seen=include_seen,
-            exclude_item_ids=exclude,
-            allow_item_ids=allow,
-            with_probabilities=True,
-            with_titles=True,
-            variant=variant,
-        )
+    answer = client.top_k(
+        user or None,
+        item_id=item or None,
+        new_user=_new_user(new_user),
+        new_item=_new_item(new_item),
+        k=k,
+        include_seen=include_seen,
+        exclude_item_ids=exclude,
+        allow_item_ids=allow,
+        filters=options.read_filters(filter),
+        with_probabilities=True,
+        with_titles=True,
+        variant=variant,
+        version=version,
+        alias=alias,
+    )
     if json:
-        options.print_json(
-            {
-                "version": answer.version,
-                "variant": answer.variant,
-                "items": [entry._asdict() for entry in answer.items],
-                "unknown_item_ids": answer.unknown_item_ids,
-            }
-        )
+        _print_json(answer)
         return
     if item or new_item:
         asked = f"similar to {item or 'a new item'}"
@@ -89,14 +88,17 @@ def topk(
     _warn_unknown(answer.unknown_item_ids)
 
 
+@connected
 def score(
+    client: Client,
     ids: Annotated[
         list[str], typer.Argument(metavar="[USER] ITEM...", help="A user's id, and items' ids.")
     ],
     new_user: NewUserJson = "",
     new_item: NewItemJson = "",
     variant: Variant = "",
-    address: options.Address = options.ADDRESS,
+    version: Version = "",
+    alias: Alias = "",
     json: options.Json = False,
 ) -> None:
     """Print the scores of items for a user, or for a new user or item, without USER then."""
@@ -105,20 +107,17 @@ def score(
     user, items = (None, ids) if new_user or new_item else (ids[0], ids[1:])
     if not items:
         raise typer.BadParameter("name a USER and the ITEMs to score")
-    newcomer, new_thing = _new_user(new_user), _new_item(new_item)
-    with _client(address, 0) as client:
-        answer = client.score(
-            items, user_id=user, new_user=newcomer, new_item=new_thing, variant=variant
-        )
+    answer = client.score(
+        items,
+        user_id=user,
+        new_user=_new_user(new_user),
+        new_item=_new_item(new_item),
+        variant=variant,
+        version=version,
+        alias=alias,
+    )
     if json:
-        options.print_json(
-            {
-                "version": answer.version,
-                "variant": answer.variant,
-                "items": [entry._asdict() for entry in answer.items],
-                "unknown_item_ids": answer.unknown_item_ids,
-            }
-        )
+        _print_json(answer)
         return
     options.print_table(
         ["item", "score"],
@@ -130,41 +129,34 @@ def score(
     _warn_unknown(answer.unknown_item_ids)
 
 
-def status(address: options.Address = options.ADDRESS, json: options.Json = False) -> None:
+@connected
+def status(client: Client, json: options.Json = False) -> None:
     """Print what a server serves and the state of each version."""
-    with _client(address, 0) as client:
-        model, states = client.model(), client.versions()
+    model, states = client.get_model(), client.list_versions()
     if json:
-        options.print_json({"model": model, "versions": states})
+        options.print_json({"model": asdict(model), "versions": [asdict(each) for each in states]})
         return
-    print(f"{model['model']}: {model['serving_version']} by alias {model['alias']}")
+    print(f"{model.model}: {model.serving_version} by alias {model.alias}")
     options.print_table(
         ["version", "state", "aliases", "reason"],
-        [
-            [
-                state["version"],
-                state["state"].removeprefix("VERSION_STATE_").lower(),
-                ", ".join(state.get("aliases", [])),
-                state.get("reason", ""),
-            ]
-            for state in states
-        ],
+        [[each.version, each.state, ", ".join(each.aliases), each.reason] for each in states],
     )
 
 
+@connected
 def health(
-    address: options.Address = options.ADDRESS,
+    client: Client,
     service: Annotated[str, typer.Option(help="One service; all if not set.")] = "",
 ) -> None:
     """Ask a server's health service; exit code 0 means serving, 1 not serving."""
-    with _client(address, 0) as client:
-        serving = client.healthy(service)
+    serving = client.health(service)
     print("serving" if serving else "not serving")
     raise typer.Exit(0 if serving else 1)
 
 
-def _client(address: str, wait: float) -> Client:
-    return Client(address, timeout_s=wait or 5.0, wait=wait > 0)
+def _print_json(answer: TopK | Scores) -> None:
+    items = [entry._asdict() for entry in answer.items]
+    options.print_json({**asdict(answer), "items": items})
 
 
 def _new_user(text: str) -> NewUser | None:
@@ -174,7 +166,7 @@ def _new_user(text: str) -> NewUser | None:
     try:
         return NewUser(parts.get("item_ids", ()), parts.get("features", {}))
     except ValueError as error:
-        raise _invalid(f"--new-user: {error}") from None
+        raise ValueError(f"--new-user: {error}") from None
 
 
 def _new_item(text: str) -> NewItem | None:
@@ -184,22 +176,18 @@ def _new_item(text: str) -> NewItem | None:
     try:
         return NewItem(parts.get("features", {}))
     except ValueError as error:
-        raise _invalid(f"--new-item: {error}") from None
+        raise ValueError(f"--new-item: {error}") from None
 
 
 def _read(option: str, text: str, keys: list[str]) -> dict[str, Any]:
-    """Return a JSON object of none but `keys`."""
+    """Return a JSON object of none but `keys`, or raise ValueError."""
     try:
         parts = jsonlib.loads(text)
     except ValueError as error:
-        raise _invalid(f"{option} is not JSON: {error}") from None
+        raise ValueError(f"{option} is not JSON: {error}") from None
     if not isinstance(parts, dict) or not set(parts) <= set(keys):
-        raise _invalid(f"{option} takes a JSON object with {' and '.join(keys)}, not {text:.60}")
+        raise ValueError(f"{option} takes a JSON object with {' and '.join(keys)}, not {text:.60}")
     return parts
-
-
-def _invalid(problem: str) -> Error:
-    return Error("INVALID_ARGUMENT", "", problem)
 
 
 def _warn_unknown(item_ids: tuple[str, ...]) -> None:

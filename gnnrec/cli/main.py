@@ -6,7 +6,7 @@ import typer
 from typer.core import TyperGroup, TyperOption
 
 from gnnrec.cli import calls, serving, train, versions
-from gnnrec.client import Error
+from gnnrec.errors import Error
 from registry import RegistryError
 
 app = typer.Typer(

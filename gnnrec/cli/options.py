@@ -1,7 +1,9 @@
 """Options that several subcommands share, and how they print."""
 
 import json
+import math
 from collections.abc import Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -10,8 +12,13 @@ import typer
 Registry = Annotated[Path, typer.Option("--registry", help="The registry's folder.")]
 Model = Annotated[str, typer.Option("--model", help="The model's name in the registry.")]
 Alias = Annotated[str, typer.Option("--alias", help="The alias.")]
-Address = Annotated[str, typer.Option("--address", help="HOST:PORT of the server.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+FILTER = typer.Option(
+    "--filter",
+    metavar="ATTRIBUTE=CONDITION",
+    help="Only such items: level=beginner,intermediate or hours=2..10, where an end may be open.",
+)
 
 REGISTRY = Path("registry-data")
 ALIAS = "production"
@@ -19,8 +26,8 @@ ADDRESS = "127.0.0.1:50051"
 
 
 def print_json(value: Any) -> None:
-    """Print a value as one line of JSON."""
-    print(json.dumps(value, ensure_ascii=False))
+    """Print a value as one line of JSON; moments as ISO 8601."""
+    print(json.dumps(value, ensure_ascii=False, default=datetime.isoformat))
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
@@ -31,6 +38,35 @@ def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         print(
             "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
         )
+
+
+def read_filters(texts: Sequence[str]) -> dict[str, Any]:
+    """Return the conditions by attribute that `--filter` states; raises ValueError."""
+    filters: dict[str, Any] = {}
+    for text in texts:
+        name, equals, condition = text.partition("=")
+        if not (name and equals and condition):
+            raise ValueError(
+                f"--filter takes ATTRIBUTE=TEXT,TEXT or ATTRIBUTE=LEAST..GREATEST, not {text!r:.60}"
+            )
+        if name in filters:
+            raise ValueError(f"--filter names {name!r} twice; state one condition for it")
+        filters[name] = _condition(condition)
+    return filters
+
+
+def _condition(text: str) -> list[str] | tuple[float | None, float | None]:
+    """Return a range if that is what it looks like, and texts if not."""
+    ends = text.split("..")
+    if len(ends) == 2 and any(ends):
+        try:
+            low, high = (float(end) if end else None for end in ends)
+        except ValueError:
+            pass
+        else:
+            if all(end is None or math.isfinite(end) for end in (low, high)):
+                return low, high
+    return text.split(",")
 
 
 def open_store(registry: Path, model: str) -> Any:

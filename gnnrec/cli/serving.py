@@ -1,6 +1,6 @@
-"""gnnrec serve."""
+"""gnnrec serve and token."""
 
-import logging
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -15,11 +15,20 @@ def serve(
     address: Annotated[str, typer.Option(help="HOST:PORT to answer on.")] = options.ADDRESS,
     metrics_port: Annotated[int, typer.Option(help="Port of the Prometheus metrics.")] = 9464,
     poll_interval: Annotated[float, typer.Option(min=0.05, help="Seconds between looks.")] = 1.0,
+    aliases: Annotated[
+        str, typer.Option(help="More aliases to answer for, such as canary,shadow; * for all.")
+    ] = "",
+    keep: Annotated[
+        int, typer.Option(min=1, help="Versions of the alias to keep loaded, the last served.")
+    ] = 1,
     max_k: Annotated[int, typer.Option(min=1, help="The largest k.")] = 1000,
+    max_list: Annotated[int, typer.Option(min=1, help="The longest list in a query.")] = 10_000,
+    max_batch: Annotated[int, typer.Option(min=1, help="The most queries in a batch.")] = 256,
+    max_filters: Annotated[int, typer.Option(min=1, help="The most filters in a query.")] = 32,
     drain: Annotated[
         float,
         typer.Option(min=0, help="Seconds to go on answering after SIGTERM."),
-    ] = 0.0,
+    ] = 1.0,
     grace: Annotated[float, typer.Option(min=0, help="Seconds to finish requests then.")] = 10.0,
     max_neighbours: Annotated[
         int, typer.Option(min=1, help="Users of an item that sage looks at for a new user.")
@@ -28,18 +37,42 @@ def serve(
         bool, typer.Option("--require-gpu", help="Refuse models that end on the CPU.")
     ] = False,
     reflection: Annotated[bool, typer.Option(help="Offer gRPC reflection.")] = True,
+    max_message_bytes: Annotated[
+        int, typer.Option(min=1024, help="The largest request and the largest answer.")
+    ] = 4 * 1024 * 1024,
+    max_concurrent: Annotated[
+        int, typer.Option(min=1, help="Requests in the server at a time; more are refused.")
+    ] = 256,
+    max_queue_ms: Annotated[
+        float, typer.Option(min=0, help="Milliseconds a request may wait; 0: to its deadline.")
+    ] = 500,
+    max_connection_age: Annotated[
+        float, typer.Option(min=0, help="Seconds until a connection is closed; 0: never.")
+    ] = 0.0,
+    max_connection_age_grace: Annotated[
+        float, typer.Option(min=0, help="Seconds for the requests of such a connection to end.")
+    ] = 30.0,
+    tls_cert: Annotated[
+        Path | None, typer.Option(help="PEM certificate chain; read again when it changes.")
+    ] = None,
+    tls_key: Annotated[Path | None, typer.Option(help="Its key, PEM, unencrypted.")] = None,
+    tls_client_ca: Annotated[
+        Path | None, typer.Option(help="PEM authority; clients must have a certificate of it.")
+    ] = None,
+    tokens_file: Annotated[
+        Path | None, typer.Option(help="Digests of bearer tokens, as gnnrec token makes them.")
+    ] = None,
+    log_format: Annotated[str, typer.Option(help="text or json.")] = "text",
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Serve the version that an alias names, and follow the alias."""
+    from server import logs
     from server.app import serve as run
-    from server.errors import CannotStart
     from server.queries import Limits
     from server.settings import Settings
+    from server.tls import TlsFiles
 
-    level = logging.getLevelNamesMapping().get(log_level.upper())
-    if level is None:
-        raise CannotStart(f"log level {log_level!r} is unknown; use debug, info, warning or error")
-    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(message)s")
+    logs.configure(log_level, log_format)
     store = options.open_store(registry, model)
     settings = Settings(
         registry=registry,
@@ -48,16 +81,41 @@ def serve(
         address=address,
         metrics_port=metrics_port,
         poll_interval_s=poll_interval,
+        served_aliases=tuple(name.strip() for name in aliases.split(",") if name.strip()),
+        keep=keep,
         drain_s=drain,
         grace_s=grace,
         reflection=reflection,
+        max_message_bytes=max_message_bytes,
+        max_concurrent=max_concurrent,
+        max_queue_s=max_queue_ms / 1000,
+        max_connection_age_s=max_connection_age,
+        max_connection_age_grace_s=max_connection_age_grace,
+        tls=TlsFiles.of(tls_cert, tls_key, tls_client_ca),
+        tokens_file=tokens_file,
         max_neighbours=max_neighbours,
         require_gpu=require_gpu,
-        limits=Limits(k=max_k),
+        limits=Limits(k=max_k, list_length=max_list, batch_size=max_batch, filters=max_filters),
     )
     run(settings, lambda line: print(line, flush=True))
 
 
+def token(
+    name: Annotated[str, typer.Argument(help="Who is to have it.")] = "",
+    json: options.Json = False,
+) -> None:
+    """Make a bearer token: it is for the caller, its line for the server's --tokens-file."""
+    from server import tokens
+
+    made, line = tokens.make(name)
+    if json:
+        options.print_json({"token": made, "line": line})
+        return
+    print(f"token  {made}")
+    print(f"line   {line}")
+
+
 def add_to(app: typer.Typer) -> None:
-    """Add this subcommand."""
+    """Add these subcommands."""
     app.command()(serve)
+    app.command()(token)

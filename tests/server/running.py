@@ -30,7 +30,7 @@ class Running:
         self.channel = grpc.insecure_channel(self.address)
         self.recommender = recommender_pb2_grpc.RecommenderServiceStub(self.channel)
         self.model = model_pb2_grpc.ModelServiceStub(self.channel)
-        self.client = Client(self.address)
+        self.client = Client(self.address, timeout_s=10)
         self._loop = loop
 
     def run(self, work: Any) -> Any:
@@ -41,7 +41,12 @@ class Running:
 @contextmanager
 def running(registry: Path, **settings: Any) -> Iterator[Running]:
     """Serve model `toy` of a registry until the block ends."""
-    free: dict[str, Any] = {"address": "127.0.0.1:0", "metrics_port": 0, "poll_interval_s": 0.05}
+    free: dict[str, Any] = {
+        "address": "127.0.0.1:0",
+        "metrics_port": 0,
+        "poll_interval_s": 0.05,
+        "drain_s": 0.0,
+    }
     made = Settings(registry=registry, model="toy", **(free | settings))
     loop = asyncio.new_event_loop()
     thread = threading.Thread(target=loop.run_forever)

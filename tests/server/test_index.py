@@ -53,3 +53,39 @@ def test_long_exclusions_are_exact_on_both_sides_of_the_switch(count: int) -> No
     excluded, permitted = np.sort(best_first[:count]), np.sort(best_first[count:])
     scores, rows = FlatIndex(items).search(query, 20, excluded)
     assert (scores.tolist(), rows.tolist()) == brute_force(items, query, 20, permitted)
+
+
+def test_many_queries_searched_at_once_get_the_answers_of_each_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """They leave out from none to 1,024 items, and are too many for one matrix."""
+    monkeypatch.setattr("server.index._AT_ONCE", 3 * 16 * 1060)
+    generator = np.random.default_rng(0)
+    items = generator.standard_normal((3000, 16)).astype(np.float32).round(1)
+    queries = generator.standard_normal((20, 16)).astype(np.float32).round(1)
+    excluded = [
+        np.sort(np.argsort(-(items @ query))[:count])
+        for query, count in zip(queries, [0, 1, 5, 1024, 300] * 4, strict=True)
+    ]
+    index = FlatIndex(items)
+    for query, left_out, found in zip(
+        queries, excluded, index.search_many(queries, 20, excluded), strict=True
+    ):
+        alone = index.search(query, 20, left_out)
+        assert found[0].tolist() == alone[0].tolist()
+        assert found[1].tolist() == alone[1].tolist()
+        permitted = np.setdiff1d(np.arange(3000), left_out)
+        assert (found[0].tolist(), found[1].tolist()) == brute_force(items, query, 20, permitted)
+
+
+@pytest.mark.parametrize("count", [0, 1, 30, 4096, 4097, 9000])
+def test_a_mask_is_exact_on_both_sides_of_the_switch(count: int) -> None:
+    """Up to 4,096 permitted items are scored each, more are searched inside FAISS."""
+    generator = np.random.default_rng(1)
+    items = generator.standard_normal((9000, 8)).astype(np.float32).round(1)
+    query = generator.standard_normal(8).astype(np.float32).round(1)
+    permitted = np.zeros(9000, bool)
+    permitted[generator.choice(9000, count, replace=False)] = True
+    scores, rows = FlatIndex(items).search_where(query, 50, permitted)
+    expected = brute_force(items, query, 50, np.flatnonzero(permitted))
+    assert (scores.tolist(), rows.tolist()) == expected

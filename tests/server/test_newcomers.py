@@ -24,6 +24,7 @@ from server.queries import (
 from server.recommender import Recommender
 from server.snapshot import Snapshot
 from tests import unseen
+from tests.server.serving import serving_only
 
 LIMITS = Limits(k=50, list_length=40)
 
@@ -36,7 +37,7 @@ def loaded(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
 @pytest.fixture(scope="module")
 def recommender(loaded: Snapshot) -> Recommender:
     recommender = Recommender("production", Metrics())
-    recommender.swap(loaded)
+    recommender.swap(serving_only(loaded))
     return recommender
 
 

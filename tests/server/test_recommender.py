@@ -1,3 +1,4 @@
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,15 @@ from registry import ModelStore
 from server import snapshot
 from server.errors import (
     InvalidQuery,
+    MissingAttributes,
     MissingVariant,
-    NotOffered,
     NotReady,
     UnknownItem,
     UnknownUser,
+    UnknownVersion,
     UnservableVersion,
 )
+from server.filters import AnyOf, Filter, Range
 from server.metrics import Metrics
 from server.queries import (
     KnownItem,
@@ -26,18 +29,22 @@ from server.queries import (
     Target,
     TopKQuery,
     Vector,
+    check_batch,
 )
 from server.recommender import Recommender
 from tests import made
+from tests.server.serving import serving_only
 
 SOMEONE = KnownUser("u0")
 LIMITS = Limits(k=50, list_length=40)
+KEPT = Filter("a", Range())
 
 
 @pytest.fixture(scope="module")
 def recommender(tmp_path_factory: pytest.TempPathFactory) -> Recommender:
     recommender = Recommender("production", Metrics())
-    recommender.swap(snapshot.load(made.publish(tmp_path_factory.mktemp("registry"), version="v1")))
+    version = made.publish(tmp_path_factory.mktemp("registry"), version="v1")
+    recommender.swap(serving_only(snapshot.load(version)))
     return recommender
 
 
@@ -125,8 +132,13 @@ def test_score_keeps_the_order_of_the_request_and_marks_the_unknown(
             "has 3 numbers.*_dim 4",
         ),
         ({"target": Target(variant="hybrid")}, MissingVariant, "it has: lightgcn"),
-        ({"target": Target(version="v9")}, NotOffered, "leave version and alias unset"),
-        ({"target": Target(alias="canary")}, NotOffered, "leave version and alias unset"),
+        ({"target": Target(version="v9")}, UnknownVersion, r"loaded versions: 'v1' \(production"),
+        ({"target": Target(alias="canary")}, UnknownVersion, "no alias 'canary'; loaded"),
+        (
+            {"filters": (Filter("level", Range(min=1)),)},
+            MissingAttributes,
+            "'v1' was published without attributes",
+        ),
     ],
 )
 def test_what_the_version_lacks_is_named(
@@ -139,6 +151,10 @@ def test_what_the_version_lacks_is_named(
 def test_naming_the_version_that_serves_is_fine(recommender: Recommender) -> None:
     assert ask(recommender, target=Target(version="v1")) == ask(recommender)
     assert ask(recommender, target=Target(alias="production")) == ask(recommender)
+
+
+def filtered(second: Filter) -> TopKQuery:
+    return TopKQuery(SOMEONE, 1, LIMITS, filters=(KEPT, second))
 
 
 @pytest.mark.parametrize(
@@ -159,6 +175,15 @@ def test_naming_the_version_that_serves_is_fine(recommender: Recommender) -> Non
         ),
         (lambda: ScoreQuery(KnownUser("u"), (), LIMITS), "item_ids"),
         (lambda: ScoreQuery(KnownUser("u"), ("a",) * 41, LIMITS), "item_ids"),
+        (lambda: TopKQuery(KnownUser("u"), 1, LIMITS, filters=(KEPT,) * 33), "filters"),
+        (lambda: filtered(Filter("", AnyOf(("a",)))), "filters[1].field"),
+        (lambda: filtered(Filter("a", AnyOf(()))), "filters[1].any_of"),
+        (lambda: filtered(Filter("a", AnyOf(("a",) * 41))), "filters[1].any_of"),
+        (lambda: filtered(Filter("a", Range(min=math.nan))), "filters[1].range.min"),
+        (lambda: filtered(Filter("a", Range(max=math.inf))), "filters[1].range.max"),
+        (lambda: filtered(Filter("a", Range(min=2, max=1))), "filters[1].range"),
+        (lambda: check_batch(0, LIMITS), "requests"),
+        (lambda: check_batch(257, LIMITS), "requests"),
         (lambda: Vector(np.empty(0, np.float32)), "embedding.values"),
         (lambda: Vector(np.array([1, np.nan], np.float32)), "embedding.values"),
         (lambda: Vector(np.array([1, -np.inf], np.float32)), "embedding.values"),

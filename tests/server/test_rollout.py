@@ -87,7 +87,7 @@ def test_a_corrupt_version_is_refused_and_the_old_one_serves_on(
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     store.aliases.promote("v2", alias="production")
-    wait_for(lambda: server.server.rollout.refusal is not None, "v2 is refused")
+    wait_for(lambda: "v2" in server.server.rollout.refusals, "v2 is refused")
     assert serving(server) == "v1"
     states = {
         version.version: version
@@ -108,7 +108,7 @@ def test_a_refused_version_is_tried_again(store: ModelStore, server: Running) ->
     content = path.read_bytes()
     path.write_bytes(content[:-1])
     store.aliases.promote("v2", alias="production")
-    wait_for(lambda: server.server.rollout.refusal is not None, "v2 is refused")
+    wait_for(lambda: "v2" in server.server.rollout.refusals, "v2 is refused")
     path.write_bytes(content)
     wait_until_served(server, "v2")
 
@@ -118,7 +118,7 @@ def test_the_registry_may_vanish_while_serving(store: ModelStore, server: Runnin
     errors = server.server.metrics.poll_errors
     wait_for(lambda: errors._value.get() > 1, "polls fail")
     assert serving(server) == "v1"
-    assert [version["version"] for version in server.client.versions()] == ["v1"]
+    assert [version.version for version in server.client.list_versions()] == ["v1"]
 
 
 def test_stopping_turns_health_red_and_finishes_what_is_under_way(store: ModelStore) -> None:

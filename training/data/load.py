@@ -45,7 +45,11 @@ def load_dataset(config: Config, beside: Path) -> Dataset:
         item_table,
     )
     if items is not None:
-        dataset = replace(dataset, item_titles=items.titles_of(dataset.item_ids))
+        dataset = replace(
+            dataset,
+            item_titles=items.titles_of(dataset.item_ids),
+            item_attributes=items.attributes_of(dataset.item_ids),
+        )
     return describe(dataset, users, items)
 
 

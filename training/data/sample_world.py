@@ -87,6 +87,19 @@ kind = "categorical"
 name = "hours"
 kind = "numeric"
 
+# What requests can filter the courses by.
+[[data.items.attributes]]
+name = "level"
+kind = "text"
+
+[[data.items.attributes]]
+name = "topics"
+kind = "texts"
+
+[[data.items.attributes]]
+name = "hours"
+kind = "number"
+
 [split]
 method = "random"
 test = 0.2

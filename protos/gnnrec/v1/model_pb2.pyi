@@ -10,6 +10,13 @@ from typing import ClassVar as _ClassVar, Optional as _Optional, Union as _Union
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class AttributeKind(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    ATTRIBUTE_KIND_UNSPECIFIED: _ClassVar[AttributeKind]
+    ATTRIBUTE_KIND_NUMBER: _ClassVar[AttributeKind]
+    ATTRIBUTE_KIND_TEXT: _ClassVar[AttributeKind]
+    ATTRIBUTE_KIND_TEXTS: _ClassVar[AttributeKind]
+
 class VersionState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     VERSION_STATE_UNSPECIFIED: _ClassVar[VersionState]
@@ -17,6 +24,10 @@ class VersionState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     VERSION_STATE_LOADING: _ClassVar[VersionState]
     VERSION_STATE_LOADED: _ClassVar[VersionState]
     VERSION_STATE_REFUSED: _ClassVar[VersionState]
+ATTRIBUTE_KIND_UNSPECIFIED: AttributeKind
+ATTRIBUTE_KIND_NUMBER: AttributeKind
+ATTRIBUTE_KIND_TEXT: AttributeKind
+ATTRIBUTE_KIND_TEXTS: AttributeKind
 VERSION_STATE_UNSPECIFIED: VersionState
 VERSION_STATE_AVAILABLE: VersionState
 VERSION_STATE_LOADING: VersionState
@@ -54,7 +65,7 @@ class Alias(_message.Message):
     def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., generation: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
 
 class LoadedVersion(_message.Message):
-    __slots__ = ("version", "create_time", "activate_time", "default_variant", "variants", "user_count", "item_count", "interaction_count", "baselines")
+    __slots__ = ("version", "create_time", "activate_time", "default_variant", "variants", "user_count", "item_count", "interaction_count", "baselines", "aliases", "attributes")
     VERSION_FIELD_NUMBER: _ClassVar[int]
     CREATE_TIME_FIELD_NUMBER: _ClassVar[int]
     ACTIVATE_TIME_FIELD_NUMBER: _ClassVar[int]
@@ -64,6 +75,8 @@ class LoadedVersion(_message.Message):
     ITEM_COUNT_FIELD_NUMBER: _ClassVar[int]
     INTERACTION_COUNT_FIELD_NUMBER: _ClassVar[int]
     BASELINES_FIELD_NUMBER: _ClassVar[int]
+    ALIASES_FIELD_NUMBER: _ClassVar[int]
+    ATTRIBUTES_FIELD_NUMBER: _ClassVar[int]
     version: str
     create_time: _timestamp_pb2.Timestamp
     activate_time: _timestamp_pb2.Timestamp
@@ -73,7 +86,17 @@ class LoadedVersion(_message.Message):
     item_count: int
     interaction_count: int
     baselines: _containers.RepeatedCompositeFieldContainer[Metrics]
-    def __init__(self, version: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., activate_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., default_variant: _Optional[str] = ..., variants: _Optional[_Iterable[_Union[Variant, _Mapping]]] = ..., user_count: _Optional[int] = ..., item_count: _Optional[int] = ..., interaction_count: _Optional[int] = ..., baselines: _Optional[_Iterable[_Union[Metrics, _Mapping]]] = ...) -> None: ...
+    aliases: _containers.RepeatedScalarFieldContainer[str]
+    attributes: _containers.RepeatedCompositeFieldContainer[Attribute]
+    def __init__(self, version: _Optional[str] = ..., create_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., activate_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., default_variant: _Optional[str] = ..., variants: _Optional[_Iterable[_Union[Variant, _Mapping]]] = ..., user_count: _Optional[int] = ..., item_count: _Optional[int] = ..., interaction_count: _Optional[int] = ..., baselines: _Optional[_Iterable[_Union[Metrics, _Mapping]]] = ..., aliases: _Optional[_Iterable[str]] = ..., attributes: _Optional[_Iterable[_Union[Attribute, _Mapping]]] = ...) -> None: ...
+
+class Attribute(_message.Message):
+    __slots__ = ("name", "kind")
+    NAME_FIELD_NUMBER: _ClassVar[int]
+    KIND_FIELD_NUMBER: _ClassVar[int]
+    name: str
+    kind: AttributeKind
+    def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[AttributeKind, str]] = ...) -> None: ...
 
 class Variant(_message.Message):
     __slots__ = ("name", "embedding_dim", "index", "metrics")

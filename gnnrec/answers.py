@@ -1,0 +1,126 @@
+"""What a server answers, as plain values that nobody can change."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import NamedTuple
+
+
+class Recommendation(NamedTuple):
+    """One item of an answer. probability and title are there if they were asked for."""
+
+    item_id: str
+    score: float
+    probability: float | None
+    title: str | None
+
+
+class Score(NamedTuple):
+    """The score of one requested item; None if the version does not know the item."""
+
+    item_id: str
+    score: float | None
+
+
+@dataclass(frozen=True)
+class TopK:
+    """The best items, best first, and the version and variant that found them."""
+
+    version: str
+    variant: str
+    items: tuple[Recommendation, ...]
+    unknown_item_ids: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The scores in the order of the request, and the version and variant that gave them."""
+
+    version: str
+    variant: str
+    items: tuple[Score, ...]
+    unknown_item_ids: tuple[str, ...]
+    """Items that a new user has interacted with and the version does not know."""
+
+
+@dataclass(frozen=True)
+class Metrics:
+    """Metrics of a variant or a baseline on one split: values by name, such as "recall@20"."""
+
+    name: str
+    split: str
+    values: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One set of embeddings of a version, and the kind of index that searches it."""
+
+    name: str
+    embedding_dim: int
+    index: str
+    metrics: tuple[Metrics, ...]
+
+
+@dataclass(frozen=True)
+class Attribute:
+    """An attribute of the items, for filters; its kind is number, text or texts."""
+
+    name: str
+    kind: str
+
+
+@dataclass(frozen=True)
+class LoadedVersion:
+    """A version in the server's memory."""
+
+    version: str
+    created_at: datetime
+    activated_at: datetime
+    """When the server began to answer from it."""
+    default_variant: str
+    variants: tuple[Variant, ...]
+    users: int
+    items: int
+    interactions: int
+    baselines: tuple[Metrics, ...]
+    aliases: tuple[str, ...]
+    """The aliases by which the server answers from it."""
+    attributes: tuple[Attribute, ...]
+    """What its items can be filtered by."""
+
+
+@dataclass(frozen=True)
+class Alias:
+    """A mutable name for a version; generation counts its moves, from 1."""
+
+    name: str
+    version: str
+    generation: int
+    updated_at: datetime
+
+
+@dataclass(frozen=True)
+class Model:
+    """The model as the server serves it: what is loaded, and the registry's aliases."""
+
+    model: str
+    alias: str
+    """The alias that the server follows."""
+    serving_version: str
+    """The version that answers requests which name none."""
+    versions: tuple[LoadedVersion, ...]
+    aliases: tuple[Alias, ...]
+
+
+@dataclass(frozen=True)
+class VersionStatus:
+    """A version and what it is to the server: available, loading, loaded or refused."""
+
+    version: str
+    state: str
+    reason: str
+    """Why it was refused; empty otherwise."""
+    created_at: datetime | None
+    """When it was published; None if its manifest cannot be read."""
+    aliases: tuple[str, ...]

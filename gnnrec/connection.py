@@ -1,0 +1,221 @@
+"""How a client connects: where to, how it is told apart from others, and what it tries again."""
+
+import copy
+import ipaddress
+import json
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any, ClassVar, Self
+
+import grpc
+
+from gnnrec.messages import Stubs
+
+_RETRY = {
+    "maxAttempts": 4,
+    "initialBackoff": "0.05s",
+    "maxBackoff": "0.5s",
+    "backoffMultiplier": 2,
+    "retryableStatusCodes": ["UNAVAILABLE"],
+}
+# Half of the tokens gone, retries stop: a failure takes 1, a success gives back 0.1.
+_THROTTLING = {"maxTokens": 100, "tokenRatio": 0.1}
+_LARGEST_ANSWER = 64 * 2**20
+
+
+@dataclass(frozen=True)
+class Tls:
+    """A connection by TLS: PEM files of the roots to trust, and of the client for mutual TLS.
+
+    Without `ca` the system's roots are trusted. `server_name` is the name that the server's
+    certificate must bear, where it is not the host of the address.
+    """
+
+    ca: Path | str | None = None
+    certificate: Path | str | None = None
+    key: Path | str | None = None
+    server_name: str = ""
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Read the files; raises OSError for an unreadable one, ValueError for unfit ones."""
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("a client's certificate and key go together; give both or neither")
+        ca, certificate, key = _read(self.ca), _read(self.certificate), _read(self.key)
+        self._check()
+        return grpc.ssl_channel_credentials(ca, key, certificate)
+
+    def _check(self) -> None:
+        # gRPC finds out when it connects, and does not say which file is to blame
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+        try:
+            if self.ca is not None:
+                context.load_verify_locations(self.ca)
+        except ssl.SSLError:
+            raise ValueError(f"{self.ca} holds no PEM certificates") from None
+        try:
+            if self.certificate is not None:
+                # without a password a locked key would be asked for on the terminal
+                context.load_cert_chain(self.certificate, self.key, password=lambda: "")
+        except ssl.SSLError:
+            raise ValueError(
+                f"{self.certificate} and {self.key} are not a PEM certificate and its unlocked key"
+            ) from None
+
+
+class Connection:
+    """What the clients of both kinds share: all but waiting for an answer."""
+
+    _transport: ClassVar[ModuleType]
+
+    def __init__(
+        self,
+        address: str | Sequence[str] = "127.0.0.1:50051",
+        *,
+        timeout_s: float = 1.0,
+        wait_for_ready: bool = False,
+        tls: Tls | None = None,
+        token: str = "",
+        allow_insecure_token: bool = False,
+        request_id: str = "",
+        health_checking: bool | None = None,
+    ) -> None:
+        """Connect to HOST:PORT, or to several, in turns.
+
+        Several are IP:PORT, of one IP version; servers that do not say SERVING are passed over.
+        For a name that stands for several servers, `health_checking` does the same.
+        `timeout_s` is how long a call may take, retries and connecting included.
+        With `wait_for_ready` a call waits that long for a server that is still starting.
+        `token` goes out as a bearer token: with TLS, or in the clear to this machine alone unless
+        `allow_insecure_token`. `request_id` is sent along for the server's log.
+        Raises ValueError for what does not fit together, and OSError for a file of `tls`.
+        """
+        addresses = [address] if isinstance(address, str) else list(address)
+        is_open = tls is None and not all(map(_is_loopback, addresses))
+        if token and is_open and not allow_insecure_token:
+            raise ValueError(
+                f"a token to {', '.join(addresses)} could be read on its way; "
+                "set tls, or allow_insecure_token=True where the network itself is encrypted"
+            )
+        if tls is not None and len(addresses) > 1 and not tls.server_name:
+            raise ValueError("TLS to several addresses needs tls.server_name, which all must bear")
+        self._where = ", ".join(addresses)
+        self._timeout_s = _positive(timeout_s)
+        self._wait_for_ready = wait_for_ready
+        self._request_id = _printable("request_id", request_id)
+        self._token = _printable("token", token) if tls is None else ""
+        options = _options(
+            len(addresses) > 1 if health_checking is None else health_checking,
+            tls.server_name if tls else "",
+        )
+        if tls is None:
+            self._channel = self._transport.insecure_channel(_target(addresses), options)
+        else:
+            credentials = tls.credentials()
+            if token:
+                bearer = grpc.access_token_call_credentials(_printable("token", token))
+                credentials = grpc.composite_channel_credentials(credentials, bearer)
+            self._channel = self._transport.secure_channel(_target(addresses), credentials, options)
+        self._stubs = Stubs(self._channel)
+
+    def with_options(
+        self,
+        *,
+        timeout_s: float | None = None,
+        wait_for_ready: bool | None = None,
+        request_id: str | None = None,
+    ) -> Self:
+        """Return this client with other options for its calls, over the same connection."""
+        other = copy.copy(self)
+        if timeout_s is not None:
+            other._timeout_s = _positive(timeout_s)
+        if wait_for_ready is not None:
+            other._wait_for_ready = wait_for_ready
+        if request_id is not None:
+            other._request_id = _printable("request_id", request_id)
+        return other
+
+    def _how(self) -> dict[str, Any]:
+        """Return how to make a call, as gRPC takes it."""
+        metadata = []
+        if self._token:
+            metadata.append(("authorization", f"Bearer {self._token}"))
+        if self._request_id:
+            metadata.append(("x-request-id", self._request_id))
+        return {
+            "timeout": self._timeout_s,
+            "wait_for_ready": self._wait_for_ready,
+            "metadata": metadata,
+        }
+
+
+def _options(health_checking: bool, server_name: str) -> list[tuple[str, Any]]:
+    config: dict[str, Any] = {
+        "loadBalancingConfig": [{"round_robin": {}}],
+        "methodConfig": [{"name": [{}], "retryPolicy": _RETRY}],
+        "retryThrottling": _THROTTLING,
+    }
+    if health_checking:
+        config["healthCheckConfig"] = {"serviceName": ""}
+    options: list[tuple[str, Any]] = [
+        ("grpc.service_config", json.dumps(config)),
+        # the defaults wait a second before a second try, as long as a whole call may take
+        ("grpc.initial_reconnect_backoff_ms", 100),
+        ("grpc.max_reconnect_backoff_ms", 5000),
+        ("grpc.max_receive_message_length", _LARGEST_ANSWER),
+    ]
+    if server_name:
+        options.append(("grpc.ssl_target_name_override", server_name))
+        options.append(("grpc.default_authority", server_name))
+    return options
+
+
+def _target(addresses: list[str]) -> str:
+    """Return gRPC's name for the addresses."""
+    if not addresses or not all(addresses):
+        raise ValueError("name at least one address, HOST:PORT")
+    if len(addresses) == 1:
+        return addresses[0]
+    families = {getattr(_ip(address), "version", None) for address in addresses}
+    if families not in ({4}, {6}):
+        raise ValueError(
+            f"several addresses are IP:PORT, all of IPv4 or all of IPv6, not "
+            f"{', '.join(addresses)}; for names, use one that stands for all servers"
+        )
+    return f"ipv{families.pop()}:{','.join(addresses)}"
+
+
+def _host(address: str) -> str:
+    return address.rpartition(":")[0].rpartition("/")[2].strip("[]")
+
+
+def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
+    try:
+        return ipaddress.ip_address(_host(address))
+    except ValueError:
+        return None
+
+
+def _is_loopback(address: str) -> bool:
+    ip = _ip(address)
+    is_local = address.startswith("unix:") or _host(address) == "localhost"
+    return is_local or (ip is not None and ip.is_loopback)
+
+
+def _positive(timeout_s: float) -> float:
+    if not timeout_s > 0:
+        raise ValueError(f"timeout_s is {timeout_s}; it must be above 0")
+    return timeout_s
+
+
+def _printable(name: str, value: str) -> str:
+    # the value itself may be a secret
+    if not (value.isascii() and value.isprintable()) or value != value.strip():
+        raise ValueError(f"{name} must be printable ASCII without spaces around it")
+    return value
+
+
+def _read(path: Path | str | None) -> bytes | None:
+    return None if path is None else Path(path).read_bytes()

@@ -1,0 +1,71 @@
+"""What a failed call says, read from the google.rpc details of the answer."""
+
+from typing import Any
+
+from google.rpc import code_pb2, error_details_pb2, status_pb2
+from grpc_status import rpc_status
+
+
+class Error(Exception):
+    """A call that failed, or an entry of a batch.
+
+    `code` is gRPC's, such as "NOT_FOUND"; `reason` is the server's own, such as "USER_NOT_FOUND";
+    `field` is the part of the request that is wrong, such as "k", or empty; `retry_delay_s` is
+    when to come back, where an overloaded server says so.
+    """
+
+    def __init__(
+        self,
+        code: str,
+        reason: str,
+        message: str,
+        *,
+        field: str = "",
+        retry_delay_s: float | None = None,
+    ) -> None:
+        """Keep what the server said."""
+        super().__init__(message)
+        self.code = code
+        self.reason = reason
+        self.field = field
+        self.retry_delay_s = retry_delay_s
+
+
+def from_status(status: status_pb2.Status) -> Error:
+    """Read an error from a google.rpc.Status."""
+    info, bad = error_details_pb2.ErrorInfo(), error_details_pb2.BadRequest()
+    retry = error_details_pb2.RetryInfo()
+    delay = None
+    for detail in status.details:
+        detail.Unpack(info)
+        detail.Unpack(bad)
+        if detail.Unpack(retry):
+            delay = retry.retry_delay.ToTimedelta().total_seconds()
+    return Error(
+        code_pb2.Code.Name(status.code),
+        info.reason,
+        status.message,
+        field=bad.field_violations[0].field if bad.field_violations else "",
+        retry_delay_s=delay,
+    )
+
+
+def from_call(error: Any, where: str, timeout_s: float) -> Error:
+    """Read an error from a failed call to the addresses `where`."""
+    code, details = error.code().name, error.details() or ""
+    status = rpc_status.from_call(error)
+    if status is not None:
+        return from_status(status)
+    if code == "UNAVAILABLE":
+        # gRPC's sentence names the target again before it comes to the point
+        why = details.rpartition("last error: ")[2]
+        details = (
+            f"no answer from a server at {where} ({code}: {why}); "
+            "is one running? gnnrec serve starts one"
+        )
+    elif code == "DEADLINE_EXCEEDED":
+        details = (
+            f"no answer from a server at {where} within {timeout_s:g} s ({code}); "
+            "is one running? gnnrec serve starts one"
+        )
+    return Error(code, "", details)

@@ -1,0 +1,172 @@
+"""Admission: which requests are computed, and which are refused early because too many wait.
+
+A refusal costs little and says when to come back. A server that takes everything answers nobody in
+time: its queue grows, and it computes for callers who have given up.
+"""
+
+import logging
+import math
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
+from contextvars import ContextVar
+from typing import Any, ParamSpec, TypeVar
+
+from server.errors import DeadlinePassed, Overloaded
+
+DEADLINE: ContextVar[float] = ContextVar("deadline", default=math.inf)
+"""When the caller of the request that is being answered gives up, by time.monotonic."""
+
+_log = logging.getLogger("gnnrec.server")
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+_SHORT = 2
+_REVIEW_S = 1.0
+_FEW = 0.05
+_SHORTEST_RETRY_S = 0.1
+_LOG_EVERY_S = 10.0
+
+
+class SearchQueue(Executor):
+    """One thread, and a queue before it in which nobody waits too long.
+
+    A request is refused with Overloaded when it would wait, or has waited, more than `max_wait_s`
+    or beyond its deadline. Once a wait has been too long there is more than a burst to take: until
+    a second has passed in which hardly any was refused, nobody waits for more than two searches,
+    so that those who are taken are answered soon. With max_wait_s 0 only deadlines count. A request
+    that is cancelled while it waits is not computed.
+    """
+
+    def __init__(
+        self,
+        max_wait_s: float,
+        initializer: Callable[[], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        on_wait: Callable[[float], object] = float,
+    ) -> None:
+        """Run what is submitted in a thread that begins with `initializer`.
+
+        `on_wait` hears how many seconds each call has waited.
+        """
+        self._on_wait = on_wait
+        self._max_wait_s = max_wait_s or math.inf
+        self._pool = ThreadPoolExecutor(1, "search", initializer=initializer)
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._queued = 0
+        self._mean_s = 0.0
+        self._short = False
+        self._reviewed_at = clock()
+        self._came = self._refused = 0
+
+    @property
+    def expected_wait_s(self) -> float:
+        """How long a request that came now would wait."""
+        return self._queued * self._mean_s
+
+    def submit(
+        self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
+    ) -> Future[_T]:
+        """Queue a call, or raise Overloaded or DeadlinePassed."""
+        came = self._clock()
+        deadline = DEADLINE.get()
+        if came >= deadline:
+            raise DeadlinePassed("the deadline had passed before the request was computed")
+        self._review()
+        self._came += 1
+        self._check(self.expected_wait_s, deadline - came)
+        with self._lock:
+            self._queued += 1
+
+        def run() -> Any:
+            began = self._clock()
+            self._on_wait(began - came)
+            if began > deadline:
+                raise DeadlinePassed("the deadline passed while the request waited")
+            self._check(began - came, math.inf)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                took = self._clock() - began
+                self._mean_s += (0.1 if self._mean_s else 1.0) * (took - self._mean_s)
+
+        future = self._pool.submit(run)
+        future.add_done_callback(self._leave)
+        return future
+
+    def shorten(self) -> None:
+        """Let few wait from now on."""
+        if not self._short and self._max_wait_s < math.inf:
+            self._short = True
+            self._reviewed_at, self._came, self._refused = self._clock(), 0, 0
+
+    def _check(self, wait_s: float, left_s: float) -> None:
+        """Raise Overloaded for a wait that is too long, given the time that the caller has left."""
+        if wait_s > self._max_wait_s:
+            self.shorten()
+        longest_s = min(self._max_wait_s, _SHORT * self._mean_s if self._short else math.inf)
+        if wait_s > min(longest_s, left_s):
+            self._refused += 1
+            raise overloaded(self.expected_wait_s)
+
+    def _review(self) -> None:
+        """Let more wait again once hardly any is refused."""
+        passed_s = self._clock() - self._reviewed_at
+        if self._short and passed_s >= _REVIEW_S:
+            self._short = passed_s < 2 * _REVIEW_S and self._refused > _FEW * self._came
+            self._reviewed_at, self._came, self._refused = self._clock(), 0, 0
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+        """End the thread once the queue is empty."""
+        self._pool.shutdown(wait, cancel_futures=cancel_futures)
+
+    def _leave(self, _: Future[Any]) -> None:
+        with self._lock:
+            self._queued -= 1
+
+
+class Admission:
+    """Counts the requests that are in the server and refuses those above a limit."""
+
+    def __init__(
+        self,
+        max_concurrent: int,
+        queue: SearchQueue,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Let in at most `max_concurrent` at a time, for the queue."""
+        self._max_concurrent = max_concurrent
+        self._queue = queue
+        self._clock = clock
+        self._inside = 0
+        self._shed = 0
+        self._logged_at = -math.inf
+
+    def enter(self) -> None:
+        """Let a request in, or raise Overloaded; leave must follow once it is in."""
+        if self._inside >= self._max_concurrent:
+            self._queue.shorten()
+            raise overloaded(self._queue.expected_wait_s)
+        self._inside += 1
+
+    def leave(self) -> None:
+        """Let a request out."""
+        self._inside -= 1
+
+    def note_shed(self) -> None:
+        """Tell the log that requests are being shed, once in a while."""
+        self._shed += 1
+        if self._clock() - self._logged_at >= _LOG_EVERY_S:
+            _log.warning("overloaded: %d requests shed since this was last said", self._shed)
+            self._shed, self._logged_at = 0, self._clock()
+
+
+def overloaded(wait_s: float) -> Overloaded:
+    """Return the error that tells a caller to come back once the wait is over."""
+    return Overloaded(
+        "the server has more requests than it can answer in time; try again later",
+        max(wait_s, _SHORTEST_RETRY_S),
+    )

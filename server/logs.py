@@ -1,0 +1,68 @@
+"""What the log looks like: a line of text or of JSON, with the request it belongs to."""
+
+import json
+import logging
+import re
+import secrets
+import sys
+from contextvars import ContextVar
+from datetime import UTC, datetime
+
+from server.errors import CannotStart
+
+REQUEST_ID: ContextVar[str] = ContextVar("request_id", default="")
+"""The request that is being answered, if one is."""
+
+_SANE = re.compile(r"[A-Za-z0-9._:/+=-]{1,128}")
+_LEVELS = ("debug", "info", "warning", "error")
+_FIELDS = ("rpc", "code", "duration_s", "caller")
+
+
+def configure(level: str, layout: str) -> None:
+    """Log to stderr from a level on, as text or json; raise CannotStart for other words."""
+    if level.lower() not in _LEVELS:
+        raise CannotStart(f"log level {level!r} is unknown; use {', '.join(_LEVELS)}")
+    if layout not in ("text", "json"):
+        raise CannotStart(f"log format {layout!r} is unknown; use text or json")
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(JsonFormatter() if layout == "json" else TextFormatter())
+    logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+
+
+def request_id(sent: str | None) -> str:
+    """Return the id that a caller sent, if it is a sane one, or a fresh one."""
+    return sent if sent is not None and _SANE.fullmatch(sent) else secrets.token_hex(8)
+
+
+class TextFormatter(logging.Formatter):
+    """Time, level, the request if there is one, and the message."""
+
+    def __init__(self) -> None:
+        """Times are local."""
+        super().__init__("%(asctime)s %(levelname)s %(message)s")
+
+    def formatMessage(self, record: logging.LogRecord) -> str:
+        """Return the first line."""
+        line = super().formatMessage(record)
+        request = REQUEST_ID.get()
+        return f"{line} [{request}]" if request else line
+
+
+class JsonFormatter(logging.Formatter):
+    """One JSON object a line: timestamp, level, message; of a request its id, rpc, code, time."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the object."""
+        at = datetime.fromtimestamp(record.created, UTC)
+        entry: dict[str, object] = {
+            "timestamp": at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": record.getMessage(),
+        }
+        if request := REQUEST_ID.get():
+            entry["request_id"] = request
+        entry |= {name: value for name in _FIELDS if (value := vars(record).get(name))}
+        if record.exc_info:
+            entry["traceback"] = self.formatException(record.exc_info)
+        return json.dumps(entry, ensure_ascii=False)

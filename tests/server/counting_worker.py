@@ -1,0 +1,29 @@
+"""A worker process of a server: counts, says so, and waits to be told to end."""
+
+import sys
+from pathlib import Path
+
+from registry import ModelStore
+from server import snapshot
+from server.metrics import Metrics
+
+
+def main() -> None:
+    """Arguments: the directory of the shared metrics, a registry, how many requests to count."""
+    directory, root, requests = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
+    metrics = Metrics(shared=directory)
+    store = ModelStore(root, "toy")
+    metrics.activate(snapshot.load(store.open("v1")), "canary", 50.0)
+    metrics.deactivate("canary")
+    metrics.release("v1")
+    metrics.activate(snapshot.load(store.open("v2")), "production", 100.0 + requests)
+    for _ in range(requests):
+        metrics.finish("TopK", "OK", 0.003, version="v2", variant="lightgcn")
+        metrics.count_answer(10, 7)
+    metrics.in_flight.set(requests)
+    print("counted", flush=True)
+    sys.stdin.readline()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,9 @@
+"""What is served where no rollout is at work."""
+
+from server.serving import Resident, Serving
+from server.snapshot import Snapshot
+
+
+def serving_only(snapshot: Snapshot, alias: str = "production") -> Serving:
+    """Return the table of a server that has one version under one alias."""
+    return Serving(alias, {alias: snapshot.version}, {snapshot.version: Resident(snapshot)})

@@ -1,0 +1,220 @@
+"""Every answer equals brute force over the permitted items, whatever lists and filters say."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from registry import ItemAttribute, ModelStore
+from registry.arrays import Embeddings
+from registry.features import Value
+from server import snapshot
+from server.errors import UnknownUser
+from server.filters import AnyOf, Filter, Range
+from server.metrics import Metrics
+from server.queries import KnownItem, KnownUser, Limits, Subject, TopKQuery, Vector
+from server.recommender import Recommender, TopKAnswer
+from tests import made
+from tests.server.serving import serving_only
+
+LIMITS = Limits()
+SIZES = (1, 2, 7, 40, 150)
+TOPICS = ("Art", "Maths", "maths", "Žluť")
+
+
+@dataclass(frozen=True)
+class World:
+    """A recommender, and all that brute force needs to know of its version."""
+
+    recommender: Recommender
+    users: Embeddings
+    items: Embeddings
+    seen: list[list[int]]
+    hours: list[float | None]
+    topics: list[list[str]]
+    level: list[str | None]
+
+    def ids(self) -> list[str]:
+        return [f"i{row}" for row in range(len(self.items))]
+
+
+@cache
+def world(number: int) -> World:
+    """Return a world of SIZES[number] items; every other has many equal scores."""
+    generator = np.random.default_rng(number)
+    count = SIZES[number]
+    users = generator.standard_normal((4, 3)).astype(np.float32)
+    items = generator.standard_normal((count, 3)).astype(np.float32)
+    if number % 2:
+        users, items = users.round(), items.round()
+    seen = [
+        sorted(generator.choice(count, generator.integers(count + 1), replace=False).tolist())
+        for _ in users
+    ]
+    hours = [None if draw < 0.2 else float(round(10 * draw)) for draw in generator.random(count)]
+    topics = [[text for text in TOPICS if generator.random() < 0.4] for _ in range(count)]
+    level = [[None, "first", "second"][place] for place in generator.integers(3, size=count)]
+    texts: list[Value | None] = [values or None for values in topics]
+    attributes = [
+        ItemAttribute("hours", "number", hours),
+        ItemAttribute("topics", "texts", texts),
+        ItemAttribute("level", "text", level),
+    ]
+    with TemporaryDirectory() as folder:
+        export = made.export(users, items, seen, attributes=attributes)
+        loaded = snapshot.load(ModelStore(Path(folder), "toy").publish(export))
+    recommender = Recommender("production", Metrics())
+    recommender.swap(serving_only(loaded))
+    return World(recommender, users, items, seen, hours, topics, level)
+
+
+def permitted(world: World, query: TopKQuery) -> set[int]:
+    """Return the rows of the items that a query permits."""
+    rows = set(range(len(world.items)))
+    if query.allow_item_ids:
+        rows = {row for row in rows if f"i{row}" in query.allow_item_ids}
+    rows -= {row for row in rows if f"i{row}" in query.exclude_item_ids}
+    match query.subject:
+        case KnownUser(user_id) if not query.include_seen:
+            rows -= set(world.seen[int(user_id[1:])])
+        case KnownItem(item_id):
+            rows -= {int(item_id[1:])}
+    for each in query.filters:
+        rows = {row for row in rows if meets(world, row, each)}
+    return rows
+
+
+def meets(world: World, row: int, condition: Filter) -> bool:
+    match condition.condition:
+        case AnyOf(values):
+            has = world.topics[row] if condition.field == "topics" else [world.level[row]]
+            return any(text in values for text in has)
+        case Range(low, high):
+            hours = world.hours[row]
+            return (
+                hours is not None
+                and (low is None or low <= hours)
+                and (high is None or hours <= high)
+            )
+
+
+def brute_force(world: World, query: TopKQuery) -> tuple[list[str], list[float]]:
+    """Score every permitted item in double precision; equal float32 scores by the lower row."""
+    match query.subject:
+        case KnownUser(user_id):
+            vector = world.users[int(user_id[1:])]
+        case KnownItem(item_id):
+            vector = world.items[int(item_id[1:])]
+        case Vector(values):
+            vector = values
+    scores = (world.items.astype(np.float64) @ vector.astype(np.float64)).astype(np.float32)
+    order = sorted(permitted(world, query), key=lambda row: (-scores[row], row))[: query.k]
+    return [f"i{row}" for row in order], [float(scores[row]) for row in order]
+
+
+@st.composite
+def queries(draw: st.DrawFn, count: int) -> TopKQuery:
+    """Draw a query for a catalogue of `count` items; ids in lists repeat, and some are unknown."""
+    ids = st.lists(st.integers(0, count + 1).map(lambda row: f"i{row}"), max_size=2 * count)
+    ends = st.none() | st.integers(0, 10).map(float)
+    lists: dict[str, Any] = draw(
+        st.just({})
+        | st.fixed_dictionaries({"exclude_item_ids": ids.map(tuple)})
+        | st.fixed_dictionaries({"allow_item_ids": ids.map(tuple)})
+    )
+    texts = st.lists(st.sampled_from((*TOPICS, "first", "none")), min_size=1).map(tuple)
+    low, high = draw(ends), draw(ends)
+    if low is not None and high is not None:
+        low, high = min(low, high), max(low, high)
+    filters = st.lists(
+        st.builds(Filter, st.sampled_from(["topics", "level"]), st.builds(AnyOf, texts))
+        | st.just(Filter("hours", Range(low, high))),
+        max_size=3,
+    )
+    numbers = st.lists(st.integers(-2, 2), min_size=3, max_size=3)
+    subject: Subject = draw(
+        st.integers(0, 3).map(lambda row: KnownUser(f"u{row}"))
+        | st.integers(0, count - 1).map(lambda row: KnownItem(f"i{row}"))
+        | numbers.map(lambda values: Vector(np.array(values, np.float32)))
+    )
+    return TopKQuery(
+        subject,
+        draw(st.integers(1, count + 3) | st.just(5)),
+        LIMITS,
+        include_seen=draw(st.booleans()),
+        filters=tuple(draw(filters)),
+        with_probabilities=draw(st.booleans()),
+        **lists,
+    )
+
+
+def batches() -> st.SearchStrategy[tuple[World, list[TopKQuery]]]:
+    """Draw a world and up to 12 queries for it."""
+
+    def of(number: int) -> st.SearchStrategy[tuple[World, list[TopKQuery]]]:
+        some = st.lists(queries(SIZES[number]), min_size=1, max_size=12)
+        return st.tuples(st.just(world(number)), some)
+
+    return st.integers(0, len(SIZES) - 1).flatmap(of)
+
+
+def check(world: World, query: TopKQuery, answer: TopKAnswer | Exception) -> None:
+    assert isinstance(answer, TopKAnswer)
+    assert (answer.item_ids, answer.scores.tolist()) == brute_force(world, query)
+    assert len(answer.item_ids) == min(query.k, len(permitted(world, query)))
+    listed = [*query.allow_item_ids, *query.exclude_item_ids]
+    assert answer.unknown_item_ids == list(
+        dict.fromkeys(each for each in listed if each not in world.ids())
+    )
+    if answer.probabilities is not None and answer.item_ids:
+        powers = np.exp(answer.scores.astype(float) - float(answer.scores[0]))
+        np.testing.assert_allclose(answer.probabilities, powers / powers.sum(), rtol=1e-6)
+
+
+@given(batches())
+@settings(max_examples=60, deadline=None)
+def test_single_and_batch_equal_brute_force(drawn: tuple[World, list[TopKQuery]]) -> None:
+    world, several = drawn
+    together = world.recommender.top_k_batch(several)
+    for query, answer in zip(several, together, strict=True):
+        check(world, query, world.recommender.top_k(query))
+        check(world, query, answer)
+
+
+@given(batches(), st.integers(0, 12))
+@settings(max_examples=20, deadline=None)
+def test_an_entry_that_fails_changes_no_other(
+    drawn: tuple[World, list[TopKQuery]], place: int
+) -> None:
+    world, several = drawn
+    wrong = replace(several[0], subject=KnownUser("nobody"), limits=LIMITS)
+    several.insert(place, wrong)
+    place = several.index(wrong)
+    for number, answer in enumerate(world.recommender.top_k_batch(several)):
+        if number == place:
+            assert isinstance(answer, UnknownUser)
+        else:
+            check(world, several[number], answer)
+
+
+def test_every_way_to_search_has_its_own_answer() -> None:
+    ways: Sequence[dict[str, Any]] = (
+        {},
+        {"exclude_item_ids": ("i1", "i1", "i999")},
+        {"allow_item_ids": ("i3", "i3", "i20", "i21")},
+        {"filters": (Filter("hours", Range(min=3)), Filter("topics", AnyOf(("Art", "Maths"))))},
+        {"filters": (Filter("level", AnyOf(("first",))),), "exclude_item_ids": ("i2",)},
+        {"filters": (Filter("hours", Range()),), "allow_item_ids": ("i3", "i20", "i21")},
+    )
+    here = world(4)
+    asked = [TopKQuery(KnownUser("u1"), 6, LIMITS, include_seen=True, **way) for way in ways]
+    answers = here.recommender.top_k_batch(asked)
+    for query, answer in zip(asked, answers, strict=True):
+        check(here, query, answer)
+    assert len({tuple(brute_force(here, query)[0]) for query in asked}) == len(ways)

@@ -1,0 +1,227 @@
+"""What a running server refuses, and what it says of it in its log."""
+
+import io
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from google.rpc import error_details_pb2
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_status import rpc_status
+
+from protos.gnnrec.v1 import model_pb2
+from protos.gnnrec.v1 import recommender_pb2 as pb
+from registry import ModelStore
+from server import logs
+from server.errors import CannotStart
+from tests import made
+from tests.server.running import Running, failure, running, scrape
+from tests.server.waiting import until
+
+REQUEST = pb.TopKRequest(user_id="u0", k=1)
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("registry")
+    made.publish(root, version="v1")
+    ModelStore(root, "toy").aliases.promote("v1", alias="production")
+    return root
+
+
+@pytest.fixture
+def server(registry: Path) -> Iterator[Running]:
+    with running(registry, max_message_bytes=4096, max_concurrent=4, max_queue_s=5) as here:
+        yield here
+
+
+class Gate:
+    """Holds every search until it is opened, and counts them."""
+
+    def __init__(self, server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.open = threading.Event()
+        self.searches = 0
+        top_k = server.server.recommender.top_k
+
+        def held(query: Any) -> Any:
+            self.searches += 1
+            self.open.wait(10)
+            return top_k(query)
+
+        monkeypatch.setattr(server.server.recommender, "top_k", held)
+
+
+def test_a_message_over_the_limit_is_refused_and_harms_nothing(server: Running) -> None:
+    big = pb.TopKRequest(user_id="u0", k=1, exclude_item_ids=["x" * 100] * 50)
+    with pytest.raises(grpc.RpcError) as caught:
+        server.recommender.TopK(big, timeout=5)
+    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert server.recommender.TopK(REQUEST, timeout=5).version == "v1"
+
+
+def test_bytes_that_are_no_message_are_the_callers_mistake(server: Running) -> None:
+    call: Any = server.channel.unary_unary("/gnnrec.v1.RecommenderService/TopK")
+    for raw in (b"\xff\xff\xff", b"\x0a\x02\xff\xfe"):  # no field; a user_id that is not UTF-8
+        assert failure(call, raw)[:2] == (grpc.StatusCode.INVALID_ARGUMENT, "INVALID_ARGUMENT")
+
+
+def test_overload_is_shed_with_a_time_to_come_back(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Four are inside; the fifth is refused at once, while health and the model's RPCs answer."""
+    gate = Gate(server, monkeypatch)
+    with ThreadPoolExecutor(4) as callers:
+        taken = [callers.submit(server.recommender.TopK, REQUEST, timeout=20) for _ in range(4)]
+        until(lambda: server.server.boundary.in_flight == 4)
+        with pytest.raises(grpc.RpcError) as caught:
+            server.recommender.TopK(REQUEST, timeout=20)
+        health = health_pb2_grpc.HealthStub(server.channel)
+        assert health.Check(health_pb2.HealthCheckRequest(), timeout=5).status == 1
+        assert server.model.GetModel(model_pb2.GetModelRequest(), timeout=5).model == "toy"
+        gate.open.set()
+        assert [each.result().version for each in taken] == ["v1"] * 4
+    assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    info, retry = error_details_pb2.ErrorInfo(), error_details_pb2.RetryInfo()
+    details = rpc_status.from_call(caught.value).details
+    assert details[0].Unpack(info)
+    assert details[1].Unpack(retry)
+    assert info.reason == "OVERLOADED"
+    assert 0 < retry.retry_delay.ToTimedelta().total_seconds() < 10
+    rejected = scrape(server)["gnnrec_rejected_requests_total", (("reason", "overloaded"),)]
+    assert rejected == 1
+    assert server.recommender.TopK(REQUEST, timeout=5).version == "v1"
+
+
+def test_who_has_gone_is_not_computed(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One search is under way; of those behind it one gives up, and one's time runs out."""
+    gate = Gate(server, monkeypatch)
+    first = server.recommender.TopK.future(REQUEST)
+    until(lambda: gate.searches == 1)
+    gone = server.recommender.TopK.future(REQUEST)
+    late = server.recommender.TopK.future(REQUEST, timeout=0.2)
+    until(lambda: server.server.boundary.in_flight == 3)
+    gone.cancel()
+    assert late.exception().code() == grpc.StatusCode.DEADLINE_EXCEEDED  # type: ignore[union-attr]
+    until(lambda: server.server.boundary.in_flight == 1)
+    gate.open.set()
+    assert first.result().version == "v1"
+    assert gate.searches == 1
+    with pytest.raises(grpc.RpcError) as caught:
+        server.recommender.TopK(REQUEST, timeout=-1)
+    assert caught.value.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    assert server.recommender.TopK(REQUEST, timeout=5).version == "v1"
+    assert gate.searches == 2
+
+
+def test_a_request_id_is_taken_over_or_made(server: Running) -> None:
+    def trailing(call: Any) -> str:
+        return str(dict(call.trailing_metadata())["x-request-id"])
+
+    for sent, sane in [("abc-123/4", True), ("a b", False), ("x" * 200, False)]:
+        _, call = server.recommender.TopK.with_call(REQUEST, metadata=(("x-request-id", sent),))
+        assert (trailing(call) == sent) == sane
+    with pytest.raises(grpc.RpcError) as caught:
+        server.recommender.TopK(pb.TopKRequest(user_id="?", k=1), metadata=(("x-request-id", "e"),))
+    assert trailing(caught.value) == "e"
+    assert rpc_status.from_call(caught.value) is not None
+
+
+def test_the_json_log_has_a_line_a_request_and_no_ids_of_people_at_info(
+    server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    root = logging.getLogger()
+    before, level = root.handlers[:], root.level
+    # not configure itself, which would throw pytest's handlers away
+    written = io.StringIO()
+    handler = logging.StreamHandler(written)
+    handler.setFormatter(logs.JsonFormatter())
+    root.addHandler(handler)
+    root.setLevel(logging.DEBUG)
+    try:
+        with pytest.raises(grpc.RpcError):
+            server.recommender.TopK(
+                pb.TopKRequest(user_id="person-7", k=1), metadata=(("x-request-id", "r1"),)
+            )
+
+        def broken(_: object) -> None:
+            raise ZeroDivisionError
+
+        monkeypatch.setattr(server.server.recommender, "top_k", broken)
+        with pytest.raises(grpc.RpcError):
+            server.recommender.TopK(REQUEST, metadata=(("x-request-id", "r2"),))
+        until(lambda: " INTERNAL in " in written.getvalue())  # it is written after the answer
+    finally:
+        root.handlers[:] = before
+        root.setLevel(level)
+    lines = [json.loads(line) for line in written.getvalue().splitlines()]
+    ours = [line for line in lines if line["logger"] == "gnnrec.server"]
+    (answer,) = [line for line in ours if line.get("request_id") == "r1"]
+    assert (answer["level"], answer["code"]) == ("DEBUG", "NOT_FOUND")
+    assert answer["rpc"] == "/gnnrec.v1.RecommenderService/TopK"
+    assert 0 < answer["duration_s"] < 5
+    assert answer["timestamp"].endswith("Z")
+    defect, _ = (line for line in ours if line.get("request_id") == "r2")
+    assert defect["level"] == "ERROR"
+    assert "ZeroDivisionError" in defect["traceback"]
+    for line in lines:
+        assert line["level"] == "DEBUG" or "person-7" not in json.dumps(line)
+
+
+def test_words_that_the_log_does_not_know_are_refused() -> None:
+    for level, layout in [("loud", "text"), ("info", "xml")]:
+        with pytest.raises(CannotStart, match="is unknown; use"):
+            logs.configure(level, layout)
+
+
+def test_a_connection_is_closed_at_its_age_without_a_failed_call(registry: Path) -> None:
+    with running(registry, max_connection_age_s=0.3) as server:
+        states: list[grpc.ChannelConnectivity] = []
+        server.channel.subscribe(states.append)
+        end = time.monotonic() + 1.5
+        while time.monotonic() < end:
+            assert server.recommender.TopK(REQUEST, timeout=5).version == "v1"
+        assert states.count(grpc.ChannelConnectivity.READY) >= 2, "it has connected anew"
+
+
+def test_the_server_drains_under_load_without_a_failed_call(registry: Path) -> None:
+    """Clients watch health, and send until it says that the server is going."""
+    failed: list[grpc.RpcError] = []
+    answered = [0] * 4
+    going = threading.Event()
+    with running(registry, drain_s=0.5, grace_s=5) as server:
+        watch = health_pb2_grpc.HealthStub(server.channel).Watch(health_pb2.HealthCheckRequest())
+        assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+
+        def look() -> None:
+            if next(watch).status == health_pb2.HealthCheckResponse.NOT_SERVING:
+                going.set()
+            with pytest.raises(grpc.RpcError):  # a watch ends with the server
+                next(watch)
+
+        def load(place: int) -> None:
+            while not going.is_set():
+                try:
+                    server.recommender.TopK(REQUEST, timeout=5)
+                    answered[place] += 1
+                except grpc.RpcError as error:
+                    failed.append(error)
+
+        threads = [threading.Thread(target=look)]
+        threads += [threading.Thread(target=load, args=(place,)) for place in range(4)]
+        for thread in threads:
+            thread.start()
+        until(lambda: min(answered) > 20)
+        began = time.monotonic()
+        server.run(server.server.stop())
+        assert time.monotonic() - began < 2, "nothing is waited for but the balancers"
+        for thread in threads:
+            thread.join(10)
+    assert going.is_set()
+    assert failed == []

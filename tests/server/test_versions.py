@@ -1,0 +1,163 @@
+"""Several versions in memory: by version, by alias, and kept after a move."""
+
+import gc
+import threading
+import weakref
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from protos.gnnrec.v1 import model_pb2
+from protos.gnnrec.v1 import recommender_pb2 as pb
+from registry import ModelStore
+from tests import made
+from tests.server.running import Running, failure, running
+from tests.server.test_rollout import wait_for, wait_until_served
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ModelStore:
+    for seed, name in enumerate(("v1", "v2", "v3", "v4")):
+        made.publish(tmp_path, version=name, seed=seed)
+    store = ModelStore(tmp_path, "toy")
+    store.aliases.promote("v1", alias="production")
+    store.aliases.promote("v2", alias="canary")
+    return store
+
+
+@pytest.fixture
+def server(store: ModelStore) -> Iterator[Running]:
+    with running(store.layout.root, served_aliases=("canary", "later")) as here:
+        yield here
+
+
+def answered(server: Running, **target: Any) -> str:
+    return str(server.recommender.TopK(pb.TopKRequest(user_id="u1", k=1, **target)).version)
+
+
+def loaded(server: Running) -> dict[str, list[str]]:
+    """Return the aliases of each loaded version, in the order of GetModel."""
+    model = server.model.GetModel(model_pb2.GetModelRequest())
+    return {version.version: list(version.aliases) for version in model.versions}
+
+
+def refusal(server: Running, **target: Any) -> tuple[str, str]:
+    request = pb.TopKRequest(user_id="u1", k=1, **target)
+    code, reason, _ = failure(server.recommender.TopK, request)
+    return code.name, reason
+
+
+def test_a_request_may_name_any_loaded_version_or_served_alias(server: Running) -> None:
+    assert loaded(server) == {"v1": ["production"], "v2": ["canary"]}
+    assert answered(server) == answered(server, alias="production") == "v1"
+    assert answered(server, version="v2") == answered(server, alias="canary") == "v2"
+    scored = server.recommender.Score(
+        pb.ScoreRequest(user_id="u1", item_ids=["i1"], alias="canary")
+    )
+    assert scored.version == "v2"
+
+
+def test_what_is_not_loaded_and_what_is_nowhere_are_told_apart(
+    store: ModelStore, server: Running
+) -> None:
+    store.aliases.promote("v4", alias="private")
+    made.publish(store.layout.root, version="v5", seed=5)
+    wait_for(lambda: refusal(server, version="v5")[0] != "NOT_FOUND", "v5 is seen")
+    for target in ({"version": "v3"}, {"version": "v5"}, {"alias": "private"}):
+        assert refusal(server, **target) == ("FAILED_PRECONDITION", "VERSION_NOT_LOADED")
+    for target in ({"version": "v9"}, {"alias": "v1"}, {"alias": "later"}, {"version": "../v1"}):
+        assert refusal(server, **target) == ("NOT_FOUND", "VERSION_NOT_FOUND")
+
+
+def test_an_alias_is_followed_from_when_it_appears(store: ModelStore, server: Running) -> None:
+    store.aliases.promote("v3", alias="later")
+    wait_for(lambda: "v3" in loaded(server), "later is served")
+    assert answered(server, alias="later") == "v3"
+    store.aliases.promote("v1", alias="later")
+    wait_for(lambda: loaded(server).get("v1") == ["later", "production"], "later has moved")
+    assert set(loaded(server)) == {"v1", "v2"}, "nothing names v3 any more"
+
+
+def test_a_star_follows_every_alias(store: ModelStore) -> None:
+    store.aliases.promote("v3", alias="other")
+    with running(store.layout.root, served_aliases=("*",)) as server:
+        assert loaded(server) == {"v1": ["production"], "v2": ["canary"], "v3": ["other"]}
+        (store.layout.alias("other")).unlink()
+        wait_for(lambda: "v3" not in loaded(server), "other is gone")
+
+
+def test_the_versions_last_served_stay_as_long_as_they_are_to_be_kept(store: ModelStore) -> None:
+    with running(store.layout.root, keep=2) as server:
+        for version in ("v2", "v3"):
+            store.aliases.promote(version, alias="production")
+            wait_until_served(server, version)
+        assert loaded(server) == {"v3": ["production"], "v2": []}
+        assert answered(server, version="v2") == "v2"
+        assert refusal(server, version="v1") == ("FAILED_PRECONDITION", "VERSION_NOT_LOADED")
+        store.aliases.rollback(alias="production")
+        wait_until_served(server, "v2")
+        assert loaded(server) == {"v2": ["production"], "v3": []}
+
+
+def test_a_bad_version_of_one_alias_is_refused_and_the_others_go_on(
+    store: ModelStore, server: Running
+) -> None:
+    """It is forgotten when its alias moves on."""
+    (store.layout.version("v3") / "users.ids").unlink()
+    store.aliases.promote("v3", alias="canary")
+    wait_for(lambda: "v3" in server.server.rollout.refusals, "v3 is refused")
+    assert answered(server, alias="canary") == "v2"
+    states = {
+        each.version: (model_pb2.VersionState.Name(each.state), each.reason)
+        for each in server.model.ListVersions(model_pb2.ListVersionsRequest()).versions
+    }
+    assert states["v3"][0] == "VERSION_STATE_REFUSED"
+    assert "users.ids is missing" in states["v3"][1]
+    assert states["v4"] == ("VERSION_STATE_AVAILABLE", "")
+    store.aliases.promote("v4", alias="canary")
+    store.aliases.promote("v4", alias="production")
+    wait_until_served(server, "v4")
+    wait_for(lambda: answered(server, alias="canary") == "v4", "canary has moved")
+    assert loaded(server) == {"v4": ["canary", "production"]}
+    assert not server.server.rollout.refusals
+
+
+def test_a_version_being_loaded_is_said_while_others_answer(
+    store: ModelStore, server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on = threading.Event(), threading.Event()
+    rollout = server.server.rollout
+    load = rollout._load_version
+
+    def slow(version: Any) -> Any:
+        begun.set()
+        assert go_on.wait(20)
+        return load(version)
+
+    monkeypatch.setattr(rollout, "_load_version", slow)
+    store.aliases.promote("v3", alias="production")
+    try:
+        assert begun.wait(20)
+        states = server.model.ListVersions(model_pb2.ListVersionsRequest(), timeout=10).versions
+        assert {each.version: each.state for each in states}[
+            "v3"
+        ] == model_pb2.VERSION_STATE_LOADING
+        assert answered(server) == "v1"
+        assert refusal(server, version="v3")[0] == "FAILED_PRECONDITION"
+    finally:
+        go_on.set()
+    wait_until_served(server, "v3")
+
+
+def test_a_version_that_nothing_names_is_freed(store: ModelStore, server: Running) -> None:
+    first = weakref.ref(server.server.recommender.snapshot)
+    answered(server)
+    gc.disable()  # a plain reference less is enough
+    try:
+        store.aliases.promote("v3", alias="production")
+        wait_until_served(server, "v3")
+        wait_for(lambda: first() is None, "v1 is freed")
+    finally:
+        gc.enable()
