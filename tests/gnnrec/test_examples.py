@@ -65,7 +65,7 @@ def node() -> str:
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         pytest.skip("node and npm are not installed")
-    if not (NODE / "node_modules" / "@grpc" / "proto-loader").is_dir():
+    if not (NODE / "node_modules" / "google-proto-files").is_dir():
         done = run(npm, "install", "--prefix", NODE, "--no-package-lock", "--no-audit", "--no-fund")
         if done.returncode and not os.environ.get("CI"):
             pytest.skip("npm cannot reach its registry")
