@@ -8,13 +8,12 @@ const grpc = require("@grpc/grpc-js");
 const protoLoader = require("@grpc/proto-loader");
 
 const PROTOS = path.join(__dirname, "..", "..", "protos");
-const GOOGLE = path.dirname(require.resolve("google-proto-files/package.json"));
 const definition = protoLoader.loadSync(
   [
     path.join(PROTOS, "gnnrec/v1/recommender.proto"),
-    path.join(GOOGLE, "google/rpc/error_details.proto"),
+    path.join(__dirname, "google/rpc/status.proto"),
   ],
-  { includeDirs: [PROTOS, GOOGLE], keepCase: true, longs: Number, enums: String, oneofs: true },
+  { includeDirs: [PROTOS, __dirname], keepCase: true, longs: Number, enums: String, oneofs: true },
 );
 const { gnnrec } = grpc.loadPackageDefinition(definition);
 

@@ -30,7 +30,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
 
 def run(*command: object) -> subprocess.CompletedProcess[str]:
     words = [str(word) for word in command]
-    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=60)
+    return subprocess.run(words, capture_output=True, text=True, check=False, timeout=200)
 
 
 def best(server: Running, user: str, k: int) -> list[str]:
@@ -65,7 +65,7 @@ def node() -> str:
     node, npm = shutil.which("node"), shutil.which("npm")
     if node is None or npm is None:
         pytest.skip("node and npm are not installed")
-    if not (NODE / "node_modules" / "google-proto-files").is_dir():
+    if not (NODE / "node_modules" / "@grpc" / "proto-loader").is_dir():
         done = run(npm, "install", "--prefix", NODE, "--no-package-lock", "--no-audit", "--no-fund")
         if done.returncode and not os.environ.get("CI"):
             pytest.skip("npm cannot reach its registry")
