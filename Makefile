@@ -53,13 +53,16 @@ breaking: buf
 	node_modules/.bin/buf breaking .venv/protos.binpb --against .venv/against.binpb \
 		--config buf.yaml --path gnnrec/v1
 
-## bench: every benchmark of training, each a table and JSON; needs GNNREC_DATA
+## bench: every benchmark but that of the start, each a table and JSON; needs GNNREC_DATA
 bench: $(DONE)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	$(BIN)/python -m benchmarks.propagation
 	$(BIN)/python -m benchmarks.training_quality
 	$(BIN)/python -m benchmarks.movielens
 	$(BIN)/python -m benchmarks.training_speed
+	$(BIN)/python -m benchmarks.cold_start
+	$(BIN)/python -m benchmarks.newcomers
+	$(BIN)/python -m benchmarks.fuzz
 
 ## image: build the server's image
 image:

@@ -39,8 +39,10 @@ def estimate(config: Config, dataset: Dataset) -> int:
         width, training = config.lightgcn.embedding_dim, config.lightgcn.training
         # layer 0, gradient, two moments, final, its gradient, a product under way, the best kept
         tables = 8 * nodes * width * _FLOAT
-        candidates = training.negatives if training.loss in ("softmax", "bsl") else 6 * width
-        largest = tables + 4 * training.batch_size * candidates * _FLOAT
+        # the softmax's logits stand in memory a block at a time, the pairs' embeddings all at once
+        softmax = training.loss in ("softmax", "bsl")
+        batch = training.negatives * width if softmax else training.batch_size * 6 * width
+        largest = tables + 4 * batch * _FLOAT
     if config.spectral is not None:
         width = min(config.spectral.embedding_dim, len(dataset.item_ids))
         basis = 2 * width * len(dataset.item_ids) + 3 * (2 * width) ** 2
