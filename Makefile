@@ -39,7 +39,7 @@ proto: $(DONE)
 buf: $(DONE)
 	@if command -v npm >/dev/null; then set -e; \
 		test -x node_modules/.bin/buf || \
-			npm install --silent --no-audit --no-fund --no-package-lock; \
+			npm install --silent --no-audit --no-fund --no-package-lock --fetch-timeout=20000; \
 		$(BIN)/python -m protos.generate --image .venv/protos.binpb; \
 		node_modules/.bin/buf lint .venv/protos.binpb --config buf.yaml --path gnnrec/v1; \
 	else echo "no npm: buf lint is left out"; fi

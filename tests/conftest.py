@@ -1,3 +1,5 @@
+import faulthandler
+
 import pytest
 import torch
 from hypothesis import HealthCheck, settings
@@ -11,3 +13,8 @@ settings.load_profile("patient")
 def one_thread() -> None:
     """Tests multiply small matrices, which two threads only slow down."""
     torch.set_num_threads(1)
+
+
+def pytest_unconfigure() -> None:
+    """A process that does not end after its tests tells where it hangs, and fails."""
+    faulthandler.dump_traceback_later(60, exit=True)

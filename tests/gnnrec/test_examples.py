@@ -66,7 +66,8 @@ def node() -> str:
     if node is None or npm is None:
         pytest.skip("node and npm are not installed")
     if not (NODE / "node_modules" / "@grpc" / "proto-loader").is_dir():
-        done = run(npm, "install", "--prefix", NODE, "--no-package-lock", "--no-audit", "--no-fund")
+        quietly = ("--no-package-lock", "--no-audit", "--no-fund", "--fetch-timeout=20000")
+        done = run(npm, "install", "--prefix", NODE, *quietly)
         if done.returncode and not os.environ.get("CI"):
             pytest.skip("npm cannot reach its registry")
         assert done.returncode == 0, done.stderr

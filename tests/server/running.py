@@ -58,17 +58,19 @@ def running(registry: Path, **settings: Any) -> Iterator[Running]:
     async def build() -> Server:
         return Server(made)
 
-    server = run(build())
     try:
-        server_ports = run(server.start())
-        here = Running(server, server_ports, loop)
+        server = run(build())
         try:
-            yield here
+            server_ports = run(server.start())
+            here = Running(server, server_ports, loop)
+            try:
+                yield here
+            finally:
+                here.client.close()
+                here.channel.close()
         finally:
-            here.client.close()
-            here.channel.close()
-    finally:
-        run(server.stop())
+            run(server.stop())
+    finally:  # a thread left behind would keep the process from ending
         loop.call_soon_threadsafe(loop.stop)
         thread.join()
         loop.close()
