@@ -1,8 +1,9 @@
-"""Films and people that training never saw, on MovieLens: python -m benchmarks.cold_start.
+"""Films and people that training never saw, on MovieLens: python -m benchmarks.cold_start [DRAWS].
 
 A tenth of the films and a tenth of the people are held out, at random and by newest, and nothing of
 theirs is trained on. Cold films are ranked for the others among the cold films only and among all.
 Settings of the baselines are chosen on a tenth of the remaining films, by NDCG@20 among these.
+Tags tell who watched what, so the films are ranked again without them.
 """
 
 import sys
@@ -26,6 +27,7 @@ from benchmarks.measure import report
 from gnnrec.cli.progress import Progress
 from registry import VariantExport
 from training.config import Config, load
+from training.config_data import NodeFeatureConfig
 from training.data.dataset import Dataset, Interactions, join
 from training.data.load import load_dataset
 from training.evaluate import evaluate, heldout
@@ -34,6 +36,7 @@ from training.variants import build
 
 RECIPE = Path(__file__).parent / "recipes" / "cold-start.toml"
 K = 20
+RIDGE = "ridge to spectral"
 SHARE = 0.1
 
 Matrices = tuple[np.ndarray, np.ndarray]
@@ -52,9 +55,29 @@ class Task:
     """What the cold users have had, all of it."""
 
 
-def everything() -> tuple[Config, Dataset]:
+Change = Callable[[NodeFeatureConfig], NodeFeatureConfig | None]
+"""What becomes of a feature of the films; None leaves it out."""
+
+
+def plain(feature: NodeFeatureConfig) -> NodeFeatureConfig:
+    """A number as one number, not by its distance to centres."""
+    return feature.model_copy(update={"centres": 0})
+
+
+def untagged(feature: NodeFeatureConfig) -> NodeFeatureConfig | None:
+    return None if feature.kind == "tags" else feature
+
+
+def described(config: Config, change: Change) -> Config:
+    assert config.data.items is not None
+    changed = [change(feature) for feature in config.data.items.features]
+    items = config.data.items.model_copy(update={"features": [f for f in changed if f]})
+    return config.model_copy(update={"data": config.data.model_copy(update={"items": items})})
+
+
+def everything(change: Change = lambda feature: feature) -> tuple[Config, Dataset]:
     """Return the data set whole, as training data."""
-    config = load(RECIPE)
+    config = described(load(RECIPE), change)
     dataset = load_dataset(config, RECIPE.parent)
     parts = (dataset.train, dataset.validation, dataset.test)
     whole = Interactions(
@@ -141,27 +164,51 @@ BASELINES: dict[str, Callable[[Dataset, int], Iterator[tuple[str, Matrices]]]] =
     "random": random,
     "popularity": popularity,
     "content kNN": content_knn,
-    "ridge to spectral": embedding_ridge,
+    RIDGE: embedding_ridge,
     "per-user ridge": user_ridge,
     "DropoutNet": dropout_net,
 }
 
 
-def rows_of(kind: str, config: Config, dataset: Dataset, seed: int) -> list[list[object]]:
+def rows_of(
+    kind: str, config: Config, dataset: Dataset, seed: int, simple: Dataset | None = None
+) -> list[list[object]]:
+    """Return each method's row; `simple` has the films' numbers as one column each."""
     tuning = task(dataset, kind, seed, validation=True)
     final = task(dataset, kind, seed, validation=False)
     rows: list[list[object]] = []
-    for name, candidates in BASELINES.items():
+    baselines = [(name, tuning, final, candidates) for name, candidates in BASELINES.items()]
+    if simple is not None:
+        parts = [task(simple, kind, seed, validation=validation) for validation in (True, False)]
+        baselines.append((f"{RIDGE}, year as one number", parts[0], parts[1], embedding_ridge))
+    for name, first, then, candidates in baselines:
         tried = [
-            (measured(tuning, halves)[1], setting)
-            for setting, halves in candidates(tuning.dataset, seed)
+            (measured(first, halves)[1], setting)
+            for setting, halves in candidates(first.dataset, seed)
         ]
         chosen = max(tried)[1]
-        halves = dict(candidates(final.dataset, seed))[chosen]
-        rows.append([kind, seed, name, chosen, *measured(final, halves)])
+        halves = dict(candidates(then.dataset, seed))[chosen]
+        rows.append([kind, seed, name, chosen, *measured(then, halves)])
     for name, halves in ours(config, final).items():
         rows.append([kind, seed, name, "", *measured(final, halves)])
     return rows
+
+
+def films(title: str, draws: int, change: Change, simple: Change | None = None) -> None:
+    """Report the films of some random draws, on average too, and the newest."""
+    config, dataset = everything(change)
+    other = everything(simple)[1] if simple else None
+    rows = [row for draw in range(draws) for row in rows_of("random", config, dataset, draw, other)]
+    for name in dict.fromkeys(row[2] for row in rows):
+        figures = np.array([row[4:] for row in rows if row[2] == name], float)
+        rows.append(["random", "mean", name, "", *figures.mean(0).tolist()])
+    rows += rows_of("newest", config, dataset, 0, other)
+    report(
+        title,
+        ["held out", "draw", "method", "setting", "recall among cold", "ndcg among cold",
+         "recall among all", "ndcg among all"],
+        rows,
+    )  # fmt: skip
 
 
 def fold_in(lightgcn: VariantExport, had: Interactions, users: int) -> np.ndarray:
@@ -207,17 +254,11 @@ def cold_users(kind: str, config: Config, dataset: Dataset) -> list[list[object]
     return rows
 
 
-def main(seeds: int) -> None:
+def main(draws: int) -> None:
     torch.manual_seed(0)
+    films("cold films on MovieLens", draws, lambda feature: feature, plain)
+    films("cold films on MovieLens, without tags", draws, untagged)
     config, dataset = everything()
-    rows = [row for seed in range(seeds) for row in rows_of("random", config, dataset, seed)]
-    rows += rows_of("newest", config, dataset, 0)
-    report(
-        "cold films on MovieLens",
-        ["held out", "seed", "method", "setting", "recall among cold", "ndcg among cold",
-         "recall among all", "ndcg among all"],
-        rows,
-    )  # fmt: skip
     report(
         f"cold users on MovieLens: recall@{K} from their first interactions",
         ["held out", "interactions", "popularity", "fold-in", "retrained", "fold-in / retrained"],

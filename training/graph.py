@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from registry import VariantExport
 from training.config import GraphConfig
 from training.data.dataset import Interactions
 
@@ -141,6 +142,11 @@ def csr_tensor(indptr: Tensor, columns: Tensor, values: Tensor, shape: tuple[int
 
 Halves = tuple[Tensor, Tensor]
 """Users (U, D) and items (I, D)."""
+
+
+def tensors(variant: VariantExport) -> Halves:
+    """Return the embeddings of an export as tensors that share its memory."""
+    return torch.from_numpy(variant.users), torch.from_numpy(variant.items)
 
 
 class _Propagate(torch.autograd.Function):

@@ -19,7 +19,7 @@ from training.evaluate import evaluate, heldout
 from training.fit import Validate, fit
 from training.fold_in import fold_in
 from training.fusion import compress, join
-from training.graph import Halves, adjacency, csr, edges
+from training.graph import Halves, adjacency, csr, edges, tensors
 from training.initial import Features, initial
 from training.models.lightgcn import LightGCN
 from training.models.spectral import spectral
@@ -107,8 +107,8 @@ def _fuse(config: Config, dataset: Dataset, variants: dict[str, VariantExport]) 
     assert config.fusion is not None
     lightgcn, closed = variants["lightgcn"], variants["spectral"]
     joint, scale = join(
-        _halves(lightgcn),
-        _halves(closed),
+        tensors(lightgcn),
+        tensors(closed),
         config.fusion.spectral_weight,
         torch.from_numpy(dataset.train.item_rows).long(),
     )
@@ -189,10 +189,6 @@ def _exported(
 def _folded(config: Config, fold: Tensor, degree_exponent: float) -> FoldIn:
     segment = Segment(width=fold.shape[1], degree_exponent=degree_exponent)
     return FoldIn(segments=(segment,), weighted=config.graph.weighted)
-
-
-def _halves(variant: VariantExport) -> Halves:
-    return torch.from_numpy(variant.users), torch.from_numpy(variant.items)
 
 
 def _validation(config: Config, shape: LightGCNConfig, dataset: Dataset) -> Validate:

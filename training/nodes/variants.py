@@ -11,7 +11,7 @@ from training.config import Config
 from training.config_nodes import HybridConfig, SageConfig
 from training.data.dataset import Dataset, Interactions
 from training.evaluate import evaluate, heldout
-from training.graph import Halves, csr
+from training.graph import Halves, csr, tensors
 from training.models.hybrid import Hybrid
 from training.nodes.fit import embed_hybrid, embed_sage, fit_hybrid, fit_sage
 from training.nodes.inputs import NodeInputs, node_inputs
@@ -61,7 +61,7 @@ def build_hybrid(
 ) -> Fitted:
     """Fit, export and verify the hybrid over the embeddings of [lightgcn]."""
     inputs, known = _inputs(dataset, dataset.train), _inputs(dataset, dataset.known)
-    graph = known_only(_halves(lightgcn), inputs)
+    graph = known_only(tensors(lightgcn), inputs)
     model, losses = fit_hybrid(inputs, graph, shape, config.seed, device, advance)
     model.share.fill_(_best_share(config, dataset, model, inputs, graph))
     onnx = export_hybrid(model, graph[0].shape[1], inputs.x.shape[1])
@@ -97,10 +97,6 @@ def _best_share(
 def _inputs(dataset: Dataset, over: Interactions) -> NodeInputs:
     assert dataset.features is not None  # the configuration demands feature columns
     return node_inputs(dataset.features, over)
-
-
-def _halves(variant: VariantExport) -> Halves:
-    return torch.from_numpy(variant.users), torch.from_numpy(variant.items)
 
 
 def _exported(halves: Halves, kind: str, onnx: bytes, graph: str | None = None) -> VariantExport:
