@@ -71,7 +71,7 @@ def untagged(feature: NodeFeatureConfig) -> NodeFeatureConfig | None:
 def described(config: Config, change: Change) -> Config:
     assert config.data.items is not None
     changed = [change(feature) for feature in config.data.items.features]
-    items = config.data.items.model_copy(update={"features": [f for f in changed if f]})
+    items = config.data.items.model_copy(update={"features": tuple(f for f in changed if f)})
     return config.model_copy(update={"data": config.data.model_copy(update={"items": items})})
 
 
