@@ -7,8 +7,9 @@ from typing import Any, TypeGuard
 
 from protos.gnnrec.v1 import recommender_pb2 as pb
 
-Features = Mapping[str, float | str | Sequence[str]]
-"""Raw values by column name, as in the training data: a number, a text or several texts."""
+Features = Mapping[str, float | str | Sequence[str] | Sequence[float]]
+"""Raw values by column name, as in the training data: a number, a text, several texts or, for a
+vector, several numbers."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,11 @@ def _feature(name: str, value: Any) -> pb.FeatureValue:
         return pb.FeatureValue(text=value)
     if isinstance(value, Sequence) and all(isinstance(text, str) for text in value):
         return pb.FeatureValue(texts=pb.TextList(values=value))
-    raise ValueError(f"feature {name!r} is a number, a text or a list of texts, not {value!r:.60}")
+    if isinstance(value, Sequence) and all(is_number(number) for number in value):
+        return pb.FeatureValue(numbers=pb.NumberList(values=value))
+    raise ValueError(
+        f"feature {name!r} is a number, a text or a list of texts or numbers, not {value!r:.60}"
+    )
 
 
 def is_number(value: object) -> TypeGuard[float]:

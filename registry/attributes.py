@@ -169,7 +169,7 @@ def _pairs(attribute: ItemAttribute) -> list[tuple[int, str]]:
         if attribute.kind == "text" and isinstance(value, str):
             pairs.append((row, value))
         elif attribute.kind == "texts" and isinstance(value, Sequence) and type(value) is not str:
-            pairs.extend((row, text) for text in value)
+            pairs.extend((row, str(text)) for text in value)
         elif value is not None:
             raise InvalidExport(f"attribute {attribute.name!r} row {row} is not of its kind")
     return pairs

@@ -13,16 +13,20 @@ from typing import Annotated, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from registry.errors import InvalidFeature
 
 Matrix = NDArray[np.float32]
 
-Value = float | str | Sequence[str]
-"""A raw value: a number, a text, or several texts."""
+Value = float | str | Sequence[str] | Sequence[float]
+"""A raw value: a number, a text, several texts, or several numbers."""
+
+TableValue = Value | NDArray[np.float64]
+"""The same in a table of many, whose vectors are rows of arrays."""
 
 _LARGEST = 10.0
+_TINY = 1e-300
 
 
 class _Part(BaseModel):
@@ -48,7 +52,7 @@ class NumericEncoding(_Part):
         """How many numbers come out."""
         return 1 + len(self.centres)
 
-    def encode(self, values: Sequence[Value | None], unknown: Counter[str]) -> Matrix:
+    def encode(self, values: Sequence[TableValue | None], unknown: Counter[str]) -> Matrix:
         """Return a row for each value: (N, width)."""
         numbers = np.array([math.nan if value is None else self._number(value) for value in values])
         there = ~np.isnan(numbers)
@@ -65,7 +69,7 @@ class NumericEncoding(_Part):
             encoded[there, 1:] = weights / weights.sum(axis=1, keepdims=True)
         return encoded
 
-    def _number(self, value: Value) -> float:
+    def _number(self, value: TableValue) -> float:
         if isinstance(value, bool) or not isinstance(value, int | float):
             raise InvalidFeature(self.name, f"takes a number, not {_shown(value)}")
         if not math.isfinite(value):
@@ -92,7 +96,7 @@ class CategoricalEncoding(_Part):
         """How many numbers come out."""
         return self.buckets or len(self.categories)
 
-    def encode(self, values: Sequence[Value | None], unknown: Counter[str]) -> Matrix:
+    def encode(self, values: Sequence[TableValue | None], unknown: Counter[str]) -> Matrix:
         """Return a row for each value: (N, width); count the unknown texts by column."""
         encoded = np.zeros((len(values), self.width), np.float32)
         places = {text: place for place, text in enumerate(self.categories)}
@@ -111,20 +115,84 @@ class CategoricalEncoding(_Part):
             encoded /= np.maximum(lengths, np.float32(1e-6))
         return encoded
 
-    def _texts(self, value: Value | None) -> Sequence[str]:
+    def _texts(self, value: TableValue | None) -> Sequence[str]:
         if value is None:
             return ()
         if self.kind == "categorical":
             if not isinstance(value, str):
                 raise InvalidFeature(self.name, f"takes one text, not {_shown(value)}")
             return (value,)
-        if isinstance(value, str | int | float) or not all(isinstance(text, str) for text in value):
+        texts = [] if isinstance(value, str | int | float) else [*value]
+        if isinstance(value, str | int | float) or not all(isinstance(text, str) for text in texts):
             raise InvalidFeature(self.name, f"takes a list of texts, not {_shown(value)}")
         # tags are written as people please
-        return [text.strip().lower() for text in value] if self.kind == "tags" else value
+        return [str(text).strip().lower() if self.kind == "tags" else str(text) for text in texts]
 
 
-Encoding = Annotated[NumericEncoding | CategoricalEncoding, Field(discriminator="kind")]
+class VectorEncoding(_Part):
+    """As many numbers for every node, such as a text encoder's output: W = size.
+
+    Divided by their length, or, where there is a mean, each standardised and held within 10
+    deviations. Missing: all zeros, as is a vector of zeros that is divided by its length.
+    """
+
+    kind: Literal["vector"] = "vector"
+    name: str
+    size: Annotated[int, Field(ge=1)]
+    mean: tuple[float, ...] = ()
+    std: tuple[Annotated[float, Field(gt=0)], ...] = ()
+    """(W,) both, or empty both."""
+
+    @model_validator(mode="after")
+    def _fits(self) -> "VectorEncoding":
+        if (len(self.mean), len(self.std)) not in ((0, 0), (self.size, self.size)):
+            raise ValueError(f"vector {self.name!r}: mean and std do not have {self.size} numbers")
+        return self
+
+    @property
+    def width(self) -> int:
+        """How many numbers come out."""
+        return self.size
+
+    def encode(self, values: Sequence[TableValue | None], unknown: Counter[str]) -> Matrix:
+        """Return a row for each value: (N, width)."""
+        there = np.array([value is not None for value in values], bool)
+        encoded = np.zeros((len(values), self.size), np.float32)
+        if not there.any():
+            return encoded
+        vectors = np.stack([self._numbers(value) for value in values if value is not None])
+        if self.mean:
+            scaled = (vectors - np.array(self.mean)) / np.array(self.std)
+            encoded[there] = np.clip(scaled, -_LARGEST, _LARGEST)
+        else:
+            # by the largest first, so that no square overflows
+            vectors /= np.maximum(np.abs(vectors).max(axis=1, keepdims=True), _TINY)
+            lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
+            encoded[there] = vectors / np.maximum(lengths, 1e-6)
+        return encoded
+
+    def _numbers(self, value: TableValue) -> NDArray[np.float64]:
+        listed = isinstance(value, np.ndarray) or (
+            isinstance(value, Sequence)
+            and not isinstance(value, str)
+            and all(isinstance(x, int | float) and not isinstance(x, bool) for x in value)
+        )
+        if not listed:
+            raise InvalidFeature(self.name, f"takes {self.size} numbers, not {_shown(value)}")
+        numbers = np.array(value, np.float64)
+        if numbers.shape != (self.size,):
+            raise InvalidFeature(self.name, f"takes {self.size} numbers, not {numbers.size}")
+        if not np.isfinite(numbers).all():
+            place = int(np.flatnonzero(~np.isfinite(numbers))[0])
+            raise InvalidFeature(
+                self.name, f"has {numbers[place]} as number {place + 1}; each must be finite"
+            )
+        return numbers
+
+
+Encoding = Annotated[
+    NumericEncoding | CategoricalEncoding | VectorEncoding, Field(discriminator="kind")
+]
 
 
 class FeatureEncoder(_Part):
@@ -137,7 +205,9 @@ class FeatureEncoder(_Part):
         """F_u or F_i."""
         return sum(column.width for column in self.columns)
 
-    def encode(self, table: Mapping[str, Sequence[Value | None]], unknown: Counter[str]) -> Matrix:
+    def encode(
+        self, table: Mapping[str, Sequence[TableValue | None]], unknown: Counter[str]
+    ) -> Matrix:
         """Return a row for each node of a table: column name to values (N,) -> (N, width).
 
         None is a missing value. `unknown` counts the texts without a place, by column. Raises

@@ -96,8 +96,12 @@ def _value(field: str, value: pb.FeatureValue) -> Value:
             return value.text
         case "texts":
             return list(value.texts.values)
+        case "numbers":
+            return list(value.numbers.values)
         case _:
-            raise InvalidQuery(field, "has no value; set number, text or texts, or leave it out")
+            raise InvalidQuery(
+                field, "has no value; set number, text, texts or numbers, or leave it out"
+            )
 
 
 def _filter(place: int, message: pb.AttributeFilter) -> Filter:

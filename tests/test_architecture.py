@@ -24,6 +24,9 @@ HOMES = {
     "torch": {"training"},
     "torch_geometric": {"training"},
     "polars": {"training"},
+    "fsspec": {"training/data/files.py"},
+    "sqlalchemy": {"training/data/sql.py"},
+    "pymongo": {"training/data/mongo.py"},
     "faiss": {"server/index.py", "server/app.py"},
     "onnxruntime": {"server/encoder.py", "training/nodes/onnx.py"},
     "prometheus_client": {

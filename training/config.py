@@ -15,6 +15,7 @@ from training.config_base import Fraction, Section
 from training.config_data import DataConfig
 from training.config_data import data_folder as data_folder
 from training.config_nodes import HybridConfig, SageConfig
+from training.config_sources import Source
 from training.errors import InvalidConfig
 
 
@@ -47,10 +48,10 @@ class GraphConfig(Section):
 class FeaturesConfig(Section):
     """[lightgcn.features]: tables of numbers to start the embeddings from, one row a node."""
 
-    users: str
-    """A file with the user column and numeric columns."""
-    items: str
-    """A file with the item column and numeric columns."""
+    users: Source
+    """A file or another table with the user column and numeric columns."""
+    items: Source
+    """A file or another table with the item column and numeric columns."""
 
 
 class FitConfig(Section):

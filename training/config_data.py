@@ -7,15 +7,17 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from training.addresses import is_url, variables
 from training.config_base import Section
+from training.config_sources import Database, File, Source, Text
 from training.errors import InvalidConfig
 
 Format = Literal["csv", "tsv", "jsonl", "parquet", "lightgcn"]
-Kind = Literal["numeric", "categorical", "multi", "tags"]
-Text = Annotated[str, Field(min_length=1)]
+Kind = Literal["numeric", "categorical", "multi", "tags", "vector"]
 
 _LISTED: tuple[Kind, ...] = ("categorical", "multi", "tags")
 _SEVERAL: tuple[Kind, ...] = ("multi", "tags")
+_JOINED: tuple[Kind, ...] = ("multi", "tags", "vector")
 _KINDS_OF_KEY: dict[str, tuple[Kind, ...]] = {
     "pattern": ("numeric", "categorical"),
     "centres": ("numeric",),
@@ -23,8 +25,11 @@ _KINDS_OF_KEY: dict[str, tuple[Kind, ...]] = {
     "min_count": _LISTED,
     "max_categories": _LISTED,
     "buckets": _LISTED,
-    "file": _SEVERAL,
-    "id_column": _SEVERAL,
+    "file": _JOINED,
+    "source": _JOINED,
+    "id_column": _JOINED,
+    "width": ("vector",),
+    "scaling": ("vector",),
 }
 
 
@@ -35,7 +40,8 @@ class NodeFeatureConfig(Section):
     """What requests and the manifest call it."""
     kind: Kind
     """numeric: a number; categorical: one text of a few; multi: several; tags: several as people
-    write them, rare ones counting more."""
+    write them, rare ones counting more; vector: as many numbers for every node, such as a text
+    encoder's output."""
     column: Text | None = None
     """Where it stands; the name if not set."""
     pattern: str | None = None
@@ -52,13 +58,25 @@ class NodeFeatureConfig(Section):
     """categorical, multi and tags: the most frequent texts are kept, ties by text."""
     buckets: Annotated[int, Field(ge=0)] = 0
     """categorical, multi and tags: more than 0 hashes the texts to so many places instead."""
-    file: str | None = None
-    """multi and tags: a table of its own, one text a row."""
+    width: Annotated[int, Field(ge=1, le=65536)] | None = None
+    """vector: how many numbers; as many as the first one has if not set."""
+    scaling: Literal["unit", "standard"] = "unit"
+    """vector: unit divides each by its length; standard gives each of its numbers, over the nodes
+    with training interactions, the mean 0 and the deviation 1, and holds it within 10."""
+    file: File | None = None
+    """multi and tags: a table of its own, one text a row; vector: one node a row."""
+    source: Database | None = None
+    """In place of a file: a query or a collection."""
     id_column: Text | None = None
     """The id column of that table; that of the section if not set."""
 
     @property
-    def source(self) -> str:
+    def own_table(self) -> Source | None:
+        """The table of its own, if it has one."""
+        return self.source if self.file is None else self.file
+
+    @property
+    def column_name(self) -> str:
         """The column that it is read from."""
         return self.column or self.name
 
@@ -76,9 +94,11 @@ class NodeFeatureConfig(Section):
                 f"feature {self.name!r}: buckets hash every text; min_count and max_categories "
                 "do not go with them"
             )
-        if self.file is None and self.id_column is not None:
+        if self.file is not None and self.source is not None:
+            raise ValueError(f"feature {self.name!r}: set file or source, not both")
+        if self.own_table is None and self.id_column is not None:
             raise ValueError(f"feature {self.name!r}: id_column is that of its file; set file too")
-        if self.file is not None and self._is_set("separator"):
+        if self.own_table is not None and self._is_set("separator"):
             raise ValueError(f"feature {self.name!r}: a file has one text a row and no separator")
         if self.pattern is not None:
             _check_pattern(f"feature {self.name!r}", self.pattern)
@@ -102,7 +122,7 @@ class AttributeConfig(Section):
     """number and text: as for features."""
 
     @property
-    def source(self) -> str:
+    def column_name(self) -> str:
         """The column that it is read from."""
         return self.column or self.name
 
@@ -136,10 +156,25 @@ def _check_names(what: str, names: list[str]) -> None:
 
 
 class _NodesConfig(Section):
-    file: str
+    file: File | None = None
     """The table's file; one row a node."""
+    source: Database | None = None
+    """In place of a file: a query or a collection."""
     features: tuple[NodeFeatureConfig, ...] = ()
     """What the models know of the nodes; with any, nodes without interactions count as well."""
+
+    @property
+    def table(self) -> Source:
+        """Where the table is."""
+        place = self.source if self.file is None else self.file
+        assert place is not None  # as _one_place checks
+        return place
+
+    @model_validator(mode="after")
+    def _one_place(self) -> "_NodesConfig":
+        if (self.file is None) == (self.source is None):
+            raise ValueError("set file, or source for a database, and not both")
+        return self
 
     @model_validator(mode="after")
     def _names_differ(self) -> "_NodesConfig":
@@ -172,12 +207,14 @@ class ItemsConfig(_NodesConfig):
 class DataConfig(Section):
     """[data]: where the interactions are and how to read them."""
 
-    folder: str = "."
-    """The data set's folder, relative to the configuration file. $VARIABLES are filled in."""
-    interactions: str
-    """The file of interactions, or of the training part of them."""
-    test: str | None = None
-    """A file with the test part, where the data set comes split."""
+    folder: File = "."
+    """The data set's folder, relative to the configuration file, or a URL. $VARIABLES are filled
+    in."""
+    interactions: Source
+    """The interactions, or the training part of them: a file, files by a pattern or a URL; a table
+    with sql and query; or one with mongo and collection."""
+    test: Source | None = None
+    """The test part, where the data set comes split."""
     format: Format | None = None
     """How the files are written; by their suffix if not set."""
     user_column: str = "user_id"
@@ -194,14 +231,18 @@ class DataConfig(Section):
     items: ItemsConfig | None = None
 
 
-def data_folder(config: DataConfig, beside: Path) -> Path:
-    """Return the data set's folder: config.folder with $VARIABLES filled in, from `beside`."""
-    missing = [
-        name for name in re.findall(r"\$\{?(\w+)\}?", config.folder) if name not in os.environ
-    ]
+def data_folder(config: DataConfig, beside: Path) -> str:
+    """Return the data set's folder: config.folder with $VARIABLES filled in, from `beside`.
+
+    A folder that is a URL is returned as it is, for its variables hold credentials.
+    """
+    if is_url(config.folder):
+        return config.folder
+    missing = [name for name in variables(config.folder) if name not in os.environ]
     if missing:
         raise InvalidConfig(
             f"data.folder is {config.folder!r}, and ${missing[0]} is not set; "
             f"set it to the folder that holds the data set"
         )
-    return beside / os.path.expandvars(config.folder)
+    folder = os.path.expandvars(config.folder)
+    return folder if is_url(folder) else str(beside / folder)

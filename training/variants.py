@@ -211,8 +211,8 @@ def _features(
         return None
     folder = data_folder(config.data, beside)
     return (
-        read_features(folder / shape.features.users, config.data.user_column, dataset.user_ids),
-        read_features(folder / shape.features.items, config.data.item_column, dataset.item_ids),
+        read_features(shape.features.users, config.data.user_column, dataset.user_ids, folder),
+        read_features(shape.features.items, config.data.item_column, dataset.item_ids, folder),
     )
 
 

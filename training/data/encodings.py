@@ -12,7 +12,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry import FeatureEncoder, FeaturesExport, NodeFeatures
-from registry.features import CategoricalEncoding, Encoding, Matrix, NumericEncoding, Value
+from registry.features import (
+    CategoricalEncoding,
+    Encoding,
+    Matrix,
+    NumericEncoding,
+    TableValue,
+    VectorEncoding,
+)
 from training.config_data import NodeFeatureConfig
 from training.data.dataset import Dataset
 from training.data.nodes import NodeTable
@@ -53,7 +60,7 @@ def _encode(
         known = [value for value in values[feature.name][:trained] if value is not None]
         if not known:
             raise InvalidData(
-                f"{table.path}: none of the {trained} {side} with training interactions has a "
+                f"{table.name}: none of the {trained} {side} with training interactions has a "
                 f"value of feature {feature.name!r}; see its column, pattern and id_column"
             )
         columns.append(fit_encoding(feature, known))
@@ -64,13 +71,15 @@ def _encode(
     return encoder, rows
 
 
-def fit_encoding(feature: NodeFeatureConfig, known: Sequence[Value]) -> Encoding:
+def fit_encoding(feature: NodeFeatureConfig, known: Sequence[TableValue]) -> Encoding:
     """Return the encoding of a feature that fits its values, none of them missing.
 
     Raises InvalidData when the values leave nothing to encode, or are too large to.
     """
     if feature.kind == "numeric":
         return _fit_numeric(feature, np.array(known, np.float64))
+    if feature.kind == "vector":
+        return _fit_vector(feature, np.array(known, np.float64))
     if feature.buckets:
         return CategoricalEncoding(kind=feature.kind, name=feature.name, buckets=feature.buckets)
     # a text counts once a node; tags as the encoding reads them
@@ -113,7 +122,23 @@ def _fit_numeric(feature: NodeFeatureConfig, known: NDArray[np.float64]) -> Nume
     )
 
 
-def _texts(value: Value, *, lower: bool) -> set[str]:
+def _fit_vector(feature: NodeFeatureConfig, known: NDArray[np.float64]) -> VectorEncoding:
+    """Fit to vectors (N, W)."""
+    width = known.shape[1]
+    if feature.scaling == "unit":
+        return VectorEncoding(name=feature.name, size=width)
+    with np.errstate(over="ignore", invalid="ignore"):
+        mean, std = known.mean(axis=0), known.std(axis=0)
+    if not np.isfinite(mean).all() or not np.isfinite(std).all():
+        raise InvalidData(f"feature {feature.name!r}: its values are too large to take a mean of")
+    # as for a number
+    std = np.where((std > 0) & (known.min(axis=0) < known.max(axis=0)), std, 1.0)
+    return VectorEncoding(
+        name=feature.name, size=width, mean=tuple(mean.tolist()), std=tuple(std.tolist())
+    )
+
+
+def _texts(value: TableValue, *, lower: bool) -> set[str]:
     texts = [value] if isinstance(value, str) else value
     assert isinstance(texts, Sequence)  # the readers give numbers to numeric features alone
-    return {text.strip().lower() if lower else text for text in texts}
+    return {text.strip().lower() if lower else text for text in map(str, texts)}

@@ -2,22 +2,26 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from pathlib import Path
+from typing import TypeVar
 
 from registry import ItemAttribute
-from registry.features import Value
+from registry.features import TableValue, Value
 from training.config_data import AttributeConfig, ItemsConfig, NodeFeatureConfig, UsersConfig
-from training.data.readers import Table, open_table
+from training.data.readers import open_table
+from training.data.tables import Table
 from training.errors import InvalidData
 
-Values = list[Value | None]
+Values = list[TableValue | None]
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
 class NodeTable:
     """N nodes in the order of their file."""
 
-    path: Path
+    name: str
+    """The source, as errors speak of it."""
     ids: list[str]
     features: tuple[NodeFeatureConfig, ...]
     values: dict[str, Values]
@@ -50,20 +54,19 @@ class NodeTable:
         return [row_of.get(identity) for identity in ids]
 
 
-def _take(values: Sequence[Value | None], rows: list[int | None]) -> Values:
+def _take(values: Sequence[T], rows: list[int | None]) -> list[T | None]:
     return [None if row is None else values[row] for row in rows]
 
 
-def read_nodes(config: UsersConfig | ItemsConfig, folder: Path) -> NodeTable:
-    """Read a table of nodes and the files of its features.
+def read_nodes(config: UsersConfig | ItemsConfig, folder: str) -> NodeTable:
+    """Read a table of nodes and the tables of its features.
 
     Raises InvalidData for a missing column, an id that stands twice and a value that does not fit.
     """
-    path = folder / config.file
-    table = open_table(path)
+    table = open_table(config.table, folder, _columns(config))
     ids = table.ids(config.id_column).to_list()
     return NodeTable(
-        path=path,
+        name=table.name,
         ids=ids,
         features=config.features,
         values={
@@ -77,6 +80,17 @@ def read_nodes(config: UsersConfig | ItemsConfig, folder: Path) -> NodeTable:
     )
 
 
+def _columns(config: UsersConfig | ItemsConfig) -> list[str]:
+    """Return what the table is asked for."""
+    columns = [feature.column_name for feature in config.features if feature.own_table is None]
+    if isinstance(config, ItemsConfig):
+        columns += [
+            config.title_column,
+            *(attribute.column_name for attribute in config.attributes),
+        ]
+    return list(dict.fromkeys([config.id_column, *columns]))
+
+
 def _titles(config: ItemsConfig, table: Table) -> list[str] | None:
     described = config.features or config.attributes
     wanted = not described or "title_column" in config.model_fields_set
@@ -87,44 +101,56 @@ def _titles(config: ItemsConfig, table: Table) -> list[str] | None:
 
 def _attribute(config: AttributeConfig, table: Table) -> ItemAttribute:
     """Read an attribute; raises InvalidData for one that no row has or a text of two lines."""
-    values: Values
+    values: list[Value | None]
     if config.kind == "number":
-        values = table.optional_numbers(config.source, config.pattern).to_list()
+        values = table.optional_numbers(config.column_name, config.pattern).to_list()
     elif config.kind == "text":
-        values = table.optional_texts(config.source, config.pattern).to_list()
+        values = table.optional_texts(config.column_name, config.pattern).to_list()
     else:
-        values = [texts or None for texts in table.text_lists(config.source, config.separator)]
+        values = [texts or None for texts in table.text_lists(config.column_name, config.separator)]
     if not any(value is not None for value in values):
         raise InvalidData(
-            f"{table.path}: no row has a value of attribute {config.name!r}; "
+            f"{table.name}: no row has a value of attribute {config.name!r}; "
             "see its column and pattern"
         )
     for value in values:
         texts = [value] if isinstance(value, str) else value
         if isinstance(texts, list) and any("\n" in text for text in texts):
             raise InvalidData(
-                f"{table.path}, column {config.source!r}: {value!r:.60} has a line break, and an "
-                "attribute's texts must not"
+                f"{table.name}, column {config.column_name!r}: {value!r:.60} has a line break, and "
+                "an attribute's texts must not"
             )
     return ItemAttribute(config.name, config.kind, values)
 
 
 def _values(
-    feature: NodeFeatureConfig, table: Table, ids: list[str], id_column: str, folder: Path
+    feature: NodeFeatureConfig, table: Table, ids: list[str], id_column: str, folder: str
 ) -> Values:
-    if feature.file is not None:
-        return _joined(feature, open_table(folder / feature.file), ids, id_column)
+    if feature.own_table is not None:
+        owner = feature.id_column or id_column
+        joined = open_table(feature.own_table, folder, [owner, feature.column_name])
+        if feature.kind == "vector":
+            return _joined_vectors(feature, joined, ids, owner)
+        return _joined(feature, joined, ids, owner)
+    if feature.kind == "vector":
+        return list(table.vectors(feature.column_name, feature.width))
     if feature.kind == "numeric":
-        return table.optional_numbers(feature.source, feature.pattern).to_list()
+        return table.optional_numbers(feature.column_name, feature.pattern).to_list()
     if feature.kind == "categorical":
-        return table.optional_texts(feature.source, feature.pattern).to_list()
-    return [texts or None for texts in table.text_lists(feature.source, feature.separator)]
+        return table.optional_texts(feature.column_name, feature.pattern).to_list()
+    return [texts or None for texts in table.text_lists(feature.column_name, feature.separator)]
 
 
-def _joined(feature: NodeFeatureConfig, table: Table, ids: list[str], id_column: str) -> Values:
+def _joined(feature: NodeFeatureConfig, table: Table, ids: list[str], owner: str) -> Values:
     texts: dict[str, list[str]] = {identity: [] for identity in ids}
-    owners = table.texts(feature.id_column or id_column)
-    for owner, text in zip(owners, table.optional_texts(feature.source), strict=True):
-        if text is not None and owner in texts:
-            texts[owner].append(text)
+    owners = table.texts(owner)
+    for owned_by, text in zip(owners, table.optional_texts(feature.column_name), strict=True):
+        if text is not None and owned_by in texts:
+            texts[owned_by].append(text)
     return [texts[identity] or None for identity in ids]
+
+
+def _joined_vectors(feature: NodeFeatureConfig, table: Table, ids: list[str], owner: str) -> Values:
+    vectors = table.vectors(feature.column_name, feature.width)
+    vector_of = dict(zip(table.ids(owner), vectors, strict=True))
+    return [vector_of.get(identity) for identity in ids]
