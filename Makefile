@@ -59,6 +59,7 @@ bench: $(DONE)
 	$(BIN)/python -m benchmarks.propagation
 	$(BIN)/python -m benchmarks.training_quality
 	$(BIN)/python -m benchmarks.movielens
+	$(BIN)/python -m benchmarks.ingestion
 	$(BIN)/python -m benchmarks.training_speed
 	$(BIN)/python -m benchmarks.cold_start
 	$(BIN)/python -m benchmarks.newcomers

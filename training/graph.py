@@ -16,6 +16,7 @@ from torch import Tensor
 from registry import VariantExport
 from training.config import GraphConfig
 from training.data.dataset import Interactions
+from training.order import order_by
 
 _DAY_S = 86_400.0
 
@@ -31,7 +32,7 @@ class Csr:
 
 def csr(interactions: Interactions, users: int) -> Csr:
     """Return the interactions by user: (U, I)."""
-    order = np.lexsort((interactions.item_rows, interactions.user_rows))
+    order = order_by(interactions.user_rows, interactions.item_rows)
     counts = np.bincount(interactions.user_rows, minlength=users)
     return Csr(
         np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
@@ -122,7 +123,7 @@ def sparse_matrix(
     rows: NDArray[Any], columns: NDArray[Any], values: NDArray[Any], shape: tuple[int, int]
 ) -> Tensor:
     """Return an int32 CSR tensor of distinct entries, columns ascending in each row."""
-    order = np.lexsort((columns, rows))
+    order = order_by(rows, columns)
     indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=shape[0]))])
     return csr_tensor(
         torch.from_numpy(indptr.astype(np.int32)),

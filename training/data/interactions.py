@@ -15,6 +15,7 @@ from training.data.ids import Numbering
 from training.data.readers import describe, is_lightgcn, read_tables
 from training.data.tables import Table
 from training.errors import InvalidData
+from training.order import order_by
 
 
 @dataclass(frozen=True)
@@ -104,7 +105,7 @@ def _merge_duplicates(
     config: DataConfig, name: str, interactions: Interactions, ids: Ids
 ) -> Interactions:
     keys = ids.keys(interactions)
-    order = np.argsort(keys, kind="stable")
+    order = order_by(keys)
     same = keys[order[1:]] == keys[order[:-1]]
     if not same.any():
         return interactions

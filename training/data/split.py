@@ -5,6 +5,7 @@ from numpy.typing import NDArray
 
 from training.config import SplitConfig
 from training.data.dataset import Interactions, Rows
+from training.order import order_by
 
 Mask = NDArray[np.bool_]
 
@@ -50,11 +51,11 @@ def _random_share(users: Rows, among: Mask, share: float, generator: np.random.G
 
 def _rank_within_user(users: Rows, key: NDArray[np.float64]) -> NDArray[np.int64]:
     """Return the position of each interaction among its user's, by `key` ascending, then order."""
-    order = np.lexsort((key, users))
-    starts = np.flatnonzero(np.diff(users[order], prepend=-1))
-    group = np.cumsum(np.diff(users[order], prepend=-1) != 0) - 1
+    order = order_by(users, key)
+    counts = np.bincount(users)
+    starts = np.cumsum(counts) - counts
     rank = np.empty(len(users), np.int64)
-    rank[order] = np.arange(len(users)) - starts[group]
+    rank[order] = np.arange(len(users)) - np.repeat(starts, counts)
     return rank
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from urllib.parse import quote
 
 import sqlalchemy
-from sqlalchemy.engine import URL, Connection, make_url
+from sqlalchemy.engine import URL, Connection, CursorResult, make_url
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 
 from training.addresses import Address, address
@@ -36,20 +36,13 @@ def sql_tables(
         engine = _engine(place, folder)
         with closing(engine.connect()) as connection:
             result = _readonly(connection).exec_driver_sql(source.query)
-            if not result.returns_rows:
+            if result.cursor is None or not result.returns_rows:
                 raise InvalidData(f"{name} returns no rows; write a SELECT")
-            there = list(result.keys())
-            wanted = [
-                (number, column)
-                for number, column in enumerate(there)
-                if columns is None or column in columns
-            ]
-            _refuse_doubles(name, [column for _, column in wanted])
-            for rows in result.partitions(_BATCH):
-                parts = list(zip(*rows, strict=True))
-                values = {column: parts[number] for number, column in wanted}
-                yield table(values, there, Origin(name, done + 1, "row"))
-                done += len(rows)
+            # SQLAlchemy leaves it open when the connection breaks
+            with closing(result.cursor):
+                for batch in _batches(result, name, columns):
+                    yield batch
+                    done += batch.rows.height
     except (SQLAlchemyError, sqlite3.Error) as error:
         cause = error.orig if isinstance(error, DBAPIError) and error.orig else error
         after = f" after {done} rows" if done else ""
@@ -62,6 +55,27 @@ def sql_tables(
     finally:
         if engine is not None:
             engine.dispose()
+
+
+def _batches(
+    result: CursorResult[Any], name: str, columns: Sequence[str] | None
+) -> Iterator[Table]:
+    there = list(result.keys())
+    wanted = [
+        (place, column)
+        for place, column in enumerate(there)
+        if columns is None or column in columns
+    ]
+    names = [column for _, column in wanted]
+    for column in names:
+        if names.count(column) > 1:
+            raise InvalidData(f"{name} has two columns {column!r}; name them apart with AS")
+    first = 1
+    for rows in result.partitions(_BATCH):
+        parts = list(zip(*rows, strict=True))
+        values = {column: parts[place] for place, column in wanted}
+        yield table(values, there, Origin(name, first, "row"))
+        first += len(rows)
 
 
 def _engine(place: Address, folder: str | Path) -> sqlalchemy.Engine:
@@ -95,9 +109,3 @@ def _readonly(connection: Connection) -> Connection:
     if connection.dialect.name == "postgresql":
         options["postgresql_readonly"] = True
     return connection.execution_options(max_row_buffer=_BATCH, **options)
-
-
-def _refuse_doubles(name: str, columns: list[str]) -> None:
-    for column in columns:
-        if columns.count(column) > 1:
-            raise InvalidData(f"{name} has two columns {column!r}; name them apart with AS")

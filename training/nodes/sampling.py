@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from training.graph import csr_tensor
+from training.order import order_by
 
 Nodes = NDArray[np.int64]
 
@@ -42,9 +43,9 @@ class Bipartite:
         self, user_rows: NDArray[np.int32], item_rows: NDArray[np.int32], users: int, items: int
     ) -> None:
         """Sort the pairs (E / 2,) both ways, once."""
-        by_user = np.lexsort((item_rows, user_rows))
+        by_user = order_by(user_rows, item_rows)
         self.user_rows, self.item_rows = user_rows[by_user], item_rows[by_user]
-        self._by_item = np.lexsort((self.user_rows, self.item_rows))
+        self._by_item = order_by(self.item_rows, self.user_rows)
         self.users, self.items = users, items
 
     def neighbours(self, passing: NDArray[np.bool_] | None = None) -> Neighbours:

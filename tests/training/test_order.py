@@ -1,0 +1,25 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from training.order import order_by
+
+FLOATS = st.floats(allow_nan=False, width=64)
+
+
+@given(st.lists(st.tuples(st.integers(0, 3), st.integers(-5, 5), FLOATS | st.just(-0.0))))
+def test_the_order_is_that_of_lexsort(rows: list[tuple[int, int, float]]) -> None:
+    users = np.array([row[0] for row in rows], np.int32)
+    items = np.array([row[1] for row in rows], np.int64)
+    times = np.array([row[2] for row in rows], np.float64)
+    for keys in ((users,), (users, times), (items, users), (users, items, times)):
+        assert order_by(*keys).tolist() == np.lexsort(keys[::-1]).tolist()
+
+
+@pytest.mark.parametrize("dtype", [np.int32, np.int64, np.float32, np.float64])
+def test_large_arrays_are_ordered_alike(dtype: type) -> None:
+    """They take another way through torch than small ones."""
+    generator = np.random.default_rng(0)
+    keys = [(100 * generator.standard_normal(200_000)).astype(dtype) for _ in range(2)]
+    assert np.array_equal(order_by(*keys), np.lexsort(keys[::-1]))
