@@ -13,7 +13,7 @@ from training.errors import InvalidConfig
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 _USERINFO = re.compile(r"^([^:/?#]+(?:::[^:/?#]+)*://)([^/?#]*)@")
 # a password may hold a slash that nobody escaped; databases take it
-_SLASHED = re.compile(r"^([^:/?#]+://)([^:/@]*:[^@?]*/[^@?]*)@")
+_SLASHED = re.compile(r"^([^:/?#]+://)([^:/@]*:[^?]*/[^?]*)@")
 _SECRET_KEY = re.compile(r"pass|pwd|secret|token|sig|key|cred", re.IGNORECASE)
 _HIDDEN = "***"
 
@@ -35,14 +35,23 @@ def redact(url: str) -> str:
     """
     if not is_url(url):
         return url
-    url = _USERINFO.sub(_hide_userinfo, url)
-    # http://host:80/a@b has a port there, not a password
-    slashed = _SLASHED.match(url)
-    if slashed and not slashed[2].partition(":")[2].partition("/")[0].isdigit():
-        url = _SLASHED.sub(_hide_userinfo, url)
+    match = _credentials(url)
+    if match:
+        url = _hide_userinfo(match) + url[match.end() :]
     address, mark, query = url.partition("?")
     parts = [_hide_value(part) for part in query.split("&")]
     return address + mark + "&".join(parts)
+
+
+def _credentials(url: str) -> re.Match[str] | None:
+    """Return the scheme, and the user with what follows up to the @."""
+    match = _USERINFO.match(url)
+    if match is None:
+        match = _SLASHED.match(url)
+        # http://host:80/a@b has a port there, not a password
+        if match and match[2].partition(":")[2].partition("/")[0].isdigit():
+            return None
+    return match
 
 
 def _hide_userinfo(match: re.Match[str]) -> str:
@@ -79,7 +88,7 @@ class Address:
 
     def _secrets(self) -> set[str]:
         secrets = {self.url} if self.url != self.shown else set()
-        match = _USERINFO.match(self.url) or _SLASHED.match(self.url)
+        match = _credentials(self.url)
         if match:
             user, colon, password = match[2].partition(":")
             secrets |= {password if colon else user}

@@ -226,7 +226,8 @@ def test_a_cursor_that_is_cut_midway_is_one_line(server: postgres.Postgres, tmp_
     """The query ends its own server process after 150,000 rows."""
     query = (
         "SELECT i AS user_id, CASE WHEN i = 150000 "
-        "THEN pg_terminate_backend(pg_backend_pid())::text ELSE 'x' END AS item_id FROM generate_series(1, 300000) AS made(i)"
+        "THEN pg_terminate_backend(pg_backend_pid())::text ELSE 'x' END AS item_id "
+        "FROM generate_series(1, 300000) AS made(i)"
     )
     found = message(tmp_path, server.url(), query, weight_column=None, time_column=None)
     assert "failed after 100000 rows: " in found

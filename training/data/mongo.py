@@ -44,8 +44,8 @@ def mongo_tables(
             with closing(found):
                 while documents := list(islice(found, _BATCH)):
                     if fields is None:
-                        there = list(dict.fromkeys(key for each in documents for key in each))
-                        fields = _fields(collection, source, documents, columns, there)
+                        there = list(collection.find_one(source.filter) or {})
+                        fields = _fields(collection, source, documents, columns)
                     values = {
                         field: [_value(each, field) for each in documents] for field in fields
                     }
@@ -87,11 +87,10 @@ def _fields(
     source: MongoSource,
     documents: list[Document],
     columns: Sequence[str] | None,
-    there: list[str],
 ) -> list[str]:
-    """Return the fields to read: those named that any document has."""
+    """Return the fields to read: those named that any document has, or all of the first ones."""
     if columns is None:
-        return there
+        return list(dict.fromkeys(key for each in documents for key in each))
     return [
         column
         for column in columns
