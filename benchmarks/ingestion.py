@@ -63,14 +63,12 @@ def ingest(path: Path) -> None:
     graph = adjacency(edges(dataset.train, config.graph), users, items)
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
-    parts = sum(dataset.counts().values())
     assert graph.users == users
-    print(
-        json.dumps(
-            [f"{users} x {items}", parts, path.stat().st_size / 2**20, read - started, seconds]
-            + [peak / 2**30]
-        )
-    )
+    row = [
+        f"{users} x {items}", sum(dataset.counts().values()), path.stat().st_size / 2**20,
+        read - started, seconds, peak / 2**30,
+    ]  # fmt: skip
+    print(json.dumps(row))
 
 
 def main() -> None:

@@ -27,7 +27,7 @@ from registry import (
     Version,
 )
 from registry.arrays import Embeddings
-from registry.features import CategoricalEncoding, Matrix, NumericEncoding, Value
+from registry.features import CategoricalEncoding, Matrix, NumericEncoding, Value, VectorEncoding
 from tests import made
 
 USERS, ITEMS, WIDTH = 12, 9, 4
@@ -43,6 +43,7 @@ USER_TABLE: dict[str, list[Value | None]] = {
 ITEM_TABLE: dict[str, list[Value | None]] = {
     "level": ["first" if i % 2 else "second" for i in range(ITEMS)],
     "tags": [["graphs", "art", "maths"][i % 3 :] for i in range(ITEMS)],
+    "text": [[i, 3.0] if i % 3 else None for i in range(ITEMS)],
 }
 FEATURES = NodeFeatures(
     users=FeatureEncoder(
@@ -58,6 +59,7 @@ FEATURES = NodeFeatures(
             CategoricalEncoding(
                 kind="tags", name="tags", categories=("art", "graphs", "maths"), weights=(1, 2, 3)
             ),
+            VectorEncoding(name="text", size=2),
         )
     ),
 )

@@ -1,6 +1,7 @@
 """One training, from configuration to published version."""
 
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from importlib.metadata import version as installed
 from pathlib import Path
@@ -30,6 +31,8 @@ class Outcome:
     version: Version
     seconds: float
     seconds_to_embeddings: float
+    unknown_texts: Mapping[str, int]
+    """How many texts of the nodes have no place in the encoding, such as {"items.tags": 12}."""
 
 
 def train(
@@ -68,7 +71,9 @@ def train(
         _export(config, dataset, variants, built, measured, seconds_to_embeddings)
     )
     checkpoint.unlink(missing_ok=True)
-    return Outcome(version, time.monotonic() - started, seconds_to_embeddings)
+    return Outcome(
+        version, time.monotonic() - started, seconds_to_embeddings, dataset.unknown_texts
+    )
 
 
 def _check_sizes(config: Config, dataset: Dataset) -> None:
@@ -115,6 +120,7 @@ def _export(
             "validations": [list(entry) for entry in built.validations],
             "metrics": metrics,
             "slices": measured.slices,
+            "unknown_texts": dict(dataset.unknown_texts),
         },
         report_arrays=measured.arrays,
         seconds={"reading_to_embeddings": round(seconds_to_embeddings, 3)},

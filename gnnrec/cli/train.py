@@ -69,6 +69,9 @@ def train(
         )
         return
     print_metrics(manifest)
+    if outcome.unknown_texts:
+        counts = ", ".join(f"{name} {count}" for name, count in outcome.unknown_texts.items())
+        print(f"texts without a place in the features (rare, or not in training): {counts}")
     print(f"published {manifest.model} {manifest.version} in {outcome.seconds:.1f} s")
     if promote:
         print(f"{promote} is now {manifest.version}")

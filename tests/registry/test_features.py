@@ -15,6 +15,7 @@ from registry.features import (
     NodeFeatures,
     NumericEncoding,
     Value,
+    VectorEncoding,
 )
 
 AGE = NumericEncoding(name="age", mean=30, std=10)
@@ -23,7 +24,9 @@ LEVEL = CategoricalEncoding(kind="categorical", name="level", categories=("low",
 TOPICS = CategoricalEncoding(kind="multi", name="topics", categories=("a", "b", "c"))
 TAGS = CategoricalEncoding(kind="tags", name="tags", categories=("x", "y"), weights=(3.0, 4.0))
 HASHED = CategoricalEncoding(kind="multi", name="hashed", buckets=7)
-ENCODER = FeatureEncoder(columns=(AGE, YEAR, LEVEL, TOPICS, TAGS, HASHED))
+TEXT = VectorEncoding(name="text", size=2)
+SCALED = VectorEncoding(name="scaled", size=2, mean=(1, -1), std=(2, 0.5))
+ENCODER = FeatureEncoder(columns=(AGE, YEAR, LEVEL, TOPICS, TAGS, HASHED, TEXT, SCALED))
 
 
 def encode(encoding: Encoding, *values: Value | None) -> tuple[list[list[float]], Counter[str]]:
@@ -74,6 +77,23 @@ def test_hashed_texts_stand_at_their_checksum_and_none_is_unknown() -> None:
     assert not unknown
 
 
+def test_a_vector_is_divided_by_its_length_however_long() -> None:
+    rows, unknown = encode(TEXT, [3, 4.0], [-3e300, 4e300], [0, 0], [0, 1e-300])
+    assert rows == [
+        pytest.approx([0.6, 0.8]), pytest.approx([-0.6, 0.8]), [0, 0], [0, 1],
+    ]  # fmt: skip
+    assert not unknown
+
+
+def test_a_vector_is_standardised_number_by_number() -> None:
+    assert encode(SCALED, [1, -1], [3, 0], [1e9, -1e9])[0] == [[0, 0], [1, 2], [10, -10]]
+
+
+def test_a_vector_encoding_has_a_mean_for_each_number() -> None:
+    with pytest.raises(ValueError, match="do not have 2 numbers"):
+        VectorEncoding(name="text", size=2, mean=(1,), std=(1,))
+
+
 @pytest.mark.parametrize("encoding", ENCODER.columns, ids=lambda column: column.name)
 def test_a_missing_value_is_all_zeros(encoding: Encoding) -> None:
     rows, unknown = encode(encoding, None)
@@ -94,6 +114,14 @@ def test_a_missing_value_is_all_zeros(encoding: Encoding) -> None:
         (TOPICS, "a", "feature 'topics' takes a list of texts, not 'a'"),
         (TOPICS, 3, "takes a list of texts, not 3"),
         (TAGS, ["x", 3], "feature 'tags' takes a list of texts, not ['x', 3]"),
+        (TEXT, [1, 2, 3], "feature 'text' takes 2 numbers, not 3"),
+        (TEXT, [], "takes 2 numbers, not 0"),
+        (TEXT, 1.5, "takes 2 numbers, not 1.5"),
+        (TEXT, "12", "takes 2 numbers, not '12'"),
+        (TEXT, ["1", "2"], "takes 2 numbers, not ['1', '2']"),
+        (TEXT, [True, 1], "takes 2 numbers, not [True, 1]"),
+        (TEXT, [1, math.nan], "has nan as number 2; each must be finite"),
+        (SCALED, [math.inf, 1], "has inf as number 1; each must be finite"),
     ],
 )
 def test_a_value_of_the_wrong_type_is_refused(
@@ -121,10 +149,12 @@ def test_one_node_is_encoded_as_in_a_table() -> None:
         "topics": [["a", "zz"], ["b"]],
         "tags": [None, ["y", "x"]],
         "hashed": [["q"], None],
+        "text": [[1, 2], None],
+        "scaled": [None, [0.5, 0.5]],
     }
     unknown: Counter[str] = Counter()
     rows = ENCODER.encode(table, unknown)
-    assert rows.shape == (2, ENCODER.width) == (2, 1 + 4 + 2 + 3 + 2 + 7)
+    assert rows.shape == (2, ENCODER.width) == (2, 1 + 4 + 2 + 3 + 2 + 7 + 2 + 2)
     assert unknown == {"topics": 1}
     for row in range(2):
         values = {name: column[row] for name, column in table.items()}

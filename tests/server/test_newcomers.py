@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from registry.arrays import Embeddings
+from registry.features import Value
 from server import snapshot
 from server.errors import CannotEmbed, InvalidQuery
 from server.metrics import Metrics
@@ -103,7 +104,7 @@ def test_features_alone_are_enough_for_a_model(loaded: Snapshot) -> None:
 
 
 def test_a_new_item_is_embedded_from_its_features(loaded: Snapshot) -> None:
-    features = {"level": "first", "tags": ["Art ", "maths"]}
+    features: dict[str, Value] = {"level": "first", "tags": ["Art ", "maths"], "text": [3.0, 4.0]}
     own = unseen.FEATURES.items.encode_one(features, Counter())
     x = torch.from_numpy(unseen.FEATURES.item_inputs(own))
     expected = {

@@ -1,4 +1,5 @@
 import json
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,14 @@ def user(*item_ids: str, **features: pb.FeatureValue) -> pb.NewUser:
     )
 
 
+def item(**features: pb.FeatureValue) -> pb.NewItem:
+    return pb.NewItem(features=features)
+
+
+def numbers(*values: float) -> pb.FeatureValue:
+    return pb.FeatureValue(numbers=pb.NumberList(values=values))
+
+
 TEXT, NUMBER = pb.FeatureValue(text="fun"), pb.FeatureValue(number=30)
 TEXTS = pb.FeatureValue(texts=pb.TextList(values=["Law"]))
 INVALID, PRECONDITION = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED_PRECONDITION
@@ -67,6 +76,10 @@ INVALID, PRECONDITION = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.FAILED
         ("sage", pb.NewItem(), "new_item", "has no features"),
         ("sage", pb.NewItem(features={"age": NUMBER}), "new_item.features[age]", "level, tags"),
         ("sage", pb.NewItem(features={"tags": TEXT}), "new_item.features[tags]", "list of texts"),
+        ("sage", item(text=TEXT), "new_item.features[text]", "takes 2 numbers, not 'fun'"),
+        ("sage", item(text=numbers(1)), "new_item.features[text]", "takes 2 numbers, not 1"),
+        ("sage", item(text=numbers(1, math.nan)), "new_item.features[text]", "has nan as number 2"),
+        ("sage", item(tags=numbers(1, 2)), "new_item.features[tags]", "takes a list of texts"),
     ],
 )  # fmt: skip
 def test_what_is_wrong_with_a_newcomer_is_told_by_field(
@@ -117,7 +130,7 @@ def test_the_client_asks_for_newcomers(server: Running, variant: str) -> None:
 
 
 def test_the_client_asks_for_new_items(server: Running) -> None:
-    item = NewItem({"level": "first", "tags": ["art"]})
+    item = NewItem({"level": "first", "tags": ["art"], "text": [0.5, -2]})
     answer = server.client.top_k(new_item=item, variant="sage", k=3)
     assert (answer.variant, len(answer.items)) == ("sage", 3)
     best = answer.items[0]
@@ -131,6 +144,8 @@ def test_the_client_asks_for_new_items(server: Running) -> None:
 def test_the_client_refuses_values_that_the_wire_cannot_carry() -> None:
     with pytest.raises(ValueError, match="feature 'age' is a number, a text or a list of texts"):
         NewUser(features={"age": True})
+    with pytest.raises(ValueError, match="feature 'text' is a number, a text or a list"):
+        NewItem({"text": [1.0, "x"]})  # type: ignore[dict-item]
     with pytest.raises(ValueError, match="item ids, or weights by item id, not 'i1'"):
         NewUser("i1")
     with pytest.raises(ValueError, match="the weight of item 'i1' is a number"):
@@ -176,7 +191,7 @@ def test_the_command_asks_for_newcomers(server: Running) -> None:
     assert "not in the catalogue: x" in printed
     answer = json.loads(ok("topk", "--new-user", '{"item_ids": {"i1": 2.5}}', "--json", *at))
     assert len(answer["items"]) == 8
-    item = '{"features": {"level": "first"}}'
+    item = '{"features": {"level": "first", "text": [1, 2.5]}}'
     similar = ok("topk", "--new-item", item, "--variant", "hybrid", *at)
     assert "similar to a new item, by hybrid of v1:" in similar
     scores = json.loads(ok("score", "--new-user", words, "i1", "z", "--json", *at))

@@ -12,6 +12,7 @@ import pymongo
 import pytest
 from bson import ObjectId
 from bson.binary import Binary, BinaryVectorDtype
+from mongomock.collection import Cursor
 
 from training.config import Config
 from training.data import mongo
@@ -100,7 +101,8 @@ def test_content_vectors_come_from_a_collection(shop: Any, tmp_path: Path) -> No
     assert data.item_ids == ["a", "b", "c"]
     assert data.item_titles == ["A", "B", "C"]
     assert data.features is not None
-    np.testing.assert_allclose(data.features.items, [[0.6, 0.8], [0, 0], [0, 1]], rtol=1e-6)
+    expected = np.array([[0.6, 0.8], [0, 0], [0, 1]])
+    np.testing.assert_allclose(data.features.items, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
@@ -142,8 +144,7 @@ def test_a_cursor_that_is_cut_midway_is_one_line(
 ) -> None:
     """The server goes away at the third document, after two in a batch and a look at the first."""
     monkeypatch.setattr(mongo, "_BATCH", 2)
-    cursor = mongomock.collection.Cursor
-    real = cursor.__next__
+    real = Cursor.__next__
     given = 0
 
     def cut(self: Any) -> Any:
@@ -153,7 +154,7 @@ def test_a_cursor_that_is_cut_midway_is_one_line(
             raise pymongo.errors.AutoReconnect("connection closed")
         return real(self)
 
-    monkeypatch.setattr(cursor, "__next__", cut)
+    monkeypatch.setattr(Cursor, "__next__", cut)
     assert "cannot be read after 2 documents: connection closed" in message(tmp_path)
 
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -13,7 +15,8 @@ def test_the_order_is_that_of_lexsort(rows: list[tuple[int, int, float]]) -> Non
     users = np.array([row[0] for row in rows], np.int32)
     items = np.array([row[1] for row in rows], np.int64)
     times = np.array([row[2] for row in rows], np.float64)
-    for keys in ((users,), (users, times), (items, users), (users, items, times)):
+    ways: list[tuple[Any, ...]] = [(users,), (users, times), (items, users), (users, items, times)]
+    for keys in ways:
         assert order_by(*keys).tolist() == np.lexsort(keys[::-1]).tolist()
 
 
