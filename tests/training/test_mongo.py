@@ -152,7 +152,7 @@ def test_a_cursor_that_is_cut_midway_is_one_line(
         given += 1
         if given == 4:
             raise pymongo.errors.AutoReconnect("connection closed")
-        return real(self)
+        return real(self)  # type: ignore[no-untyped-call]
 
     monkeypatch.setattr(Cursor, "__next__", cut)
     assert "cannot be read after 2 documents: connection closed" in message(tmp_path)

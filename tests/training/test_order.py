@@ -16,8 +16,8 @@ def test_the_order_is_that_of_lexsort(rows: list[tuple[int, int, float]]) -> Non
     items = np.array([row[1] for row in rows], np.int64)
     times = np.array([row[2] for row in rows], np.float64)
     ways: list[tuple[Any, ...]] = [(users,), (users, times), (items, users), (users, items, times)]
-    for keys in ways:
-        assert order_by(*keys).tolist() == np.lexsort(keys[::-1]).tolist()
+    for way in ways:
+        assert order_by(*way).tolist() == np.lexsort(way[::-1]).tolist()
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64, np.float32, np.float64])
