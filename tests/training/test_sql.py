@@ -113,7 +113,7 @@ def test_items_and_their_features_come_from_queries(tmp_path: Path) -> None:
         (QUERY.replace("ORDER", "WHERE 1 = 0 ORDER"), "has no rows"),
         (QUERY.replace("at FROM", "at, at FROM"), "has two columns 'at'; name them apart with AS"),
         ("DROP TABLE purchases", "attempt to write a readonly database"),
-        ("SELEKT", 'failed: near "SELEKT": syntax error'),
+        ("SHOW purchases", 'failed: near "SHOW": syntax error'),
     ],
 )
 def test_a_bad_query_is_named_with_row_and_column(
