@@ -12,6 +12,7 @@ import fsspec
 import polars as pl
 import pytest
 
+from registry import ModelStore
 from training.addresses import address, redact
 from training.config import Config
 from training.data.dataset import Dataset
@@ -223,10 +224,13 @@ def test_a_password_reaches_neither_the_recorded_configuration_nor_its_hash(
     assert recorded.model_dump() == config.model_dump()
 
 
-def test_a_source_that_fails_leaves_nothing_in_the_registry(tmp_path: Path) -> None:
-    from registry import ModelStore
-    from tests.training.test_train import Quiet as Silent
+class Silent:
+    def start(self, step: str, total: float) -> None: ...
 
+    def advance(self, done: float, note: str = "") -> None: ...
+
+
+def test_a_source_that_fails_leaves_nothing_in_the_registry(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "part-2.csv").write_text("user_id,item_id\nu,\n")
     raw = {"name": "toy", "data": {"interactions": "part-*.csv"}, "lightgcn": {}}
