@@ -61,3 +61,22 @@ def test_a_bad_vector_is_named_in_one_line(
         dataset(tmp_path, [vector | {"scaling": "standard"}], ITEMS + "a,A,,,\nb,B,,,\nc,C,,,\n")
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("rows", "message"),
+    [
+        ('{"v": [[1], [2]]}', "column 'v': List(List(Int64)) values are no vectors"),
+        ('{"v": 1.5}', "column 'v': Float64 values are no vectors"),
+        ('{"v": {"x": 1}}', "values are no vectors"),
+        ('{"v": [1, null]}', "line 1, column 'v': number 2 of its 2 is missing; each must"),
+        ('{"v": ["1", "x"]}', "line 1, column 'v': number 2 of its 2 is x; each must"),
+        ('{"w": [1]}', "has no column 'v'; its columns: item_id, w"),
+    ],
+)
+def test_what_is_no_vector_is_named(tmp_path: Path, rows: str, message: str) -> None:
+    (tmp_path / "table.jsonl").write_text(rows.replace("{", '{"item_id": "a", ', 1) + "\n")
+    with pytest.raises(InvalidData) as caught:
+        dataset(tmp_path, [{"name": "v", "kind": "vector"}], "unused", file="table.jsonl")
+    assert message in str(caught.value)
+    assert "\n" not in str(caught.value)

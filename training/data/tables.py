@@ -77,7 +77,9 @@ class Table:
         return [
             name
             for name in self.rows.columns
-            if name != but and not self.rows[name].cast(pl.Float64, strict=False).is_null().any()
+            if name != but
+            and not self.rows[name].dtype.is_nested()
+            and not self.rows[name].cast(pl.Float64, strict=False).is_null().any()
         ]
 
     def optional_texts(self, name: str, pattern: str | None = None) -> pl.Series:
@@ -192,11 +194,12 @@ class Table:
             return pl.Series(column.name, [None] * len(column), pl.List(pl.Float64))
         if isinstance(column.dtype, pl.Array):
             column = column.arr.to_list()
-        if not isinstance(column.dtype, pl.List):
-            if column.dtype != pl.String:
-                raise InvalidData(
-                    f"{self.name}, column {column.name!r}: {column.dtype} values are no vectors"
-                )
+        inner = column.dtype.inner if isinstance(column.dtype, pl.List) else None
+        if column.dtype != pl.String and (inner is None or inner.is_nested()):
+            raise InvalidData(
+                f"{self.name}, column {column.name!r}: {column.dtype} values are no vectors"
+            )
+        if inner is None:
             texts = column.str.strip_chars("[](){} \t").str.replace_all(_BETWEEN_NUMBERS, " ")
             column = texts.set(texts == "", None).str.split(" ")
         return column.set(column.list.len() == 0, None)
