@@ -6,13 +6,10 @@ add it in their answer.
 """
 
 import getpass
-import json
-from datetime import datetime
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
-from registry import durable
 from registry.errors import (
     AliasConflict,
     AliasCorrupt,
@@ -20,32 +17,17 @@ from registry.errors import (
     NoSuchVersion,
     NothingToRollBack,
 )
-from registry.layout import MANIFEST, ModelLayout
 from registry.manifest import canonical_json, now
-
-
-class Move(BaseModel):
-    """One move of an alias; also the content of its file, which is its last move."""
-
-    model_config = ConfigDict(frozen=True, extra="allow")
-
-    alias: str
-    version: str
-    generation: int
-    """Counts the alias's moves, from 1."""
-    action: Literal["promote", "rollback"]
-    previous: str | None
-    """The version it named before."""
-    updated_at: datetime
-    updated_by: str
-    why: str = ""
+from registry.moves import Move
+from registry.storage import Storage
 
 
 class Aliases:
     """The aliases of one model."""
 
-    def __init__(self, layout: ModelLayout) -> None:
-        self._layout = layout
+    def __init__(self, storage: Storage) -> None:
+        self._storage = storage
+        self._layout = storage.layout
 
     def all(self) -> dict[str, Move]:
         """Return the last move of every alias, by name."""
@@ -77,7 +59,7 @@ class Aliases:
         still at that generation, and raises AliasConflict otherwise.
         """
         self._layout.require()
-        with durable.locked(self._layout.lock):
+        with self._storage.locked():
             return self._move(alias, version, "promote", why, who, expected_generation)
 
     def rollback(
@@ -88,8 +70,8 @@ class Aliases:
         Rolling back twice goes back two versions; it never returns to what was rolled back.
         """
         self._layout.require()
-        with durable.locked(self._layout.lock):
-            self.get(alias)
+        with self._storage.locked():
+            generation = self.get(alias).generation
             earlier = self._stack(alias)[:-1]
             if not earlier:
                 raise NothingToRollBack(
@@ -101,11 +83,11 @@ class Aliases:
                     f"alias {alias!r} has not named {target!r} before; "
                     f"it can go back to: {', '.join(reversed(earlier))}"
                 )
-            return self._move(alias, target, "rollback", why, who, None)
+            return self._move(alias, target, "rollback", why, who, generation)
 
     def history(self, alias: str | None = None) -> list[Move]:
         """Return every move, oldest first; of one alias or of all."""
-        moves = self._recorded()
+        moves = self._storage.history.moves()
         there = {(move.alias, move.generation) for move in moves}
         for last in self.all().values():
             if (last.alias, last.generation) not in there:
@@ -137,20 +119,20 @@ class Aliases:
         expected_generation: int | None,
     ) -> Move:
         """Write one move; the caller holds the lock."""
-        path = self._layout.alias(alias)
-        if not (self._layout.version(version) / MANIFEST).is_file():
+        if not self._storage.has_version(version):
             raise NoSuchVersion(
                 f"no version {version!r} of {self._layout.model!r}; nothing was moved; "
                 f"see: gnnrec versions --model {self._layout.model}"
             )
-        last = self._find(alias)
+        before = self._storage.read_alias(alias)
+        last = self._parse(alias, before)
         generation = last.generation if last else 0
         if expected_generation is not None and expected_generation != generation:
             raise AliasConflict(
                 f"alias {alias!r} is at generation {generation}, not {expected_generation}: "
                 "someone else moved it; look again before moving it"
             )
-        self._repair_history()
+        self._storage.history.mend(self.all().values())
         move = Move(
             alias=alias,
             version=version,
@@ -161,17 +143,26 @@ class Aliases:
             updated_by=who or _user(),
             why=why,
         )
-        durable.make_folder(path.parent)
-        durable.replace(path, canonical_json(move.model_dump(mode="json")))
-        self._append(move)
+        self._storage.replace_alias(alias, canonical_json(move.model_dump(mode="json")), before)
+        self._storage.history.append(move)
+        self._check_still_there(version, alias)
         return move
 
+    def _check_still_there(self, version: str, alias: str) -> None:
+        """Raise NoSuchVersion if, where nothing locks, a prune came between look and move."""
+        if not self._storage.has_version(version):
+            raise NoSuchVersion(
+                f"version {version!r} of {self._layout.model!r} was pruned while {alias!r} moved "
+                "to it; servers keep what they serve; promote another"
+            )
+
     def _find(self, alias: str) -> Move | None:
-        path = self._layout.alias(alias)
-        try:
-            content = path.read_bytes()
-        except FileNotFoundError:
+        return self._parse(alias, self._storage.read_alias(alias))
+
+    def _parse(self, alias: str, content: bytes | None) -> Move | None:
+        if content is None:
             return None
+        path = self._layout.alias(alias)
         try:
             move = Move.model_validate_json(content)
         except ValidationError as error:
@@ -179,38 +170,6 @@ class Aliases:
         if move.alias != alias:
             raise AliasCorrupt(f"{path} is of alias {move.alias!r}")
         return move
-
-    def _recorded(self) -> list[Move]:
-        """Return the moves in the history file; a last line cut short by a crash does not count."""
-        try:
-            content = self._layout.history.read_bytes()
-        except FileNotFoundError:
-            return []
-        moves = []
-        for number, line in enumerate(content.split(b"\n")[:-1], start=1):
-            try:
-                moves.append(Move.model_validate_json(line))
-            except ValidationError as error:
-                message = f"{self._layout.history} line {number}: {error.errors()[0]['msg']}"
-                raise AliasCorrupt(message) from None
-        return moves
-
-    def _repair_history(self) -> None:
-        """Finish what a killed writer left: drop half a line, append a move not yet recorded."""
-        path = self._layout.history
-        if path.exists():
-            content = path.read_bytes()
-            if not content.endswith(b"\n"):
-                durable.replace(path, content[: content.rfind(b"\n") + 1])
-        for move in self.history()[len(self._recorded()) :]:
-            self._append(move)
-
-    def _append(self, move: Move) -> None:
-        line = json.dumps(move.model_dump(mode="json"), ensure_ascii=False, sort_keys=True)
-        with self._layout.history.open("ab") as file:
-            file.write(line.encode() + b"\n")
-        durable.fsync(self._layout.history)
-        durable.fsync(self._layout.folder)
 
 
 def _user() -> str:

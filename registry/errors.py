@@ -41,6 +41,26 @@ class NothingToRollBack(RegistryError):
     """The alias has named no earlier version."""
 
 
+class StoreError(RegistryError, OSError):
+    """The store behind a URL does not do what it was asked."""
+
+
+class StoreUnreachable(StoreError):
+    """It does not answer, or fails; it may be better in a while."""
+
+
+class StoreRefused(StoreError):
+    """It refuses: credentials, rights, a bucket that is not there."""
+
+
+class MissingDriver(RegistryError):
+    """The package that speaks a URL's protocol is not installed."""
+
+
+class CacheUnusable(RegistryError):
+    """The folder that keeps what was downloaded cannot be written."""
+
+
 class InvalidExport(RegistryError):
     """What is to be published breaks the format: shapes, ids or numbers."""
 

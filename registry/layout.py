@@ -38,8 +38,16 @@ def check_name(kind: str, name: str) -> str:
     return name
 
 
+def is_name(name: str) -> bool:
+    """Tell whether check_name would take a name."""
+    return _NAME.fullmatch(name) is not None
+
+
 class ModelLayout:
     """The paths of one model in a registry."""
+
+    is_remote: bool = False
+    """Whether the paths are keys of an object store, and not of files to look at."""
 
     def __init__(self, root: Path, model: str) -> None:
         self.root = root

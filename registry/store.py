@@ -1,57 +1,39 @@
 """The versions of one model: publish, open, list, verify, prune."""
 
-import fcntl
 import hashlib
-import os
-import shutil
-import uuid
-from collections.abc import Iterator
-from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 
-from registry import durable
 from registry.aliases import Aliases
-from registry.errors import NoSuchVersion, RegistryError, VersionExists
+from registry.errors import NoSuchVersion, VersionExists
 from registry.export import Export
-from registry.layout import MANIFEST, ModelLayout
 from registry.manifest import FileEntry, Manifest, VariantEntry, encode, now
+from registry.storage import open_storage
 from registry.version import Damaged, Version, sha256
-
-_STAGING = ".staging-"
-_DELETED = ".deleted-"
 
 
 class ModelStore:
-    """One model in a registry directory."""
+    """One model in a registry: a folder, or a URL such as s3://bucket/registry."""
 
-    def __init__(self, root: Path, model: str) -> None:
-        self.layout = ModelLayout(root, model)
-        self.aliases = Aliases(self.layout)
+    def __init__(self, root: Path | str, model: str) -> None:
+        self._storage = open_storage(root, model)
+        self.layout = self._storage.layout
+        self.aliases = Aliases(self._storage)
 
     def open(self, version: str) -> Version:
         """Open a version for reading, or raise NoSuchVersion or VersionCorrupt."""
-        folder = self.layout.version(version)
-        self.layout.require()
-        if not (folder / MANIFEST).is_file():
-            raise NoSuchVersion(
-                f"no version {version!r} of {self.layout.model!r}; "
-                f"see: gnnrec versions --model {self.layout.model}"
-            )
-        return Version(folder)
+        return self._storage.open(version)
 
     def versions(self) -> list[Version | Damaged]:
         """Return every version, newest first; then those whose manifest cannot be read."""
         self.layout.require()
         whole: list[Version] = []
         damaged: list[Damaged] = []
-        for name in self.layout.version_names():
-            try:
-                whole.append(Version(self.layout.version(name)))
-            except NoSuchVersion:
-                continue  # pruned between listing and opening
-            except RegistryError as error:
-                damaged.append(Damaged(name, str(error)))
+        for name, opened in self._storage.open_all(self.layout.version_names()):
+            if isinstance(opened, Version):
+                whole.append(opened)
+            elif not isinstance(opened, NoSuchVersion):  # pruned between listing and opening
+                damaged.append(Damaged(name, str(opened)))
         return [*sorted(whole, key=_age, reverse=True), *damaged]
 
     def publish(self, export: Export, *, version: str | None = None) -> Version:
@@ -60,9 +42,9 @@ class ModelStore:
         `version` names it; the default is the UTC time and a short hash of the content. Raises
         VersionExists, or InvalidExport when a number or an id breaks the format.
         """
-        if version is not None and self.layout.version(version).exists():
+        if version is not None and self._storage.has_version(version):
             raise self._exists(version)
-        with self._staging() as folder:
+        with self._storage.staging() as folder:
             export.write(folder)
             files = {
                 path.relative_to(folder).as_posix(): FileEntry(
@@ -73,15 +55,11 @@ class ModelStore:
             }
             created_at = now()
             name = _default_name(created_at, files) if version is None else version
-            durable.fsync_tree(folder)
-            self._write_manifest(folder, name, created_at, export, files)
+            manifest = encode(self._manifest(name, created_at, export, files))
             try:
-                os.rename(folder, self.layout.version(name))
-            except OSError as error:
-                if self.layout.version(name).exists():
-                    raise self._exists(name) from error
-                raise
-            durable.fsync(self.layout.versions)
+                self._storage.commit(folder, name, files, manifest)
+            except FileExistsError as error:
+                raise self._exists(name) from error
         return self.open(name)
 
     def prune(self, keep: int, *, dry_run: bool = False) -> list[str]:
@@ -90,64 +68,22 @@ class ModelStore:
         Versions that an alias names, or would name after a rollback, always stay. With `dry_run`
         nothing is deleted.
         """
-        with durable.locked(self.layout.lock):
+        with self._storage.locked():
             protected = self.aliases.in_use()
             whole = [version for version in self.versions() if isinstance(version, Version)]
             doomed = [version.name for version in whole[keep:] if version.name not in protected]
-            if not dry_run:
-                for name in doomed:
-                    self._delete(name)
-        return doomed
+            if dry_run:
+                return doomed
+            self._storage.sweep()
+            return [name for name in doomed if self._delete(name)]
 
-    def _delete(self, version: str) -> None:
-        """Take a version away in one step, then free its space."""
-        grave = self.layout.versions / f"{_DELETED}{uuid.uuid4().hex}"
-        os.rename(self.layout.version(version), grave)
-        durable.fsync(self.layout.versions)
-        shutil.rmtree(grave, ignore_errors=True)  # the next publish sweeps what is left
+    def _delete(self, version: str) -> bool:
+        return self._storage.delete(version, lambda: version in self.aliases.in_use())
 
-    @contextmanager
-    def _staging(self) -> Iterator[Path]:
-        """Make a folder beside the versions and hold its lock; remove it unless it was renamed."""
-        durable.make_folder(self.layout.versions)
-        self._sweep()
-        folder = self.layout.versions / f"{_STAGING}{uuid.uuid4().hex}"
-        folder.mkdir()
-        lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX)
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
-            os.close(lock)
-
-    def _sweep(self) -> None:
-        """Remove what killed publishers and prunes left; a living publisher holds its lock."""
-        for left in [
-            *self.layout.versions.glob(f"{_STAGING}*"),
-            *self.layout.versions.glob(f"{_DELETED}*"),
-        ]:
-            try:
-                lock = os.open(left, os.O_RDONLY | os.O_CLOEXEC)
-            except FileNotFoundError:
-                continue
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                shutil.rmtree(left, ignore_errors=True)
-            except BlockingIOError:
-                pass
-            finally:
-                os.close(lock)
-
-    def _write_manifest(
-        self,
-        folder: Path,
-        name: str,
-        created_at: datetime,
-        export: Export,
-        files: dict[str, FileEntry],
-    ) -> None:
-        manifest = Manifest(
+    def _manifest(
+        self, name: str, created_at: datetime, export: Export, files: dict[str, FileEntry]
+    ) -> Manifest:
+        return Manifest(
             model=self.layout.model,
             version=name,
             created_at=created_at,
@@ -174,7 +110,6 @@ class ModelStore:
             seconds=dict(export.seconds),
             files=files,
         )
-        durable.replace(folder / MANIFEST, encode(manifest))
 
     def _exists(self, version: str) -> VersionExists:
         return VersionExists(

@@ -32,6 +32,7 @@ class Version:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.name = folder.name
+        self.where = str(folder)
         try:
             content = (folder / layout.MANIFEST).read_bytes()
         except OSError:
@@ -104,7 +105,7 @@ class Version:
         damage = [
             f"{name} {problem}"
             for name, entry in sorted(self.manifest.files.items())
-            if (problem := _damage(self.folder / name, entry))
+            if (problem := self._damage(name, entry))
         ]
         if damage:
             raise VersionCorrupt(f"version {self.name!r}: {'; '.join(damage)}")
@@ -118,6 +119,10 @@ class Version:
     def summary(self) -> Json:
         """Return the manifest as plain JSON values."""
         return self.manifest.model_dump(mode="json")
+
+    def _damage(self, name: str, entry: FileEntry) -> str | None:
+        """Say in what one of the files differs from its entry, or None."""
+        return damage(self.folder / name, entry)
 
     def _check_ids(self) -> None:
         data = self.manifest.data
@@ -189,7 +194,7 @@ class Version:
             raise VersionCorrupt(f"version {self.name!r}: {problem}")
 
 
-def _damage(path: Path, entry: FileEntry) -> str | None:
+def damage(path: Path, entry: FileEntry) -> str | None:
     """Say in what a file differs from its entry, or None."""
     try:
         size = path.stat().st_size

@@ -11,7 +11,8 @@ from server.tls import TlsFiles
 class Settings:
     """Where to read from, where to answer, and within which limits."""
 
-    registry: Path
+    registry: Path | str
+    """A folder, or a URL such as s3://bucket/registry."""
     model: str
     alias: str = "production"
     address: str = "127.0.0.1:50051"

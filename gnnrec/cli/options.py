@@ -4,12 +4,13 @@ import json
 import math
 from collections.abc import Sequence
 from datetime import datetime
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-Registry = Annotated[Path, typer.Option("--registry", help="The registry's folder.")]
+Registry = Annotated[
+    str, typer.Option("--registry", help="The registry: a folder, or a URL such as s3://bucket/dir.")
+]
 Model = Annotated[str, typer.Option("--model", help="The model's name in the registry.")]
 Alias = Annotated[str, typer.Option("--alias", help="The alias.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -20,7 +21,7 @@ FILTER = typer.Option(
     help="Only such items: level=beginner,intermediate or hours=2..10, where an end may be open.",
 )
 
-REGISTRY = Path("registry-data")
+REGISTRY = "registry-data"
 ALIAS = "production"
 ADDRESS = "127.0.0.1:50051"
 
@@ -69,12 +70,13 @@ def _condition(text: str) -> list[str] | tuple[float | None, float | None]:
     return text.split(",")
 
 
-def open_store(registry: Path, model: str) -> Any:
+def open_store(registry: str, model: str) -> Any:
     """Return the model's store; without a name, that of the only model there is."""
     from registry import ModelStore, RegistryError
+    from registry.storage import models
 
     if not model:
-        found = sorted(path.parent.name for path in registry.glob("*/versions"))
+        found = models(registry)
         if len(found) != 1:
             there = ", ".join(found) or "none yet"
             raise RegistryError(f"name the model with --model; models in {registry}: {there}")

@@ -75,7 +75,7 @@ def show(
         print(f"variant {name}: embedding_dim {variant.embedding_dim}{default}")
     print_metrics(manifest)
     size = sum(entry.size for entry in manifest.files.values())
-    print(f"{len(manifest.files)} files, {size / 1e6:.1f} MB, in {opened.folder}")
+    print(f"{len(manifest.files)} files, {size / 1e6:.1f} MB, in {opened.where}")
 
 
 def verify(

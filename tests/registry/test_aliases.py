@@ -13,6 +13,7 @@ from registry.errors import (
     NoSuchVersion,
     NothingToRollBack,
 )
+from registry.history import LineHistory
 from tests import made
 
 
@@ -90,7 +91,7 @@ def test_a_crash_between_alias_and_history_loses_no_move(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Aliases, "_append", crash)
+        patch.setattr(LineHistory, "append", crash)
         with pytest.raises(KeyboardInterrupt):
             aliases.promote("b", alias="production", why="crashed")
     assert aliases.get("production").version == "b"

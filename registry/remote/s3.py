@@ -1,0 +1,75 @@
+"""Amazon S3, and stores that speak its protocol."""
+
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Any, ClassVar
+
+from registry.errors import StoreError
+from registry.remote.failures import code_of
+from registry.remote.objects import Objects
+from registry.remote.probe import ConditionFailed, keeps_conditions
+
+_FAILED = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
+
+
+class S3Objects(Objects):
+    """Objects in a bucket; writes are conditional by If-None-Match and If-Match."""
+
+    name = "S3"
+    credentials = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role"
+    options: ClassVar[dict[str, Any]] = {
+        "use_listings_cache": False,
+        "config_kwargs": {
+            "connect_timeout": 5,
+            "read_timeout": 15,
+            "retries": {"mode": "standard", "total_max_attempts": 2},
+        },
+    }
+
+    def __init__(self, url: str) -> None:
+        """Build the driver; nothing is asked of the store yet. MissingDriver if there is none."""
+        super().__init__(url)
+        self._fs.retries = 2
+
+    @cached_property
+    def conditional(self) -> bool:
+        """Whether the store keeps conditions, found by writing a small object three times."""
+        return keeps_conditions(self._create, self._replace, '"00000000000000000000000000000000"')
+
+    def tag(self, key: str) -> str:
+        """Return the ETag."""
+        return str(self._info(key)["ETag"])
+
+    def abandon_uploads(self, prefix: str, before: datetime) -> None:
+        """Give up multipart uploads below a prefix that were begun before a moment."""
+        bucket, _, root = self._path(prefix).partition("/")
+        for upload in self._ask("list_multipart_uploads", bucket):
+            if upload["Key"].startswith(f"{root}/") and upload["Initiated"] < before:
+                self._ask("abort_mpu", bucket, upload["Key"], upload["UploadId"])
+
+    def _create(self, key: str, content: bytes) -> None:
+        try:
+            self._ask("pipe_file", self._path(key), content, mode="create")
+        except StoreError as error:
+            if code_of(error) in _FAILED:
+                raise FileExistsError(key) from error
+            raise
+
+    def _replace(self, key: str, content: bytes, tag: str) -> None:
+        try:
+            self._ask("pipe_file", self._path(key), content, IfMatch=tag)
+        except FileNotFoundError as error:
+            raise ConditionFailed(key) from error
+        except StoreError as error:
+            if code_of(error) in _FAILED:
+                raise ConditionFailed(key) from error
+            raise
+
+    def _upload(self, path: Path, key: str) -> None:
+        try:
+            self._put(path, key, mode="create")
+        except StoreError as error:
+            if code_of(error) in _FAILED:
+                raise FileExistsError(key) from error
+            raise

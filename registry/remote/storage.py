@@ -1,0 +1,189 @@
+"""A model below a URL of an object store: published by its manifest, aliases moved by condition."""
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+from registry.errors import (
+    AliasConflict,
+    NoSuchVersion,
+    RegistryError,
+    StoreUnreachable,
+    VersionExists,
+)
+from registry.layout import MANIFEST, is_name
+from registry.manifest import FileEntry, now
+from registry.remote.cache import Cache
+from registry.remote.history import READERS, ObjectHistory
+from registry.remote.layout import RemoteLayout
+from registry.remote.probe import ConditionFailed
+from registry.remote.stores import open_objects
+from registry.remote.version import RemoteVersion
+
+_log = logging.getLogger("gnnrec.registry")
+
+_LEFT_AFTER = timedelta(days=1)
+_CHUNK = 4 << 20
+
+
+class RemoteStorage:
+    """The versions, aliases and history of one model in an object store."""
+
+    def __init__(self, url: str, model: str) -> None:
+        self._objects = open_objects(url)
+        self._cache = Cache.from_environment()
+        self.layout = RemoteLayout(self._objects, model)
+        self.history = ObjectHistory(self._objects, self.layout)
+
+    def has_version(self, version: str) -> bool:
+        """Tell whether a whole version of this name is there."""
+        return self._objects.has(self._manifest(version))
+
+    def open(self, version: str) -> RemoteVersion:
+        """Open a version, or raise NoSuchVersion or VersionCorrupt."""
+        try:
+            return RemoteVersion(self._objects, self._cache, self.layout.version(version))
+        except FileNotFoundError:
+            self.layout.require()
+            raise NoSuchVersion(
+                f"no version {version!r} of {self.layout.model!r} in {self._objects.url}; "
+                f"see: gnnrec versions --model {self.layout.model}"
+            ) from None
+
+    def open_all(self, versions: list[str]) -> Iterator[tuple[str, RemoteVersion | RegistryError]]:
+        """Open many at once, each with what `open` would return or raise."""
+        with ThreadPoolExecutor(READERS) as readers:
+            yield from zip(versions, readers.map(self._open_or_say, versions), strict=True)
+
+    @contextmanager
+    def staging(self) -> Iterator[Path]:
+        """Yield an empty folder in the cache; it is gone afterwards."""
+        with self._cache.staging() as folder:
+            yield folder
+
+    def commit(
+        self, folder: Path, version: str, files: dict[str, FileEntry], manifest: bytes
+    ) -> None:
+        """Upload the files, none over another's, and the manifest last: with it the version is."""
+        prefix = self.layout.version(version)
+        for name, entry in files.items():
+            key = (prefix / name).as_posix()
+            try:
+                self._objects.upload(folder / name, key)
+            except FileExistsError:
+                self._check_same(key, version, entry)
+        try:
+            self._objects.create(self._manifest(version), manifest)
+        except FileExistsError:
+            # an answer that was lost and asked for again says so of our own
+            if self._objects.read(self._manifest(version)) != manifest:
+                raise
+
+    def delete(self, version: str, is_needed: Callable[[], bool]) -> bool:
+        """Take the manifest away, and the files unless an alias came to name the version."""
+        key = self._manifest(version)
+        manifest = self._objects.read(key)
+        self._objects.delete([key])
+        if is_needed():
+            self._objects.create(key, manifest)
+            return False
+        self._objects.delete(list(self._objects.entries(self.layout.version(version).as_posix())))
+        return True
+
+    def sweep(self) -> None:
+        """Remove versions without a manifest, and parts of files, that are older than a day."""
+        before = now() - _LEFT_AFTER
+        for name, keys in self.layout.version_keys().items():
+            if self._manifest(name) not in keys and all(
+                entry.modified is not None and entry.modified < before for entry in keys.values()
+            ):
+                self._objects.delete(list(keys))
+        self._objects.abandon_uploads(self.layout.versions.as_posix(), before)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Lock nothing: `replace_alias` is conditional."""
+        yield
+
+    def read_alias(self, alias: str) -> bytes | None:
+        """Return the content of an alias, None where there is none."""
+        try:
+            return self._objects.read(self.layout.alias(alias).as_posix())
+        except FileNotFoundError:
+            return None
+
+    def replace_alias(self, alias: str, content: bytes, before: bytes | None) -> None:
+        """Replace an alias in one step, or raise AliasConflict if it is no longer `before`.
+
+        A store without conditional writes is warned of.
+        """
+        if not self._objects.conditional:
+            _log.warning(
+                "%s has no conditional writes: of two moves of %s at the same moment one is lost "
+                "unseen; move aliases from one place at a time", self._objects.url, alias,
+            )  # fmt: skip
+        key = self.layout.alias(alias).as_posix()
+        try:
+            self._swap(key, content, before)
+        except (FileExistsError, ConditionFailed):
+            # an answer that was lost and asked for again says so of our own move
+            if self.read_alias(alias) != content:
+                raise AliasConflict(
+                    f"alias {alias!r} was moved by someone else at the same moment; "
+                    "look again before moving it"
+                ) from None
+        except StoreUnreachable as error:
+            raise StoreUnreachable(
+                f"{error}; alias {alias!r} may have moved or not: look with gnnrec history"
+            ) from error
+
+    def _swap(self, key: str, content: bytes, before: bytes | None) -> None:
+        if before is None:
+            self._objects.create(key, content)
+            return
+        try:
+            tag = self._objects.tag(key)
+            if self._objects.read(key) != before:
+                raise ConditionFailed(key)
+        except FileNotFoundError:
+            raise ConditionFailed(key) from None
+        self._objects.replace(key, content, tag)
+
+    def _open_or_say(self, version: str) -> RemoteVersion | RegistryError:
+        try:
+            return self.open(version)
+        except StoreUnreachable:
+            raise  # says nothing of the version
+        except RegistryError as error:
+            return error
+
+    def _check_same(self, key: str, version: str, entry: FileEntry) -> None:
+        """Raise VersionExists unless an object that is there already has a file's content."""
+        digest = hashlib.sha256()
+        if self._objects.size(key) == entry.size:
+            for start in range(0, entry.size, _CHUNK):
+                end = min(start + _CHUNK, entry.size)
+                (part,) = self._objects.read_ranges(key, [start], [end])
+                if isinstance(part, Exception):
+                    raise part
+                digest.update(part)
+        if digest.hexdigest() != entry.sha256:
+            raise VersionExists(
+                f"{self._objects.address(key)} is of another publish of {version!r}: choose "
+                "another name; gnnrec prune removes what a publisher that died left, after a day"
+            )
+
+    def _manifest(self, version: str) -> str:
+        return (self.layout.version(version) / MANIFEST).as_posix()
+
+
+def remote_models(url: str) -> list[str]:
+    """Return the names of the models at a URL, sorted."""
+    objects = open_objects(url)
+    return [
+        name for name in objects.folders() if is_name(name) and "versions" in objects.folders(name)
+    ]

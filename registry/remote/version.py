@@ -1,0 +1,76 @@
+"""A version in an object store: its manifest at once, its files downloaded as they are needed."""
+
+from functools import partial
+from pathlib import Path
+from typing import BinaryIO
+
+from registry import version
+from registry.errors import VersionCorrupt
+from registry.layout import MANIFEST
+from registry.manifest import FileEntry, Manifest, decode
+from registry.remote.cache import Cache
+from registry.remote.download import Damage, download
+from registry.remote.objects import Objects
+
+
+class RemoteVersion(version.Version):
+    """A version whose files are mapped from the cache; `folder` is the prefix of its keys."""
+
+    def __init__(self, objects: Objects, cache: Cache, prefix: Path) -> None:
+        """Read the manifest; FileNotFoundError without one, VersionCorrupt for a damaged one."""
+        self.folder = prefix
+        self.name = prefix.name
+        self.where = objects.address(prefix.as_posix())
+        self._objects = objects
+        self._cache = cache
+        self.fetched = 0
+        content = objects.read((prefix / MANIFEST).as_posix())
+        self.manifest: Manifest = decode(content, self.name)
+
+    def file(self, name: str) -> Path:
+        """Return the path of one of the version's files in the cache, or raise VersionCorrupt."""
+        entry = self.manifest.files.get(name)
+        if entry is None:
+            raise VersionCorrupt(f"version {self.name!r}: {name} is missing")
+        try:
+            return self._file(name, entry)
+        except Damage as damage:
+            where = self._objects.address(self._key(name))
+            raise VersionCorrupt(f"version {self.name!r}: {name} {damage} ({where})") from None
+
+    def verify(self) -> None:
+        """Raise VersionCorrupt, naming every damaged file, unless the version is whole and sound.
+
+        The store must have every file in its size; contents are compared as they are downloaded,
+        and those in the cache again.
+        """
+        there = self._objects.entries(self.folder.as_posix())
+        damage = []
+        for name, entry in sorted(self.manifest.files.items()):
+            found = there.get(self._key(name))
+            if found is None:
+                damage.append(f"{name} is missing")
+            elif found.size != entry.size:
+                damage.append(f"{name} has {found.size} bytes, not {entry.size}")
+        if damage:
+            raise VersionCorrupt(f"version {self.name!r}: {'; '.join(damage)}")
+        super().verify()
+
+    def _damage(self, name: str, entry: FileEntry) -> str | None:
+        """Download the file if need be, and compare it; a copy that rotted is fetched again."""
+        try:
+            if version.damage(self._file(name, entry), entry) is None:
+                return None
+            self._cache.discard(entry)
+            return version.damage(self._file(name, entry), entry)
+        except Damage as damage:
+            return str(damage)
+
+    def _file(self, name: str, entry: FileEntry) -> Path:
+        return self._cache.file(entry, partial(self._fill, name, entry))
+
+    def _fill(self, name: str, entry: FileEntry, file: BinaryIO) -> None:
+        self.fetched += download(self._objects, self._key(name), entry, file)
+
+    def _key(self, name: str) -> str:
+        return (self.folder / name).as_posix()
