@@ -55,7 +55,7 @@ def embeddings(count: int, width: int, seed: int = 0) -> NDArray[np.float32]:
 
 
 def publish(
-    root: Path, *, seed: int = 0, version: str | None = None, model: str = "toy"
+    root: Path | str, *, seed: int = 0, version: str | None = None, model: str = "toy"
 ) -> Version:
     """Publish a random version of 5 users, 30 items and width 4; user u0 has seen i0, i1, i2."""
     made = export(

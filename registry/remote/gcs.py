@@ -2,7 +2,7 @@
 
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 from urllib.parse import quote
 
 from registry.remote.objects import Objects
@@ -14,7 +14,6 @@ class GcsObjects(Objects):
 
     name = "Cloud Storage"
     credentials = "GOOGLE_APPLICATION_CREDENTIALS, or run gcloud auth application-default login"
-    options: ClassVar[dict[str, Any]] = {"use_listings_cache": False, "requests_timeout": 15}
 
     @cached_property
     def conditional(self) -> bool:
@@ -24,6 +23,9 @@ class GcsObjects(Objects):
     def tag(self, key: str) -> str:
         """Return the generation."""
         return str(self._info(key)["generation"])
+
+    def _options(self) -> dict[str, Any]:
+        return {"use_listings_cache": False, "requests_timeout": 15}
 
     def _create(self, key: str, content: bytes) -> None:
         self._ask("pipe_file", self._path(key), content, mode="create")

@@ -35,7 +35,7 @@ class Objects:
 
     name = "this store"
     credentials = "the credentials that its driver takes"
-    options: ClassVar[dict[str, Any]] = {}
+    read_options: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, url: str) -> None:
         """Build the driver; nothing is asked of the store yet. MissingDriver if there is none."""
@@ -46,7 +46,7 @@ class Objects:
         except (ImportError, ValueError) as error:
             raise missing_driver(url, error) from None
         with self._asking():
-            self._fs, root = fsspec.url_to_fs(self.url, skip_instance_cache=True, **self.options)
+            self._fs, root = fsspec.url_to_fs(self.url, **self._options())
         self._root = root.rstrip("/")
 
     @property
@@ -60,7 +60,7 @@ class Objects:
 
     def read(self, key: str) -> bytes:
         """Return the content of an object."""
-        content: bytes = self._ask("cat_file", self._path(key))
+        content: bytes = self._ask("cat_file", self._path(key), **self.read_options)
         return content
 
     def read_ranges(
@@ -153,6 +153,10 @@ class Objects:
 
     def abandon_uploads(self, prefix: str, before: datetime) -> None:
         """Give up what killed uploads left behind unseen, where the store keeps such parts."""
+
+    def _options(self) -> dict[str, Any]:
+        """Return what the driver is built with; those alike share its connections."""
+        return {}
 
     def _create(self, key: str, content: bytes) -> None:
         raise NotImplementedError("only of stores that can be conditional")

@@ -1,5 +1,6 @@
 """Amazon S3, and stores that speak its protocol."""
 
+import os
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -18,14 +19,9 @@ class S3Objects(Objects):
 
     name = "S3"
     credentials = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role"
-    options: ClassVar[dict[str, Any]] = {
-        "use_listings_cache": False,
-        "config_kwargs": {
-            "connect_timeout": 5,
-            "read_timeout": 15,
-            "retries": {"mode": "standard", "total_max_attempts": 2},
-        },
-    }
+
+    # s3fs would ask for the size first, to read large objects in parts
+    read_options: ClassVar[dict[str, Any]] = {"max_concurrency": 1}
 
     def __init__(self, url: str) -> None:
         """Build the driver; nothing is asked of the store yet. MissingDriver if there is none."""
@@ -47,6 +43,19 @@ class S3Objects(Objects):
         for upload in self._ask("list_multipart_uploads", bucket):
             if upload["Key"].startswith(f"{root}/") and upload["Initiated"] < before:
                 self._ask("abort_mpu", bucket, upload["Key"], upload["UploadId"])
+
+    def _options(self) -> dict[str, Any]:
+        """Return what s3fs is built with; botocore reads all else from its environment."""
+        variables = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
+        return {
+            "endpoint_url": next(filter(None, map(os.environ.get, variables)), None),
+            "use_listings_cache": False,
+            "config_kwargs": {
+                "connect_timeout": 5,
+                "read_timeout": 15,
+                "retries": {"mode": "standard", "total_max_attempts": 2},
+            },
+        }
 
     def _create(self, key: str, content: bytes) -> None:
         try:
