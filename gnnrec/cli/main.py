@@ -5,7 +5,7 @@ import sys
 import typer
 from typer.core import TyperGroup, TyperOption
 
-from gnnrec.cli import calls, serving, train, versions
+from gnnrec.cli import cache, calls, serving, train, versions
 from gnnrec.errors import Error
 from registry import RegistryError
 
@@ -20,6 +20,7 @@ train.add_to(app)
 versions.add_to(app)
 serving.add_to(app)
 calls.add_to(app)
+cache.add_to(app)
 
 
 def main() -> None:

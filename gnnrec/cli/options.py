@@ -9,7 +9,8 @@ from typing import Annotated, Any
 import typer
 
 Registry = Annotated[
-    str, typer.Option("--registry", help="The registry: a folder, or a URL such as s3://bucket/dir.")
+    str,
+    typer.Option("--registry", help="The registry: a folder, or a URL such as s3://bucket/dir."),
 ]
 Model = Annotated[str, typer.Option("--model", help="The model's name in the registry.")]
 Alias = Annotated[str, typer.Option("--alias", help="The alias.")]

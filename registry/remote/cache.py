@@ -68,17 +68,18 @@ class Cache:
         processes one downloads and the others wait.
         """
         path = self._path(entry.sha256)
-        if self._has(path, entry.size):
-            return path
-        with self._writing(), self._partial(entry.sha256, path) as file:
-            if file is not None:
-                fill(file)
-                file.flush()
-                os.fsync(file.fileno())
-                os.fchmod(file.fileno(), 0o444)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                os.replace(self._partial_path(entry.sha256), path)
-        self.shrink(self.limit)
+        with self._writing():
+            if self._has(path, entry.size):
+                return path
+            with self._partial(entry.sha256, path) as file:
+                if file is not None:
+                    fill(file)
+                    file.flush()
+                    os.fsync(file.fileno())
+                    os.fchmod(file.fileno(), 0o444)
+                    path.parent.mkdir(parents=True, exist_ok=True)
+                    os.replace(self._partial_path(entry.sha256), path)
+            self.shrink(self.limit)
         return path
 
     def discard(self, entry: FileEntry) -> None:

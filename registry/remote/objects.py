@@ -183,14 +183,15 @@ class Objects:
         return f"{self._root}/{key}".rstrip("/")
 
     def _ask(
-        self, method: str, *arguments: Any, deadline_s: float = _DEADLINE_S, **options: Any
+        self, method: str, *arguments: Any, deadline_s: float | None = None, **options: Any
     ) -> Any:
         """Call the driver; an asynchronous one is stopped after the deadline."""
         with self._asking():
             if not self._fs.async_impl:
                 return getattr(self._fs, method)(*arguments, **options)
             work = getattr(self._fs, f"_{method}")
-            return sync(self._fs.loop, work, *arguments, timeout=deadline_s, **options)
+            timeout_s = _DEADLINE_S if deadline_s is None else deadline_s
+            return sync(self._fs.loop, work, *arguments, timeout=timeout_s, **options)
 
     @contextmanager
     def _asking(self) -> Iterator[None]:

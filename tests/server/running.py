@@ -39,7 +39,7 @@ class Running:
 
 
 @contextmanager
-def running(registry: Path, **settings: Any) -> Iterator[Running]:
+def running(registry: Path | str, **settings: Any) -> Iterator[Running]:
     """Serve model `toy` of a registry until the block ends."""
     free: dict[str, Any] = {
         "address": "127.0.0.1:0",
