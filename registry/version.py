@@ -33,6 +33,8 @@ class Version:
         self.folder = folder
         self.name = folder.name
         self.where = str(folder)
+        self.fetched = 0
+        """Bytes that had to be downloaded so far; the rest was here."""
         try:
             content = (folder / layout.MANIFEST).read_bytes()
         except OSError:

@@ -84,7 +84,8 @@ def verify(
     """Check a version's files against its manifest: sizes, sha256, shapes, ids, numbers."""
     opened = options.open_store(registry, model).open(version)
     opened.verify()
-    print(f"{version} is whole: {len(opened.manifest.files)} files")
+    fetched = f", {opened.fetched / 1e6:.1f} MB fetched" if opened.fetched else ""
+    print(f"{version} is whole: {len(opened.manifest.files)} files{fetched}")
 
 
 def compare(

@@ -109,7 +109,7 @@ def test_of_two_promoters_exactly_one_wins_each_time(bucket: str, store: ModelSt
 
 def once(wanted: Callable[[Asked], bool], fault: Fault) -> Callable[[Asked], Fault | None]:
     """Return what befalls the first request that is wanted, and no other."""
-    seen = []
+    seen: list[Asked] = []
 
     def befall(asked: Asked) -> Fault | None:
         if wanted(asked) and not seen:

@@ -1,86 +1,134 @@
 """What the command says of a store that will not do; each is one line, and never a traceback."""
 
+import os
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from urllib.request import Request, urlopen
 
 import pytest
 
+from gnnrec.cli.main import main
 from registry.storage import open_storage
 from tests import made
-from tests.end_to_end.command import ok, refusal
+
+Say = Callable[..., str]
 
 
-def test_a_bucket_is_read_and_moved_like_a_folder(bucket: str, tmp_path: Path) -> None:
+@pytest.fixture
+def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
+    """Run the command in this process, where the drivers are loaded; return what it prints.
+
+    A refusal is its one line on stderr.
+    """
+
+    def run(*arguments: object) -> str:
+        monkeypatch.setattr(sys, "argv", ["gnnrec", *map(str, arguments)])
+        with pytest.raises(SystemExit) as ended:
+            main()
+        out, err = capsys.readouterr()
+        if ended.value.code:
+            assert ended.value.code == 2
+            (line,) = err.splitlines()
+            return str(line)
+        return out
+
+    return run
+
+
+def test_a_bucket_is_read_and_moved_like_a_folder(bucket: str, tmp_path: Path, say: Say) -> None:
     """Without --model, as there is only one; the cache says what it holds and lets it go."""
     made.publish(bucket, version="v1")
     at = ("--registry", bucket)
-    assert "v1" in ok("versions", *at)
-    assert f"in {bucket}/toy/versions/v1" in ok("show", "v1", *at)
-    assert ok("promote", "v1", *at, "--why", "first") == "production is now v1\n"
-    assert "first" in ok("history", *at)
-    assert ok("verify", "v1", *at) == "v1 is whole: 9 files\n"
-    assert ok("cache").startswith(f"9 files, 0.0 MB in {tmp_path / 'cache'}")
+    assert "v1" in say("versions", *at)
+    assert f"in {bucket}/toy/versions/v1" in say("show", "v1", *at)
+    assert say("promote", "v1", *at, "--why", "first") == "production is now v1\n"
+    assert "first" in say("history", *at)
+    assert say("verify", "v1", *at) == "v1 is whole: 9 files, 0.0 MB fetched\n"
+    assert say("verify", "v1", *at) == "v1 is whole: 9 files\n"
+    assert say("cache").startswith(f"9 files, 0.0 MB in {tmp_path / 'cache'}")
+    for path in (tmp_path / "cache" / "sha256").glob("*/*"):
+        os.utime(path, (0, 0))
+    assert say("cache", "--keep-gb", 0).splitlines()[1].startswith("0 files")
 
 
-def test_a_file_url_is_the_folder_it_names(tmp_path: Path) -> None:
+def test_a_file_url_is_the_folder_it_names(tmp_path: Path, say: Say) -> None:
     made.publish(tmp_path / "a registry", version="v1")
     url = (tmp_path / "a registry").as_uri()
     assert open_storage(url, "toy").layout.root == tmp_path / "a registry"
-    assert "v1" in ok("versions", "--registry", url)
+    assert "v1" in say("versions", "--registry", url)
 
 
-def test_no_bucket_and_bad_credentials_are_told_apart(bucket: str, s3_port: int) -> None:
-    line = refusal("versions", "--registry", "s3://not-there/registry", "--model", "toy")
-    assert line == ("gnnrec: s3://not-there/registry: no such bucket; make it, or correct the URL")
-    reset = f"http://127.0.0.1:{s3_port}/moto-api/reset-auth"
-    urlopen(Request(reset, b"0", method="POST")).close()
+def test_no_bucket_and_bad_credentials_are_told_apart(bucket: str, s3_port: int, say: Say) -> None:
+    at = ("--model", "toy", "--registry")
+    assert say("versions", *at, "s3://not-there/registry") == (
+        "gnnrec: s3://not-there/registry: no such bucket; make it, or correct the URL"
+    )
+    demand_credentials(s3_port, b"0")
     try:
-        line = refusal("versions", "--registry", bucket, "--model", "toy")
+        line = say("versions", *at, bucket)
     finally:
-        urlopen(Request(reset, b"inf", method="POST")).close()
+        demand_credentials(s3_port, b"inf")
     assert "refused" in line
     assert "check AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY" in line
 
 
-def test_no_credentials_and_no_network_are_told_apart(bucket: str, tmp_path: Path) -> None:
-    none = {
-        "AWS_ACCESS_KEY_ID": "",
-        "AWS_SECRET_ACCESS_KEY": "",
-        "AWS_EC2_METADATA_DISABLED": "true",
-        "AWS_CONFIG_FILE": str(tmp_path / "none"),
-        "AWS_SHARED_CREDENTIALS_FILE": str(tmp_path / "none"),
-    }
-    line = refusal("history", "--registry", bucket, "--model", "toy", env=none)
-    assert "no credentials" in line
+def demand_credentials(port: int, after: bytes) -> None:
+    """Have moto check who asks, after so many requests more."""
+    url = f"http://127.0.0.1:{port}/moto-api/reset-auth"
+    plain = {"Content-Type": "text/plain"}
+    with urlopen(Request(url, after, headers=plain, method="POST")):
+        pass
+
+
+def test_no_network_is_told_from_no_bucket(
+    bucket: str, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         port = listener.getsockname()[1]
-    gone = {"AWS_ENDPOINT_URL": f"http://127.0.0.1:{port}"}
-    line = refusal("promote", "v1", "--registry", bucket, "--model", "toy", env=gone)
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://127.0.0.1:{port}")
+    line = say("promote", "v1", "--registry", bucket, "--model", "toy")
     assert f"{bucket} does not answer as it should (Could not connect" in line
+
+
+def test_no_credentials_are_told_from_bad_ones(
+    bucket: str, s3_port: int, say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("AWS_ACCESS_KEY_ID")
+    monkeypatch.delenv("AWS_SECRET_ACCESS_KEY")
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    for variable in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
+        monkeypatch.setenv(variable, str(tmp_path / "none"))
+    # another name of the same server: a driver that has not asked for credentials yet
+    monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://localhost:{s3_port}")
+    line = say("history", "--registry", bucket, "--model", "toy")
+    assert "no credentials (Unable to locate credentials); set AWS_ACCESS_KEY_ID" in line
 
 
 @pytest.mark.parametrize(
     ("url", "package"),
-    [("s3://bucket", "gnnrec[s3]"), ("gs://bucket", "gnnrec[gcs]"), ("odd://x", "fsspec and its")],
+    [("s3://bucket", "'gnnrec[s3]'"), ("gs://bucket", "'gnnrec[gcs]'")],
 )
 def test_a_missing_driver_says_what_to_install(url: str, package: str) -> None:
     program = (
         "import sys\n"
         "sys.modules['s3fs'] = sys.modules['gcsfs'] = None\n"
-        f"sys.argv = ['gnnrec', 'versions', '--registry', {url!r}, '--model', 'toy']\n"
-        "from gnnrec.cli.main import main\n"
-        "main()"
+        "from registry import ModelStore, RegistryError\n"
+        "try:\n"
+        f"    ModelStore({url!r}, 'toy')\n"
+        "except RegistryError as error:\n"
+        "    print(error)"
     )
-    done = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 2
-    (line,) = done.stderr.splitlines()
-    assert line.startswith(f"gnnrec: {url}: nothing that is installed speaks ")
-    assert f"pip install '{package}" in line or f"pip install {package}" in line
+    line = output(program)
+    assert line.startswith(f"{url}: nothing that is installed speaks ")
+    assert line.endswith(f"pip install {package}\n")
+
+
+def test_a_protocol_that_nobody_knows_is_named(say: Say) -> None:
+    line = say("versions", "--registry", "odd://x", "--model", "toy")
+    assert line.endswith("(Protocol not known: odd); pip install fsspec and its driver for odd")
 
 
 def test_a_folder_needs_no_driver(tmp_path: Path) -> None:
@@ -92,7 +140,10 @@ def test_a_folder_needs_no_driver(tmp_path: Path) -> None:
         f"ModelStore({str(tmp_path)!r}, 'toy').open('v1').verify()\n"
         "print(sorted({'fsspec', 's3fs', 'aiohttp', 'botocore'} & set(sys.modules)))"
     )
-    run = subprocess.run(
-        [sys.executable, "-c", program], capture_output=True, text=True, check=True
-    )
-    assert run.stdout == "[]\n"
+    assert output(program) == "[]\n"
+
+
+def output(program: str) -> str:
+    """Run a program in a process of its own, where nothing is loaded yet."""
+    command = [sys.executable, "-c", program]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout

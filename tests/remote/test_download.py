@@ -80,7 +80,7 @@ def test_cuts_on_the_way_are_survived(published: Version, bucket: str, proxy: Pr
 def test_wrong_bytes_are_thrown_away_and_fetched_again(
     published: Version, bucket: str, proxy: Proxy
 ) -> None:
-    flipped = []
+    flipped: list[Asked] = []
 
     def flip_once(asked: Asked) -> Fault | None:
         if asked.path.endswith(ITEMS) and asked.start == CHUNK and not flipped:
