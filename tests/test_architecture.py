@@ -37,6 +37,9 @@ HOMES = {
     "opentelemetry": {"server/tracing.py"},
     "grpc": {"server", "gnnrec", "protos"},
     "grpc_tools": {"protos/generate.py"},
+    "fsspec": {"registry/remote/objects.py", "registry/remote/stores.py"},
+    "s3fs": {"registry/remote/s3.py"},
+    "gcsfs": {"registry/remote/gcs.py"},
 }
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 import fsspec
 from fsspec.asyn import sync
 
-from registry.remote.failures import explained, missing_driver
+from registry.remote.failures import explained
 
 _DEADLINE_S = 30.0
 _RANGES_DEADLINE_S = 120.0
@@ -33,21 +33,15 @@ class Objects:
     that a store can do wrong is StoreRefused or StoreUnreachable.
     """
 
-    name = "this store"
     credentials = "the credentials that its driver takes"
     read_options: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, url: str) -> None:
-        """Build the driver; nothing is asked of the store yet. MissingDriver if there is none."""
+        """Build the driver; nothing is asked of the store yet."""
         self.url = url.rstrip("/")
-        protocol = url.partition("://")[0].lower()
-        try:
-            fsspec.get_filesystem_class(protocol)
-        except (ImportError, ValueError) as error:
-            raise missing_driver(url, error) from None
         with self._asking():
-            self._fs, root = fsspec.url_to_fs(self.url, **self._options())
-        self._root = root.rstrip("/")
+            self._fs = self._driver()
+            self._root = self._fs._strip_protocol(self.url).rstrip("/")
 
     @property
     def conditional(self) -> bool:
@@ -154,9 +148,9 @@ class Objects:
     def abandon_uploads(self, prefix: str, before: datetime) -> None:
         """Give up what killed uploads left behind unseen, where the store keeps such parts."""
 
-    def _options(self) -> dict[str, Any]:
-        """Return what the driver is built with; those alike share its connections."""
-        return {}
+    def _driver(self) -> Any:
+        """Return the driver; those built alike are one, with its connections."""
+        return fsspec.url_to_fs(self.url)[0]
 
     def _create(self, key: str, content: bytes) -> None:
         raise NotImplementedError("only of stores that can be conditional")

@@ -6,6 +6,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
+from s3fs import S3FileSystem
+
 from registry.errors import StoreError
 from registry.remote.failures import code_of
 from registry.remote.objects import Objects
@@ -17,16 +19,10 @@ _FAILED = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 class S3Objects(Objects):
     """Objects in a bucket; writes are conditional by If-None-Match and If-Match."""
 
-    name = "S3"
     credentials = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role"
 
     # s3fs would ask for the size first, to read large objects in parts
     read_options: ClassVar[dict[str, Any]] = {"max_concurrency": 1}
-
-    def __init__(self, url: str) -> None:
-        """Build the driver; nothing is asked of the store yet. MissingDriver if there is none."""
-        super().__init__(url)
-        self._fs.retries = 2
 
     @cached_property
     def conditional(self) -> bool:
@@ -44,18 +40,20 @@ class S3Objects(Objects):
             if upload["Key"].startswith(f"{root}/") and upload["Initiated"] < before:
                 self._ask("abort_mpu", bucket, upload["Key"], upload["UploadId"])
 
-    def _options(self) -> dict[str, Any]:
-        """Return what s3fs is built with; botocore reads all else from its environment."""
+    def _driver(self) -> S3FileSystem:
+        """Return s3fs with short timeouts; botocore reads all else from its environment."""
         variables = ("AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL")
-        return {
-            "endpoint_url": next(filter(None, map(os.environ.get, variables)), None),
-            "use_listings_cache": False,
-            "config_kwargs": {
+        driver = S3FileSystem(
+            endpoint_url=next(filter(None, map(os.environ.get, variables)), None),
+            use_listings_cache=False,
+            config_kwargs={
                 "connect_timeout": 5,
                 "read_timeout": 15,
                 "retries": {"mode": "standard", "total_max_attempts": 2},
             },
-        }
+        )
+        driver.retries = 2
+        return driver
 
     def _create(self, key: str, content: bytes) -> None:
         try:

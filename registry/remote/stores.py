@@ -1,17 +1,24 @@
-"""Which class knows the store that a URL names."""
+"""Which class knows the store that a URL names; a driver is imported when its store is named."""
 
-from registry.remote.gcs import GcsObjects
+import fsspec
+
+from registry.remote.failures import missing_driver
 from registry.remote.objects import Objects
-from registry.remote.s3 import S3Objects
-
-_STORES: dict[str, type[Objects]] = {
-    "s3": S3Objects,
-    "s3a": S3Objects,
-    "gs": GcsObjects,
-    "gcs": GcsObjects,
-}
 
 
 def open_objects(url: str) -> Objects:
     """Return the objects at a URL, or raise MissingDriver."""
-    return _STORES.get(url.partition("://")[0].lower(), Objects)(url)
+    protocol = url.partition("://")[0].lower()
+    try:
+        fsspec.get_filesystem_class(protocol)
+    except (ImportError, ValueError) as error:
+        raise missing_driver(url, error) from None
+    if protocol in ("s3", "s3a"):
+        from registry.remote.s3 import S3Objects
+
+        return S3Objects(url)
+    if protocol in ("gs", "gcs"):
+        from registry.remote.gcs import GcsObjects
+
+        return GcsObjects(url)
+    return Objects(url)

@@ -41,6 +41,8 @@ class Fault:
     """The connection ends at once."""
     drops_header: str = ""
     """A header that the store never sees."""
+    status: int = 0
+    """An answer in the store's place, without a body."""
 
 
 class Proxy:
@@ -89,6 +91,10 @@ class Proxy:
                 if fault.hangs:
                     self._over.wait(60)
                 if fault.hangs or fault.refuses:
+                    return
+                if fault.status:
+                    answer = f"HTTP/1.0 {fault.status} Failed\r\nContent-Length: 0\r\n\r\n"
+                    caller.sendall(answer.encode())
                     return
                 if fault.drops_header:
                     head = re.sub(
