@@ -150,7 +150,7 @@ def test_a_version_promoted_while_it_is_pruned_stays(
 
 def test_a_manifest_whose_answer_is_lost_is_published_once(bucket: str, proxy: Proxy) -> None:
     """The store has it, the publisher asks again and is told that it is there: it is its own."""
-    lost = []
+    lost: list[Asked] = []
 
     def lose(asked: Asked) -> Fault | None:
         if asked.method == "PUT" and asked.path.endswith("manifest.json") and not lost:
