@@ -12,7 +12,7 @@ _CHUNK = 2 << 20
 _MOST_AT_ONCE = 8
 # A store that answers sooner than this is asked for more at once.
 _QUICK_S = 2.0
-_FAILURES = 4
+_FAILURES = 3
 _PAUSE_S = 0.2
 
 

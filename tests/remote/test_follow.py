@@ -28,7 +28,7 @@ def store(bucket: str) -> ModelStore:
 
 @pytest.fixture
 def server(store: ModelStore, bucket: str, proxy: Proxy) -> Iterator[Running]:
-    with running(bucket, alias="production") as here:
+    with running(bucket, poll_interval_s=0.3) as here:
         yield here
 
 
