@@ -24,7 +24,13 @@ HOMES = {
     "torch": {"training"},
     "torch_geometric": {"training"},
     "polars": {"training"},
-    "fsspec": {"training/data/files.py"},
+    "fsspec": {
+        "training/data/files.py",
+        "registry/remote/objects.py",
+        "registry/remote/stores.py",
+    },
+    "s3fs": {"registry/remote/s3.py"},
+    "gcsfs": {"registry/remote/gcs.py"},
     "sqlalchemy": {"training/data/sql.py"},
     "pymongo": {"training/data/mongo.py"},
     "faiss": {"server/index.py", "server/app.py"},
@@ -37,9 +43,6 @@ HOMES = {
     "opentelemetry": {"server/tracing.py"},
     "grpc": {"server", "gnnrec", "protos"},
     "grpc_tools": {"protos/generate.py"},
-    "fsspec": {"registry/remote/objects.py", "registry/remote/stores.py"},
-    "s3fs": {"registry/remote/s3.py"},
-    "gcsfs": {"registry/remote/gcs.py"},
 }
 
 
