@@ -12,6 +12,7 @@ from registry.errors import (
     AliasConflict,
     NoSuchVersion,
     RegistryError,
+    StoreError,
     StoreUnreachable,
     VersionExists,
 )
@@ -102,7 +103,10 @@ class RemoteStorage:
                 entry.modified is not None and entry.modified < before for entry in keys.values()
             ):
                 self._objects.delete(list(keys))
-        self._objects.abandon_uploads(self.layout.versions.as_posix(), before)
+        try:
+            self._objects.abandon_uploads(self.layout.versions.as_posix(), before)
+        except StoreError as error:  # a right of its own, and not every S3 has it
+            _log.warning("parts of uploads that were cut off may be left: %s", error)
 
     @contextmanager
     def locked(self) -> Iterator[None]:

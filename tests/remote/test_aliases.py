@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import pytest
 
-from registry import ModelStore
+from registry import ModelStore, Move
 from registry.errors import AliasConflict, AliasCorrupt, NoSuchAlias, NoSuchVersion
 from registry.remote.history import ObjectHistory
 from registry.remote.s3 import S3Objects
@@ -69,6 +69,23 @@ def test_a_crash_between_alias_and_history_loses_no_move(
     store.aliases.promote("a", alias="production")
     assert objects.has(recorded)
     assert [version for _, _, version in moves(store)] == ["a", "b", "a"]
+
+
+def test_a_version_pruned_while_an_alias_moves_to_it_is_said(
+    store: ModelStore, bucket: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where nothing locks, a prune may come between the look at the version and the move."""
+    append = ObjectHistory.append
+
+    def prune_and_append(history: ObjectHistory, move: Move) -> None:
+        if move.version == "a":
+            S3Objects(bucket).delete(["toy/versions/a/manifest.json"])
+        append(history, move)
+
+    monkeypatch.setattr(ObjectHistory, "append", prune_and_append)
+    with pytest.raises(NoSuchVersion, match="was pruned while 'production' moved to it"):
+        store.aliases.promote("a", alias="production")
+    store.aliases.promote("b", alias="production", expected_generation=1)
 
 
 def test_a_mover_whose_clock_is_behind_stands_after_the_move_it_followed(
