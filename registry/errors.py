@@ -37,6 +37,14 @@ class AliasConflict(RegistryError):
     """Someone else moved the alias between reading and moving it."""
 
 
+class InvalidTrial(RegistryError):
+    """A trial that could not be one: no share, or the version that is named already."""
+
+
+class PromotionRefused(RegistryError):
+    """The version is damaged, or worse than the one that is served."""
+
+
 class NothingToRollBack(RegistryError):
     """The alias has named no earlier version."""
 

@@ -6,7 +6,7 @@ import os
 import shutil
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
 
@@ -53,6 +53,17 @@ class ModelStore:
             except RegistryError as error:
                 damaged.append(Damaged(name, str(error)))
         return [*sorted(whole, key=_age, reverse=True), *damaged]
+
+    def stamp(self, version: str) -> tuple[tuple[str, int, int, int], ...]:
+        """Return what changes whenever a file of a version does: names, inodes, times, sizes."""
+        found = []
+        for parent, _, names in os.walk(self.layout.version(version)):
+            for name in names:
+                path = Path(parent, name)
+                with suppress(FileNotFoundError):
+                    stat = path.stat()
+                    found.append((str(path), stat.st_ino, stat.st_mtime_ns, stat.st_size))
+        return tuple(sorted(found))
 
     def publish(self, export: Export, *, version: str | None = None) -> Version:
         """Write a new version and return it; it is there whole, or not at all.
