@@ -262,8 +262,10 @@ class Aliases:
             content = path.read_bytes()
             if not content.endswith(b"\n"):
                 durable.replace(path, content[: content.rfind(b"\n") + 1])
-        for move in self.history()[len(self._recorded()) :]:
-            self._append(move)
+        recorded = {(move.alias, move.generation) for move in self._recorded()}
+        for move in self.all().values():
+            if (move.alias, move.generation) not in recorded:
+                self._append(move)
 
     def _append(self, move: Move) -> None:
         line = json.dumps(move.model_dump(mode="json"), ensure_ascii=False, sort_keys=True)

@@ -25,6 +25,10 @@ class VersionExists(RegistryError):
     """A version of this name is already published, and versions never change."""
 
 
+class CannotWrite(RegistryError):
+    """The disk is full, or may not be written to."""
+
+
 class VersionCorrupt(RegistryError):
     """A version's files are not what its manifest says."""
 

@@ -1,5 +1,6 @@
 """The versions of one model: publish, open, list, verify, prune."""
 
+import errno
 import fcntl
 import hashlib
 import os
@@ -12,7 +13,7 @@ from pathlib import Path
 
 from registry import durable
 from registry.aliases import Aliases
-from registry.errors import NoSuchVersion, RegistryError, VersionExists
+from registry.errors import CannotWrite, NoSuchVersion, RegistryError, VersionExists
 from registry.export import Export
 from registry.layout import MANIFEST, ModelLayout
 from registry.manifest import FileEntry, Manifest, VariantEntry, encode, now
@@ -20,6 +21,8 @@ from registry.version import Damaged, Version, sha256
 
 _STAGING = ".staging-"
 _DELETED = ".deleted-"
+# NumPy does not say that a disk is full when it is; so much may be left of its last block.
+_LITTLE = 1 << 20
 
 
 class ModelStore:
@@ -128,6 +131,13 @@ class ModelStore:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX)
             yield folder
+        except OSError as error:
+            full = error.errno is None and shutil.disk_usage(folder).free < _LITTLE
+            reason = os.strerror(errno.ENOSPC) if full else error.strerror or str(error)
+            raise CannotWrite(
+                f"the version cannot be written to {self.layout.versions}: {reason}; "
+                "nothing of it is left there"
+            ) from error
         finally:
             shutil.rmtree(folder, ignore_errors=True)
             os.close(lock)
