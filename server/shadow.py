@@ -19,7 +19,7 @@ from server.trials import Trial
 _log = logging.getLogger("gnnrec.server")
 
 # So many may wait; what comes on top is dropped, so that a slow candidate holds nothing up.
-_DEPTH = 64
+_DEPTH = 256
 
 
 class Shadow:
