@@ -55,10 +55,10 @@ def promote(
     store.layout.require()
     if force and not why:
         raise PromotionRefused("--force needs --why: the history keeps the reason")
-    if not force:
-        print(check(store, version, alias=alias, tolerance=tolerance))
+    note = "" if force else check(store, version, alias=alias, tolerance=tolerance)
     if share == 100:
         _print_move(store.aliases.promote(version, alias=alias, why=why, forced=force))
+        print(note or "not checked: --force")
         return
     guard = None
     if guarded:
@@ -67,6 +67,7 @@ def promote(
         version, alias=alias, percent=share, shadow=shadow, guard=guard, why=why, forced=force
     )
     print(f"{alias} is still {move.version}, and tries {move.candidate}")
+    print(note or "not checked: --force")
     print("to watch it: gnnrec rollout status; to end it: gnnrec promote, gnnrec rollback")
 
 

@@ -76,8 +76,8 @@ def train(
         note = check(store, manifest.version, alias=promote)
         store.aliases.promote(manifest.version, alias=promote, why="trained")
         if not json:
-            print(note)
             print(f"{promote} is now {manifest.version}")
+            print(note)
 
 
 def print_metrics(manifest: object) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from protos.gnnrec.v1 import model_pb2
 from registry import ModelStore
+from registry.arrays import Embeddings
 from tests import made
 from tests.server.running import Running, running, scrape
 from tests.server.test_rollout import serving, wait_for, wait_until_served
@@ -212,25 +213,18 @@ def _spoil(store: ModelStore, version: str, name: str, kind: str) -> None:
 
 
 def test_numbers_that_are_not_finite_are_refused_though_the_checksum_fits(
-    store: ModelStore,
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As from a publisher that is not ours: the manifest is right about a bad file."""
     items = made.embeddings(30, 4)
-    users = made.embeddings(5, 4)
-    export = made.export(users, items)
     items[3, 1] = np.nan
-    from registry import export as module
 
-    def write_as_it_is(path: Path, array: np.ndarray) -> None:  # type: ignore[type-arg]
+    def write_as_it_is(path: Path, array: Embeddings) -> None:
         path.parent.mkdir(exist_ok=True)
         np.save(path, array, allow_pickle=False)
 
-    original = module.write_embeddings
-    module.write_embeddings = write_as_it_is
-    try:
-        store.publish(export, version="nan")
-    finally:
-        module.write_embeddings = original
+    monkeypatch.setattr("registry.export.write_embeddings", write_as_it_is)
+    store.publish(made.export(made.embeddings(5, 4), items), version="nan")
     promote(store, "v1")
     with running(store.layout.root) as server:
         promote(store, "nan")
