@@ -20,7 +20,7 @@ from grpc_reflection.v1alpha import reflection
 
 from protos.gnnrec.v1 import model_pb2, model_pb2_grpc, recommender_pb2, recommender_pb2_grpc
 from registry import ModelStore
-from server import events, snapshot, tracing, transport, wire
+from server import events, memory, snapshot, tracing, transport, wire
 from server.boundary import Boundary
 from server.catalogue import Catalogue
 from server.errors import CannotStart
@@ -67,6 +67,7 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
 async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
     # The thread that searches comes to its turn soon, however busy the one that talks is.
     sys.setswitchinterval(0.0005)
+    memory.keep_large_apart()
     server = Server(settings)
     try:
         ports = await server.start()

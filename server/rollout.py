@@ -12,6 +12,7 @@ from concurrent.futures import Executor
 from contextlib import suppress
 
 from registry import Candidate, ModelStore, RegistryError, Version
+from server import memory
 from server.metrics import Metrics
 from server.recommender import Recommender
 from server.refusals import Refusal, asking
@@ -103,7 +104,7 @@ class Rollout:
         """
         run = asyncio.get_running_loop().run_in_executor
         retry_all, self._retry_all = self._retry_all, False
-        await self._free()
+        await self._free(_LINGER_S)
         tried: set[str] = set()
         while True:
             try:
@@ -116,6 +117,7 @@ class Rollout:
             for version in view.wanted:
                 if version not in tried and self._is_due(version, view, retry_all):
                     tried.add(version)
+                    await self._free(0.0)  # so that two versions at most share the memory
                     await self._try(version, view)
                     break
             else:
@@ -273,11 +275,16 @@ class Rollout:
                 problems[alias] = refusal.reason if refusal else "it is not loaded yet"
         return problems
 
-    async def _free(self) -> None:
-        """Let go, in the loader's thread, of what nothing names and nobody computes by any more."""
-        end = self._clock() - _LINGER_S
+    async def _free(self, linger_s: float) -> None:
+        """Let go, in the loader's thread, of what nothing has named for so long."""
+        end = self._clock() - linger_s
         gone = [resident for left_at, resident in self._left if left_at <= end]
         self._left = [each for each in self._left if each[0] > end]
         if gone:
             run = asyncio.get_running_loop().run_in_executor
-            await run(self._loader, gone.clear)
+            await run(self._loader, _let_go, gone)
+
+
+def _let_go(gone: list[Resident]) -> None:
+    gone.clear()
+    memory.give_back()

@@ -55,9 +55,9 @@ def die_before(last: int, root: Path) -> None:
 
     fsync = os.fsync
 
-    def told(descriptor: Any) -> None:
+    def told(fd: Any) -> None:
         step("fsync")
-        fsync(descriptor)
+        fsync(fd)
 
     os.fsync = told
     sys.addaudithook(hear)
