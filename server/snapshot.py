@@ -20,6 +20,9 @@ from server.models import Folding, Model, load_foldings, load_models
 # Two machines may round the last bit of a score differently.
 _GOLDEN_TOLERANCE = 1e-5
 
+# 0, 1, 2, ...: the same numbers for all versions, since two share the memory during a rollout.
+_ROWS: list[int] = []
+
 _WARM_UP_USERS = 16
 _WARM_UP_K = 20
 
@@ -129,8 +132,7 @@ def load(version: Version, *, max_neighbours: int = 32, require_gpu: bool = Fals
     clock.lap("verify")
     indptr, items = version.seen
     user_ids, item_ids = version.user_ids, version.item_ids
-    user_rows = {user_id: row for row, user_id in enumerate(user_ids)}
-    item_rows = {item_id: row for row, item_id in enumerate(item_ids)}
+    user_rows, item_rows = _rows(user_ids), _rows(item_ids)
     clock.lap("read")
     foldings = load_foldings(version)
     models = load_models(version, foldings, max_neighbours, require_gpu)
@@ -160,6 +162,12 @@ def load(version: Version, *, max_neighbours: int = 32, require_gpu: bool = Fals
     _warm_up(snapshot)
     clock.lap("warm_up")
     return snapshot
+
+
+def _rows(ids: list[str]) -> dict[str, int]:
+    """Return the row of each id."""
+    _ROWS.extend(range(len(_ROWS), len(ids)))
+    return dict(zip(ids, _ROWS, strict=False))
 
 
 def _warm_up(snapshot: Snapshot) -> None:
