@@ -17,6 +17,7 @@ _AGAIN_S = 5.0
 
 async def watch(folder: Path, wake: Callable[[], object]) -> None:
     """Call `wake` whenever an alias in a folder changes, for ever; a folder may come and go."""
+    logging.getLogger("watchfiles").setLevel(logging.WARNING)  # what changes, the rollout says
     while True:
         try:
             await _watch_while_there(folder, wake)

@@ -13,6 +13,7 @@ from contextlib import suppress
 
 from registry import Candidate, ModelStore, RegistryError, Version
 from server import memory
+from server.errors import CannotStart
 from server.metrics import Metrics
 from server.recommender import Recommender
 from server.refusals import Refusal, asking
@@ -77,8 +78,10 @@ class Rollout:
         run = asyncio.get_running_loop().run_in_executor
         view: View = await run(self._loader, self._read)
         await self.look()
-        if self.followed.alias not in self._recommender.serving.aliases:
-            raise self.refusals[view.moves[self.followed.alias].version].error
+        if self.followed.alias in self._recommender.serving.aliases:
+            return
+        refusal = self.refusals.get(view.moves[self.followed.alias].version)
+        raise CannotStart(self._problem) if refusal is None else refusal.error
 
     async def follow(self) -> None:
         """Look at the aliases for ever, and load and swap whenever they name other versions."""
