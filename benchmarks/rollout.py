@@ -102,6 +102,8 @@ def serving(root: Path, *, events: bool = True) -> Iterator[tuple[str, int]]:
         *([str(GNNREC)] if events else [sys.executable, "-c", WITHOUT_EVENTS]),
         "serve", "--registry", str(root), "--address", "127.0.0.1:0",
         "--metrics-port", "0", "--log-level", "error",
+        # A machine that stalls for half a second is no matter of rollouts.
+        "--max-queue-ms", "5000",
     ]  # fmt: skip
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:
