@@ -2,7 +2,6 @@
 
 import ctypes
 import sys
-from typing import Any
 
 _M_MMAP_THRESHOLD = -3  # malloc.h
 _LARGE = 4 << 20
@@ -13,16 +12,7 @@ def keep_large_apart() -> None:
 
     By itself glibc does so only until it has seen one freed, and puts the next into a heap.
     """
-    _glibc("mallopt", _M_MMAP_THRESHOLD, _LARGE)
-
-
-def give_back() -> None:
-    """Return what is free in the heaps to the system, where it is glibc."""
-    _glibc("malloc_trim", 0)
-
-
-def _glibc(name: str, *arguments: Any) -> None:
     if sys.platform == "linux":
-        function = getattr(ctypes.CDLL(None), name, None)
-        if function is not None:
-            function(*arguments)
+        set_option = getattr(ctypes.CDLL(None), "mallopt", None)
+        if set_option is not None:
+            set_option(_M_MMAP_THRESHOLD, _LARGE)

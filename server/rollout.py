@@ -12,7 +12,6 @@ from concurrent.futures import Executor
 from contextlib import suppress
 
 from registry import Candidate, ModelStore, RegistryError, Version
-from server import memory
 from server.errors import CannotStart
 from server.metrics import Metrics
 from server.recommender import Recommender
@@ -285,9 +284,4 @@ class Rollout:
         self._left = [each for each in self._left if each[0] > end]
         if gone:
             run = asyncio.get_running_loop().run_in_executor
-            await run(self._loader, _let_go, gone)
-
-
-def _let_go(gone: list[Resident]) -> None:
-    gone.clear()
-    memory.give_back()
+            await run(self._loader, gone.clear)

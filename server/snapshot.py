@@ -167,7 +167,8 @@ def load(version: Version, *, max_neighbours: int = 32, require_gpu: bool = Fals
 def _rows(ids: list[str]) -> dict[str, int]:
     """Return the row of each id."""
     _ROWS.extend(range(len(_ROWS), len(ids)))
-    return dict(zip(ids, _ROWS, strict=False))
+    # step by step, so that the threads that answer come to their turn
+    return {each: row for each, row in zip(ids, _ROWS, strict=False)}
 
 
 def _warm_up(snapshot: Snapshot) -> None:
