@@ -63,6 +63,7 @@ bench: $(DONE)
 	$(BIN)/python -m benchmarks.training_speed
 	$(BIN)/python -m benchmarks.cold_start
 	$(BIN)/python -m benchmarks.newcomers
+	$(BIN)/python -m benchmarks.rollout
 	$(BIN)/python -m benchmarks.fuzz
 
 ## image: build the server's image

@@ -98,6 +98,50 @@ class Alias:
     version: str
     generation: int
     updated_at: datetime
+    served_version: str
+    """The version by which the server answers for it; empty if it does not."""
+    candidate: str
+    """A version on trial beside the one it names; empty without."""
+
+
+@dataclass(frozen=True)
+class TrialSide:
+    """One of the two versions of a trial, as the server that was asked has seen it."""
+
+    version: str
+    requests: int
+    errors: int
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True)
+class Shadowed:
+    """What a candidate computed unseen: means of overlap and score drift, and how long it took."""
+
+    compared: int
+    dropped: int
+    failed: int
+    overlap: float
+    score_drift: float
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A version on trial beside the one that an alias names."""
+
+    alias: str
+    stable: TrialSide
+    candidate: TrialSide
+    percent: float
+    """The share of users that the candidate answers."""
+    shadow: bool
+    shadowed: Shadowed
+    problem: str
+    """Why the candidate answers nobody; empty if it does."""
+    began_at: datetime
 
 
 @dataclass(frozen=True)
@@ -111,6 +155,8 @@ class Model:
     """The version that answers requests which name none."""
     versions: tuple[LoadedVersion, ...]
     aliases: tuple[Alias, ...]
+    trials: tuple[Trial, ...]
+    """What is on trial."""
 
 
 @dataclass(frozen=True)
@@ -120,7 +166,7 @@ class VersionStatus:
     version: str
     state: str
     reason: str
-    """Why it was refused; empty otherwise."""
+    """Why it was refused, or for which refused version it stands in; empty otherwise."""
     created_at: datetime | None
     """When it was published; None if its manifest cannot be read."""
     aliases: tuple[str, ...]

@@ -150,9 +150,49 @@ def _model(response: model_pb2.GetModelResponse) -> answers.Model:
         response.serving_version,
         tuple(_loaded(version) for version in response.versions),
         tuple(
-            answers.Alias(alias.name, alias.version, alias.generation, _moment(alias.update_time))
+            answers.Alias(
+                alias.name,
+                alias.version,
+                alias.generation,
+                _moment(alias.update_time),
+                alias.served_version,
+                alias.candidate_version,
+            )
             for alias in response.aliases
         ),
+        tuple(_trial(trial) for trial in response.trials),
+    )
+
+
+def _trial(trial: model_pb2.Trial) -> answers.Trial:
+    compared = trial.comparison
+    return answers.Trial(
+        alias=trial.alias,
+        stable=_side(trial.stable),
+        candidate=_side(trial.candidate),
+        percent=trial.percent,
+        shadow=trial.shadow,
+        shadowed=answers.Shadowed(
+            compared.compared_count,
+            compared.dropped_count,
+            compared.failed_count,
+            compared.mean_overlap,
+            compared.mean_score_drift,
+            compared.p50_latency_ms,
+            compared.p99_latency_ms,
+        ),
+        problem=trial.problem,
+        began_at=_moment(trial.begin_time),
+    )
+
+
+def _side(side: model_pb2.TrialSide) -> answers.TrialSide:
+    return answers.TrialSide(
+        side.version,
+        side.request_count,
+        side.error_count,
+        side.p50_latency_ms,
+        side.p99_latency_ms,
     )
 
 

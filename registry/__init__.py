@@ -6,18 +6,20 @@ from registry.errors import RegistryError
 from registry.export import Export, FeaturesExport, VariantExport
 from registry.features import FeatureEncoder, NodeFeatures
 from registry.manifest import DataEntry, FoldIn, Manifest, NodeModel, Segment
-from registry.moves import Move
+from registry.moves import Candidate, Guard, Move
 from registry.store import ModelStore
 from registry.version import Damaged, Version
 
 __all__ = [
     "Aliases",
+    "Candidate",
     "Damaged",
     "DataEntry",
     "Export",
     "FeatureEncoder",
     "FeaturesExport",
     "FoldIn",
+    "Guard",
     "ItemAttribute",
     "Manifest",
     "ModelStore",

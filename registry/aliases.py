@@ -13,12 +13,13 @@ from pydantic import ValidationError
 from registry.errors import (
     AliasConflict,
     AliasCorrupt,
+    InvalidTrial,
     NoSuchAlias,
     NoSuchVersion,
     NothingToRollBack,
 )
 from registry.manifest import canonical_json, now
-from registry.moves import Move
+from registry.moves import Candidate, Guard, Move
 from registry.storage import Storage
 
 
@@ -52,51 +53,125 @@ class Aliases:
         why: str = "",
         who: str | None = None,
         expected_generation: int | None = None,
+        forced: bool = False,
     ) -> Move:
-        """Point an alias at a version and return the move.
+        """Point an alias at a version and return the move; a trial under the alias ends.
 
         With `expected_generation` (0 for an alias not there yet) it moves only if the alias is
         still at that generation, and raises AliasConflict otherwise.
         """
         self._layout.require()
         with self._storage.locked():
-            return self._move(alias, version, "promote", why, who, expected_generation)
+            return self._move(
+                alias, version, "promote", why, who, expected_generation, forced=forced
+            )
+
+    def try_out(
+        self,
+        version: str,
+        *,
+        alias: str,
+        percent: float = 0.0,
+        shadow: bool = False,
+        guard: Guard | None = None,
+        why: str = "",
+        who: str | None = None,
+        expected_generation: int | None = None,
+        forced: bool = False,
+    ) -> Move:
+        """Try a version beside the one that an alias names, and return the move.
+
+        The candidate answers for `percent` of the subjects (0 to below 100); with `shadow` it also
+        computes unseen what the named version answers. Promoting or rolling back ends the trial.
+        """
+        self._layout.require()
+        if not 0 <= percent < 100 or not (percent or shadow):
+            raise InvalidTrial(
+                f"a trial takes above 0 and below 100 percent, or a shadow, not {percent:g}"
+            )
+        if guard is not None and not percent:
+            raise InvalidTrial("a guard judges answered requests; give the trial a percentage")
+        candidate = Candidate(version=version, percent=percent, shadow=shadow, guard=guard)
+        with self._storage.locked():
+            last = self.get(alias)
+            named = last.version
+            if named == version:
+                raise InvalidTrial(f"alias {alias!r} names {version!r} already; try another")
+            if expected_generation is None:
+                expected_generation = last.generation  # where nothing locks: what was looked at
+            return self._move(
+                alias, named, "promote", why, who, expected_generation, candidate, forced
+            )
 
     def rollback(
-        self, *, alias: str, to: str | None = None, why: str = "", who: str | None = None
+        self,
+        *,
+        alias: str,
+        to: str | None = None,
+        why: str = "",
+        who: str | None = None,
+        expected_generation: int | None = None,
     ) -> Move:
-        """Point an alias back at the version it named before, or at the earlier version `to`.
+        """End the trial under an alias, or point it back at the version it named before.
 
-        Rolling back twice goes back two versions; it never returns to what was rolled back.
+        With `to`, point it at any version that it has named. Rolling back twice goes back two
+        versions; without `to` it never returns to what was rolled back.
         """
         self._layout.require()
         with self._storage.locked():
-            generation = self.get(alias).generation
-            earlier = self._stack(alias)[:-1]
-            if not earlier:
-                raise NothingToRollBack(
-                    f"alias {alias!r} of {self._layout.model!r} has named no earlier version"
-                )
-            target = to or earlier[-1]
-            if target not in earlier:
-                raise NothingToRollBack(
-                    f"alias {alias!r} has not named {target!r} before; "
-                    f"it can go back to: {', '.join(reversed(earlier))}"
-                )
-            return self._move(alias, target, "rollback", why, who, generation)
+            move = self.get(alias)
+            if to is not None:
+                target = self._named_before(move, to)
+            elif move.candidate is not None:
+                target = move.version
+            else:
+                target = self._before(alias)
+            if expected_generation is None:
+                expected_generation = move.generation  # where nothing locks: what was looked at
+            return self._move(alias, target, "rollback", why, who, expected_generation)
+
+    def earlier(self, alias: str) -> list[str]:
+        """Return the versions that rollbacks would walk back through, the nearest first."""
+        return self._stack(alias)[-2::-1]
+
+    def recorded(self, alias: str) -> list[Move]:
+        """Return an alias's moves by the history file alone, for when its own is damaged."""
+        return [move for move in self._storage.history.moves() if move.alias == alias]
 
     def history(self, alias: str | None = None) -> list[Move]:
         """Return every move, oldest first; of one alias or of all."""
         moves = self._storage.history.moves()
         there = {(move.alias, move.generation) for move in moves}
-        for last in self.all().values():
+        lasts = self.all().values() if alias is None else filter(None, [self._find(alias)])
+        for last in lasts:
             if (last.alias, last.generation) not in there:
                 moves.append(last)
         return [move for move in moves if alias in (None, move.alias)]
 
     def in_use(self) -> set[str]:
-        """Return the versions that an alias names or would name after a rollback."""
-        return {version for alias in self.all() for version in self._stack(alias)[-2:]}
+        """Return the versions that an alias names, tries, or would name after a rollback."""
+        moves = self.all()
+        tried = {move.candidate.version for move in moves.values() if move.candidate is not None}
+        return tried | {version for alias in moves for version in self._stack(alias)[-2:]}
+
+    def _before(self, alias: str) -> str:
+        """Return the version that an alias named before its present one."""
+        for version in self.earlier(alias):
+            return version
+        raise NothingToRollBack(
+            f"alias {alias!r} of {self._layout.model!r} has named no earlier version"
+        )
+
+    def _named_before(self, move: Move, version: str) -> str:
+        """Return `version` if the alias has named it before its present one."""
+        named = [each.version for each in self.history(move.alias)]
+        earlier = [each for each in dict.fromkeys(reversed(named)) if each != move.version]
+        if version in earlier or (version == move.version and move.candidate is not None):
+            return version
+        raise NothingToRollBack(
+            f"alias {move.alias!r} has not named {version!r} before; "
+            f"it can go back to: {', '.join(earlier) or 'nothing'}"
+        )
 
     def _stack(self, alias: str) -> list[str]:
         """Return the versions a rollback can walk back through, the current one last."""
@@ -117,13 +192,12 @@ class Aliases:
         why: str,
         who: str | None,
         expected_generation: int | None,
+        candidate: Candidate | None = None,
+        forced: bool = False,
     ) -> Move:
         """Write one move; the caller holds the lock."""
-        if not self._storage.has_version(version):
-            raise NoSuchVersion(
-                f"no version {version!r} of {self._layout.model!r}; nothing was moved; "
-                f"see: gnnrec versions --model {self._layout.model}"
-            )
+        needed = version if candidate is None else candidate.version
+        self._require(needed)
         before = self._storage.read_alias(alias)
         last = self._parse(alias, before)
         generation = last.generation if last else 0
@@ -142,11 +216,20 @@ class Aliases:
             updated_at=now(),
             updated_by=who or _user(),
             why=why,
+            candidate=candidate,
+            forced=forced,
         )
         self._storage.replace_alias(alias, canonical_json(move.model_dump(mode="json")), before)
         self._storage.history.append(move)
-        self._check_still_there(version, alias)
+        self._check_still_there(needed, alias)
         return move
+
+    def _require(self, version: str) -> None:
+        if not self._storage.has_version(version):
+            raise NoSuchVersion(
+                f"no version {version!r} of {self._layout.model!r}; nothing was moved; "
+                f"see: gnnrec versions --model {self._layout.model}"
+            )
 
     def _check_still_there(self, version: str, alias: str) -> None:
         """Raise NoSuchVersion if, where nothing locks, a prune came between look and move."""

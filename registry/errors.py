@@ -25,6 +25,10 @@ class VersionExists(RegistryError):
     """A version of this name is already published, and versions never change."""
 
 
+class CannotWrite(RegistryError):
+    """The disk is full, or may not be written to."""
+
+
 class VersionCorrupt(RegistryError):
     """A version's files are not what its manifest says."""
 
@@ -35,6 +39,14 @@ class AliasCorrupt(RegistryError):
 
 class AliasConflict(RegistryError):
     """Someone else moved the alias between reading and moving it."""
+
+
+class InvalidTrial(RegistryError):
+    """A trial that could not be one: no share, or the version that is named already."""
+
+
+class PromotionRefused(RegistryError):
+    """The version is damaged, or worse than the one that is served."""
 
 
 class NothingToRollBack(RegistryError):

@@ -1,15 +1,16 @@
 """A model in a local folder: published by one rename, aliases moved under a lock."""
 
+import errno
 import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Hashable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from registry import durable
-from registry.errors import NoSuchVersion, RegistryError
+from registry.errors import CannotWrite, NoSuchVersion, RegistryError
 from registry.history import LineHistory
 from registry.layout import MANIFEST, ModelLayout
 from registry.manifest import FileEntry
@@ -17,6 +18,8 @@ from registry.version import Version
 
 _STAGING = ".staging-"
 _DELETED = ".deleted-"
+# NumPy does not say that a disk is full when it is; so much may be left of its last block.
+_LITTLE = 1 << 20
 
 
 class LocalStorage:
@@ -49,13 +52,40 @@ class LocalStorage:
             except RegistryError as error:
                 yield version, error
 
+    def stamp(self, version: str) -> tuple[Hashable, ...]:
+        """Return the names, inodes, times and sizes of a version's files."""
+        found = []
+        for parent, _, names in os.walk(self.layout.version(version)):
+            for name in names:
+                path = Path(parent, name)
+                with suppress(FileNotFoundError):
+                    stat = path.stat()
+                    found.append((str(path), stat.st_ino, stat.st_mtime_ns, stat.st_size))
+        return tuple(sorted(found))
+
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """Make a folder beside the versions; remove it unless it was renamed."""
+        """Make a folder beside the versions; remove it unless it was renamed.
+
+        Raises CannotWrite when the disk is full or does not take it.
+        """
         durable.make_folder(self.layout.versions)
         self.sweep()
         with locked_folder(self.layout.versions) as folder:
-            yield folder
+            try:
+                yield folder
+            except OSError as error:
+                if isinstance(error, RegistryError):
+                    raise
+                raise self._cannot_write(error, folder) from error
+
+    def _cannot_write(self, error: OSError, folder: Path) -> CannotWrite:
+        full = error.errno is None and shutil.disk_usage(folder).free < _LITTLE
+        reason = os.strerror(errno.ENOSPC) if full else error.strerror or str(error)
+        return CannotWrite(
+            f"the version cannot be written to {self.layout.versions}: {reason}; "
+            "nothing of it is left there"
+        )
 
     def commit(
         self, folder: Path, version: str, files: dict[str, FileEntry], manifest: bytes

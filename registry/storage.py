@@ -1,7 +1,7 @@
 """What a place must do to hold a model; one is a local folder, the other an object store."""
 
 import re
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
@@ -52,6 +52,9 @@ class Storage(Protocol):
 
     def open_all(self, versions: list[str]) -> Iterator[tuple[str, Version | RegistryError]]:
         """Open many, each with what `open` would return or raise."""
+
+    def stamp(self, version: str) -> tuple[Hashable, ...]:
+        """Return what changes whenever a file of a version does."""
 
     def staging(self) -> AbstractContextManager[Path]:
         """Yield an empty local folder for a version's files; it is gone afterwards."""

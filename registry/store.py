@@ -1,6 +1,7 @@
 """The versions of one model: publish, open, list, verify, prune."""
 
 import hashlib
+from collections.abc import Hashable
 from datetime import datetime
 from pathlib import Path
 
@@ -35,6 +36,10 @@ class ModelStore:
             elif not isinstance(opened, NoSuchVersion):  # pruned between listing and opening
                 damaged.append(Damaged(name, str(opened)))
         return [*sorted(whole, key=_age, reverse=True), *damaged]
+
+    def stamp(self, version: str) -> tuple[Hashable, ...]:
+        """Return what changes whenever a file of a version does; it tells nothing else."""
+        return self._storage.stamp(version)
 
     def publish(self, export: Export, *, version: str | None = None) -> Version:
         """Write a new version and return it; it is there whole, or not at all.

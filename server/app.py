@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import faiss
 import uvloop
@@ -19,16 +20,22 @@ from grpc_reflection.v1alpha import reflection
 
 from protos.gnnrec.v1 import model_pb2, model_pb2_grpc, recommender_pb2, recommender_pb2_grpc
 from registry import ModelStore
-from server import snapshot, tracing, transport
+from server import events, memory, snapshot, tracing, transport, wire
 from server.boundary import Boundary
 from server.catalogue import Catalogue
 from server.errors import CannotStart
+from server.guard import TrialGuard
 from server.limiter import Admission, SearchQueue
 from server.metrics import Metrics
+from server.queries import TopKQuery
 from server.recommender import Recommender
-from server.rollout import Followed, Rollout
+from server.rollout import Rollout
 from server.servicer import ModelServicer, RecommenderServicer
 from server.settings import Settings
+from server.shadow import Shadow
+from server.trials import Trials
+from server.view import Followed
+from server.witness import Witness
 
 _log = logging.getLogger("gnnrec.server")
 
@@ -60,10 +67,11 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
 async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
     # The thread that searches comes to its turn soon, however busy the one that talks is.
     sys.setswitchinterval(0.0005)
+    memory.keep_large_apart()
     server = Server(settings)
     try:
         ports = await server.start()
-        stopped = _on_signals()
+        stopped = _on_signals(partial(server.rollout.wake, retry_all=True))
         ready(
             f"serving {settings.model} {server.recommender.snapshot.version} "
             f"({settings.alias}) on {settings.host}:{ports.grpc}, "
@@ -91,11 +99,16 @@ class Server:
         )
         self.loader = ThreadPoolExecutor(1, "load", initializer=_use_one_core)
         self.reader = ThreadPoolExecutor(1, "read")
+        self.trials = Trials()
+        self.shadow = Shadow(
+            self.recommender, self.metrics.trials, self._parse, initializer=_use_one_core
+        )
         self.rollout = Rollout(
             ModelStore(settings.registry, settings.model),
             Followed(settings.alias, settings.served_aliases, settings.keep),
             self.recommender,
             self.metrics,
+            self.trials,
             self.loader,
             partial(
                 snapshot.load,
@@ -104,12 +117,24 @@ class Server:
             ),
             settings.poll_interval_s,
         )
+        self.guard = TrialGuard(
+            self.rollout.store,
+            self.trials,
+            self.metrics.trials,
+            self.reader,
+            self.rollout.wake,
+            settings.poll_interval_s,
+        )
         self.health = health.aio.HealthServicer()
         self.tokens = transport.watch_tokens(settings)
         self.certificates = transport.watch_certificates(settings)
         self.tracing = tracing.from_environment(os.environ)
         self.boundary = Boundary(
-            self.metrics, Admission(settings.max_concurrent, self.search), self.tokens, self.tracing
+            self.metrics,
+            Admission(settings.max_concurrent, self.search),
+            Witness(self.recommender, self.trials, self.shadow),
+            self.tokens,
+            self.tracing,
         )
         self._stops = AsyncExitStack()
 
@@ -121,6 +146,7 @@ class Server:
         self._stops.callback(self.search.shutdown)
         self._stops.callback(self.loader.shutdown)
         self._stops.callback(self.reader.shutdown)
+        self._stops.callback(self.shadow.close)
         for file in (recommender_pb2, model_pb2):
             for described in file.DESCRIPTOR.services_by_name.values():
                 self.metrics.announce(described.full_name, described.methods_by_name)
@@ -133,13 +159,20 @@ class Server:
         self._stops.push_async_callback(self._drain, server)
         for service in ("", LIVENESS, *_SERVICES):
             await self.health.set(service, health_pb2.HealthCheckResponse.SERVING)
-        for work in (self.rollout.follow(), self._watch_files()):
+        tasks = [self.rollout.follow(), self.guard.watch(), self._watch_files()]
+        layout = self.rollout.store.layout
+        if not layout.is_remote:  # a store has no file events
+            tasks.append(events.watch(layout.aliases, self.rollout.wake))
+        for work in tasks:
             self._stops.callback(asyncio.create_task(work).cancel)
         return Ports(port, metrics_port)
 
     async def stop(self) -> None:
         """Drain and stop, in the reverse order of start."""
         await self._stops.aclose()
+
+    def _parse(self, request: Any) -> TopKQuery:
+        return wire.parse_top_k(request, self.settings.limits)
 
     def _build(self) -> tuple[aio.Server, int]:
         """Return the server, bound to its port."""
@@ -150,7 +183,8 @@ class Server:
             server,
         )
         model_pb2_grpc.add_ModelServiceServicer_to_server(
-            ModelServicer(Catalogue(self.recommender, self.rollout), self.reader), server
+            ModelServicer(Catalogue(self.recommender, self.rollout, self.trials), self.reader),
+            server,
         )
         health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
         if settings.reflection:
@@ -191,10 +225,11 @@ def _use_one_core() -> None:
     faiss.omp_set_num_threads(1)  # holds for the calling thread
 
 
-def _on_signals() -> asyncio.Event:
-    """Return an event that SIGTERM and SIGINT set."""
+def _on_signals(look: Callable[[], None]) -> asyncio.Event:
+    """Return an event that SIGTERM and SIGINT set; SIGHUP calls `look`."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
+    loop.add_signal_handler(signal.SIGHUP, look)
     return stopped

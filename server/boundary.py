@@ -24,6 +24,7 @@ from server.limiter import Admission
 from server.metrics import Metrics, Reason
 from server.tracing import Tracing
 from server.watched import Watched
+from server.witness import Witness
 
 _DOMAIN = "gnnrec"
 _LIMITED = "gnnrec.v1.RecommenderService"
@@ -68,10 +69,12 @@ class Boundary(aio.ServerInterceptor):
         self,
         metrics: Metrics,
         admission: Admission,
+        witness: Witness,
         tokens: Watched[Mapping[bytes, str]] | None = None,
         tracing: Tracing | None = None,
     ) -> None:
-        """Count into `metrics`, ask `admission`; with `tokens`, callers must have one of them."""
+        """Count into `metrics`, ask `admission`, tell `witness`; with `tokens`, ask for one."""
+        self._witness = witness
         self._tracing = tracing
         self._metrics = metrics
         self._admission = admission
@@ -111,7 +114,7 @@ class Boundary(aio.ServerInterceptor):
         service, _, rpc = method.lstrip("/").partition("/")
         limited = service == _LIMITED
         labels = ("unary", service, rpc)
-        metrics, admission = self._metrics, self._admission
+        metrics, admission, witness = self._metrics, self._admission, self._witness
         tracing = self._tracing if limited else None
         started = metrics.started.labels(*labels)
         handling = metrics.handling.labels(*labels)
@@ -156,10 +159,11 @@ class Boundary(aio.ServerInterceptor):
                 metrics.handled.labels(*labels, code).inc()
                 handling.observe(seconds)
                 if limited:
-                    metrics.finish(rpc, code, seconds, **_names(named))
-                if tracing is not None and span is not None:
-                    k = getattr(request, "k", None)
-                    tracing.end(span, code, *metrics.served(**_names(named)), k)
+                    names = witness.see(rpc, request, named, code, seconds)
+                    metrics.finish(rpc, code, seconds, **names)
+                    if tracing is not None and span is not None:
+                        k = getattr(request, "k", None)
+                        tracing.end(span, code, *metrics.served(**names), k)
                 if _log.isEnabledFor(logging.DEBUG):
                     told = {"rpc": method, "code": code, "duration_s": round(seconds, 6)}
                     _log.debug(
@@ -235,11 +239,6 @@ def _parsed(parse: Callable[[bytes], Any], raw: bytes) -> Any:
         return parse(raw)
     except DecodeError:
         raise errors.InvalidQuery("request", "is not a message of this RPC") from None
-
-
-def _names(message: Any) -> dict[str, str]:
-    """Return version, alias and variant as an answer, or else a request, names them."""
-    return {name: getattr(message, name, "") for name in ("version", "alias", "variant")}
 
 
 async def _abort(context: Any, status: status_pb2.Status) -> NoReturn:

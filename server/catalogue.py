@@ -9,6 +9,7 @@ from registry.errors import AliasCorrupt
 from server.recommender import Recommender
 from server.rollout import Rollout
 from server.serving import Serving
+from server.trials import Trial, Trials
 
 
 @dataclass(frozen=True)
@@ -25,15 +26,21 @@ class VersionState:
 class Catalogue:
     """Answers what there is."""
 
-    def __init__(self, recommender: Recommender, rollout: Rollout) -> None:
+    def __init__(self, recommender: Recommender, rollout: Rollout, trials: Trials) -> None:
         """Look at what the recommender serves and the rollout sees."""
         self._recommender = recommender
         self._rollout = rollout
+        self._trials = trials
 
     @property
     def serving(self) -> Serving:
         """What is served now."""
         return self._recommender.serving
+
+    @property
+    def trials(self) -> list[Trial]:
+        """What is on trial."""
+        return list(self._trials.running.values())
 
     def aliases(self) -> dict[str, Move]:
         """Return the registry's aliases; none while it cannot be read."""
@@ -55,8 +62,21 @@ class Catalogue:
         for version, resident in serving.residents.items():
             if version not in listed:
                 created_at = resident.snapshot.manifest.created_at
-                states.append(VersionState(version, "loaded", "", created_at, []))
+                reason = self._stands_in(version)
+                states.append(VersionState(version, "loaded", reason, created_at, []))
+        for version, refusal in list(self._rollout.refusals.items()):
+            if version not in listed:  # an alias names what is not there
+                aliases = [name for name, pointed in named.items() if pointed == version]
+                states.append(VersionState(version, "refused", refusal.reason, None, aliases))
         return states
+
+    def _stands_in(self, version: str) -> str:
+        """Say for which refused versions a loaded one answers; empty for none."""
+        return "; ".join(
+            f"answers for alias {alias!r} in place of {wanted!r}, which is refused"
+            for alias, (wanted, answering) in sorted(self._rollout.behind.items())
+            if answering == version
+        )
 
     def _state(
         self, entry: Version | Damaged, serving: Serving, named: dict[str, str]
@@ -66,7 +86,8 @@ class Catalogue:
         created_at = None if isinstance(entry, Damaged) else entry.manifest.created_at
         refusal = self._rollout.refusals.get(version)
         if version in serving.residents:
-            return VersionState(version, "loaded", "", created_at, aliases)
+            reason = self._stands_in(version)
+            return VersionState(version, "loaded", reason, created_at, aliases)
         if isinstance(entry, Damaged):
             return VersionState(version, "refused", entry.reason, None, aliases)
         if version == self._rollout.loading:

@@ -8,6 +8,7 @@ from prometheus_client import Counter, Histogram
 
 from server import series
 from server.series import Labels, Series
+from server.trial_metrics import TrialMetrics
 from server.version_metrics import VersionMetrics
 
 _K = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
@@ -26,6 +27,7 @@ class Metrics(VersionMetrics):
         """Make every metric; `shared` is a SharedMetrics' directory, given to a worker process."""
         super().__init__(Series(shared))
         self.registry = self._series.registry
+        self.trials = TrialMetrics(self._series)
         self._requests: dict[Labels, Counter] = {}
         self._durations: dict[Labels, Histogram] = {}
         self._make_rpc_metrics()

@@ -1,7 +1,8 @@
 """From a query to a search: which snapshot and variant, which vector, which items."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -9,7 +10,7 @@ from registry.arrays import Embeddings
 from registry.ranking import Rows, Scores
 from server.errors import InvalidQuery
 from server.filters import Mask, meet
-from server.metrics import Metrics
+from server.metrics import NewcomerKind
 from server.newcomers import embed_item, embed_user
 from server.queries import KnownItem, KnownUser, NewItem, NewUser, Subject, TopKQuery, Vector
 from server.snapshot import LoadedVariant, Snapshot
@@ -18,6 +19,13 @@ Found = tuple[Scores, Rows]
 """Scores and rows (k,), best first; fewer where fewer are permitted."""
 
 _NO_ROWS: Rows = np.empty(0, np.int64)
+
+
+class Newcomers(Protocol):
+    """Who counts the newcomers that are embedded."""
+
+    def count_newcomer(self, kind: NewcomerKind, variant: str, unknown: Mapping[str, int]) -> None:
+        """Count one."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,7 +73,7 @@ def search(made: Plan) -> Found:
     return index.search(made.vector, k, made.excluded)
 
 
-def plan(snapshot: Snapshot, query: TopKQuery, metrics: Metrics) -> Plan:
+def plan(snapshot: Snapshot, query: TopKQuery, metrics: Newcomers) -> Plan:
     """Work out the search that answers a query; raises what the version lacks for it."""
     variant = snapshot.variant(query.target.variant)
     placed = place(snapshot, variant, query.subject, metrics, include_seen=query.include_seen)
@@ -88,7 +96,7 @@ def place(
     snapshot: Snapshot,
     variant: LoadedVariant,
     subject: Subject,
-    metrics: Metrics,
+    metrics: Newcomers,
     *,
     include_seen: bool,
 ) -> Placed:

@@ -98,6 +98,17 @@ class NewItem:
 Subject = KnownUser | KnownItem | Vector | NewUser | NewItem
 
 
+def key_of(subject: Subject) -> bytes:
+    """Return what a subject is told apart by: its id, or all that is said of it."""
+    match subject:
+        case KnownUser(name) | KnownItem(name):
+            return name.encode()
+        case Vector(values):
+            return values.tobytes()
+        case _:
+            return repr(subject).encode()
+
+
 @dataclass(frozen=True)
 class Target:
     """Which version and variant are to answer; empty text means the server's own choice."""

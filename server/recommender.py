@@ -98,7 +98,7 @@ class Recommender:
 
     def score(self, query: ScoreQuery) -> ScoreAnswer:
         """Return the score of each named item."""
-        snapshot = self._serving.choose(query.target)
+        snapshot = self._serving.choose(query.target, query.subject)
         variant = snapshot.variant(query.target.variant)
         with self._counting_unknown():
             placed = place(snapshot, variant, query.subject, self._metrics, include_seen=True)
@@ -116,7 +116,7 @@ class Recommender:
 
     def _plan(self, serving: Serving, query: TopKQuery) -> Plan:
         with self._counting_unknown():
-            return plan(serving.choose(query.target), query, self._metrics)
+            return plan(serving.choose(query.target, query.subject), query, self._metrics)
 
     def _answer(self, made: Plan, found: Found) -> TopKAnswer:
         query, snapshot = made.query, made.snapshot

@@ -1,6 +1,9 @@
 """Making metrics in one registry, and replacing and dropping their series."""
 
+import socket
+import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -91,7 +94,11 @@ def expose(registry: CollectorRegistry, host: str, port: int) -> tuple[int, Call
         ) from None
 
     def stop() -> None:
-        server.shutdown()
+        stopping = threading.Thread(target=server.shutdown)
+        stopping.start()
+        while stopping.is_alive():  # it looks twice a second, and whenever somebody comes
+            with suppress(OSError), socket.create_connection((host, server.server_port), 1):
+                stopping.join(0.02)
         server.server_close()
         thread.join()
 

@@ -8,7 +8,7 @@ from typing import Any
 from grpc import aio
 
 from protos.gnnrec.v1 import model_pb2, model_pb2_grpc, recommender_pb2, recommender_pb2_grpc
-from server import wire
+from server import model_wire, wire
 from server.boundary import report
 from server.catalogue import Catalogue
 from server.errors import InvalidQuery
@@ -87,7 +87,7 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
     ) -> model_pb2.GetModelResponse:
         """Describe what is loaded."""
         aliases = await _run(self._reader, self._catalogue.aliases)
-        return wire.model_response(self._catalogue.serving, aliases)
+        return model_wire.model_response(self._catalogue.serving, aliases, self._catalogue.trials)
 
     async def ListVersions(
         self, request: model_pb2.ListVersionsRequest, context: Context
@@ -95,7 +95,7 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
         """List the registry's versions with their states."""
         states = await _run(self._reader, self._catalogue.versions)
         return model_pb2.ListVersionsResponse(
-            versions=[wire.version_status(state) for state in states]
+            versions=[model_wire.version_status(state) for state in states]
         )
 
 

@@ -2,9 +2,11 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from hashlib import blake2b
 
+from registry import Candidate
 from server.errors import NotReady, UnknownVersion, VersionNotLoaded
-from server.queries import Target
+from server.queries import Subject, Target, key_of
 from server.snapshot import Snapshot
 
 
@@ -26,6 +28,8 @@ class Serving:
     """The version that each alias stands for here."""
     residents: Mapping[str, Resident] = field(default_factory=dict)
     """By version; those of the aliases are among them."""
+    candidates: Mapping[str, Candidate] = field(default_factory=dict)
+    """What each alias tries beside its version; the residents have it."""
     known_versions: frozenset[str] = frozenset()
     known_aliases: frozenset[str] = frozenset()
     """What the registry had when it was last looked at."""
@@ -35,11 +39,12 @@ class Serving:
         """What answers requests that name no version; raises NotReady before the first."""
         return self._of(self.alias)
 
-    def choose(self, target: Target) -> Snapshot:
-        """Return the snapshot that a request asks for.
+    def choose(self, target: Target, subject: Subject) -> Snapshot:
+        """Return the snapshot that answers a request.
 
-        Raises VersionNotLoaded for what the registry has and this server has not, UnknownVersion
-        for what neither has, NotReady before the first version.
+        Where its alias tries a candidate, the subject decides between the two. Raises
+        VersionNotLoaded for what the registry has and this server has not, UnknownVersion for what
+        neither has, NotReady before the first version.
         """
         if target.version:
             if target.version in self.residents:
@@ -47,7 +52,11 @@ class Serving:
             raise self._lacking(target)
         if target.alias and target.alias not in self.aliases:
             raise self._lacking(target)
-        return self._of(target.alias or self.alias)
+        alias = target.alias or self.alias
+        candidate = self.candidates.get(alias)
+        if candidate is not None and is_for(candidate, subject):
+            return self.residents[candidate.version].snapshot
+        return self._of(alias)
 
     def aliases_of(self, version: str) -> list[str]:
         """Return the aliases that stand for a version here, by name."""
@@ -72,3 +81,14 @@ class Serving:
         if (target.version or target.alias) in known:
             return VersionNotLoaded(f"{what} is not loaded here; loaded versions: {loaded}")
         return UnknownVersion(f"there is no {what}; loaded versions: {loaded}")
+
+
+def is_for(candidate: Candidate, subject: Subject) -> bool:
+    """Tell whether a subject is one of the share that a candidate answers.
+
+    Every server says the same of the same subject, and a larger share keeps those of a smaller.
+    """
+    if not candidate.percent:
+        return False
+    digest = blake2b(key_of(subject), digest_size=8, key=candidate.version.encode()[:64]).digest()
+    return int.from_bytes(digest, "big") < candidate.percent / 100 * 2**64

@@ -1,18 +1,12 @@
-"""Messages to plain values and back; the only module that knows the messages' fields."""
+"""Messages of RecommenderService to plain values and back; no other module knows their fields."""
 
-from collections.abc import Mapping
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping
 
 import numpy as np
-from google.protobuf.timestamp_pb2 import Timestamp
+from google.rpc import code_pb2
 
-from protos.gnnrec.v1 import model_pb2
 from protos.gnnrec.v1 import recommender_pb2 as pb
-from registry import Move
-from registry.attributes import AttributeEntry
 from registry.features import Value
-from registry.manifest import Metrics
-from server.catalogue import VersionState
 from server.errors import InvalidQuery
 from server.filters import AnyOf, Filter, Range
 from server.queries import (
@@ -29,7 +23,6 @@ from server.queries import (
     Vector,
 )
 from server.recommender import ScoreAnswer, TopKAnswer
-from server.serving import Resident, Serving
 
 
 def parse_top_k(request: pb.TopKRequest, limits: Limits) -> TopKQuery:
@@ -56,6 +49,22 @@ def parse_score(request: pb.ScoreRequest, limits: Limits) -> ScoreQuery:
         limits=limits,
         target=_target(request),
     )
+
+
+def asked(request: pb.TopKRequest | pb.ScoreRequest) -> tuple[Target, Subject]:
+    """Return of what and for whom a message asks, or raise InvalidQuery."""
+    return _target(request), _subject(request)
+
+
+def entries(
+    request: pb.BatchTopKRequest, response: pb.BatchTopKResponse
+) -> Iterator[tuple[pb.TopKRequest, pb.TopKRequest | pb.TopKResponse, str]]:
+    """Return each request of a batch with its answer, or itself if it failed, and its code."""
+    for each, entry in zip(request.requests, response.entries, strict=True):
+        if entry.WhichOneof("result") == "response":
+            yield each, entry.response, "OK"
+        else:
+            yield each, each, code_pb2.Code.Name(entry.error.code)
 
 
 def _subject(request: pb.TopKRequest | pb.ScoreRequest) -> Subject:
@@ -142,83 +151,3 @@ def score_response(answer: ScoreAnswer) -> pb.ScoreResponse:
         known=answer.known,
         unknown_item_ids=answer.unknown_item_ids,
     )
-
-
-def model_response(serving: Serving, aliases: dict[str, Move]) -> model_pb2.GetModelResponse:
-    """Describe the loaded versions, the current one first, and the registry's aliases."""
-    current = serving.current.manifest
-    residents = sorted(
-        serving.residents.items(), key=lambda each: (each[0] != current.version, each[0])
-    )
-    return model_pb2.GetModelResponse(
-        model=current.model,
-        alias=serving.alias,
-        serving_version=current.version,
-        versions=[
-            _loaded_version(resident, serving.aliases_of(version))
-            for version, resident in residents
-        ],
-        aliases=[
-            model_pb2.Alias(
-                name=name,
-                version=move.version,
-                generation=move.generation,
-                update_time=_timestamp(move.updated_at),
-            )
-            for name, move in aliases.items()
-        ],
-    )
-
-
-def _loaded_version(resident: Resident, aliases: list[str]) -> model_pb2.LoadedVersion:
-    manifest = resident.snapshot.manifest
-    return model_pb2.LoadedVersion(
-        version=manifest.version,
-        create_time=_timestamp(manifest.created_at),
-        activate_time=_timestamp(datetime.fromtimestamp(resident.activated_at, UTC)),
-        default_variant=manifest.default_variant,
-        variants=[
-            model_pb2.Variant(
-                name=variant.name,
-                embedding_dim=variant.embedding_dim,
-                index=variant.index.kind,
-                metrics=_metrics(variant.name, manifest.variants[variant.name].metrics),
-            )
-            for variant in resident.snapshot.variants.values()
-        ],
-        user_count=manifest.data.users,
-        item_count=manifest.data.items,
-        interaction_count=manifest.data.interactions.get("train", 0),
-        baselines=[
-            entry for name, splits in manifest.baselines.items() for entry in _metrics(name, splits)
-        ],
-        aliases=aliases,
-        attributes=[_attribute(entry) for entry in manifest.attributes],
-    )
-
-
-def _attribute(entry: AttributeEntry) -> model_pb2.Attribute:
-    return model_pb2.Attribute(name=entry.name, kind=f"ATTRIBUTE_KIND_{entry.kind.upper()}")
-
-
-def version_status(state: VersionState) -> model_pb2.VersionStatus:
-    """Convert a version's state."""
-    return model_pb2.VersionStatus(
-        version=state.version,
-        state=f"VERSION_STATE_{state.state.upper()}",
-        reason=state.reason,
-        create_time=None if state.created_at is None else _timestamp(state.created_at),
-        aliases=state.aliases,
-    )
-
-
-def _metrics(name: str, splits: dict[str, Metrics]) -> list[model_pb2.Metrics]:
-    return [
-        model_pb2.Metrics(name=name, split=split, values=values) for split, values in splits.items()
-    ]
-
-
-def _timestamp(moment: datetime) -> Timestamp:
-    timestamp = Timestamp()
-    timestamp.FromDatetime(moment)
-    return timestamp

@@ -21,6 +21,7 @@ def export(
     titles: Sequence[str] | None = None,
     golden: Json | None = None,
     attributes: Sequence[ItemAttribute] = (),
+    recall: float = 0.5,
 ) -> Export:
     """Return a version to be: users (U, D), items (I, D), and the item rows each user has seen."""
     seen = seen if seen is not None else [[] for _ in users]
@@ -30,7 +31,7 @@ def export(
         item_titles=titles,
         seen_indptr=np.cumsum([0, *map(len, seen)]).astype(np.int64),
         seen_items=np.array([row for rows in seen for row in sorted(rows)], np.int32),
-        variants={"lightgcn": VariantExport(users, items, {"test": {"recall@20": 0.5}})},
+        variants={"lightgcn": VariantExport(users, items, {"test": {"recall@20": recall}})},
         default_variant="lightgcn",
         golden=golden or {"k": 10, "queries": []},
         report={},
@@ -55,13 +56,20 @@ def embeddings(count: int, width: int, seed: int = 0) -> NDArray[np.float32]:
 
 
 def publish(
-    root: Path | str, *, seed: int = 0, version: str | None = None, model: str = "toy"
+    root: Path | str,
+    *,
+    seed: int = 0,
+    version: str | None = None,
+    model: str = "toy",
+    recall: float = 0.5,
+    people: int = 5,
 ) -> Version:
     """Publish a random version of 5 users, 30 items and width 4; user u0 has seen i0, i1, i2."""
     made = export(
-        embeddings(5, 4, seed),
+        embeddings(people, 4, seed),
         embeddings(30, 4, seed + 1),
-        seen=[[0, 1, 2], [3], [], list(range(30)), [5, 6]],
+        seen=[[0, 1, 2], [3], [], list(range(30)), [5, 6], *([] for _ in range(people - 5))],
+        recall=recall,
         titles=[f"Title {row}" for row in range(30)],
     )
     return ModelStore(root, "toy").publish(made, version=version)

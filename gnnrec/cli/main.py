@@ -5,7 +5,7 @@ import sys
 import typer
 from typer.core import TyperGroup, TyperOption
 
-from gnnrec.cli import cache, calls, serving, train, versions
+from gnnrec.cli import cache, calls, rollout, serving, train, versions
 from gnnrec.errors import Error
 from registry import RegistryError
 
@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 train.add_to(app)
 versions.add_to(app)
+rollout.add_to(app)
 serving.add_to(app)
 calls.add_to(app)
 cache.add_to(app)
@@ -40,11 +41,17 @@ def command() -> TyperGroup:
     """Return the command, with every option a variable as well: --max-k is GNNREC_MAX_K."""
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
+    _name_variables(group)
+    return group
+
+
+def _name_variables(group: TyperGroup) -> None:
     for subcommand in group.commands.values():
+        if isinstance(subcommand, TyperGroup):
+            _name_variables(subcommand)
         for parameter in subcommand.params:
             if isinstance(parameter, TyperOption) and parameter.name != "help":
                 parameter.envvar = f"GNNREC_{str(parameter.name).upper()}"
-    return group
 
 
 def _stop(error: Exception) -> None:

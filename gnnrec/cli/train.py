@@ -31,7 +31,7 @@ def train(
     config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What to train, and how.")],
     registry: options.Registry = options.REGISTRY,
     promote: Annotated[
-        str, typer.Option(metavar="ALIAS", help="Point this alias at the new version.")
+        str, typer.Option(metavar="ALIAS", help="Point this alias at it, if it is no worse.")
     ] = "",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint of a killed training.")
@@ -44,6 +44,7 @@ def train(
     """Train as a configuration says, evaluate, and publish a version."""
     from gnnrec.cli.progress import Progress
     from registry import ModelStore
+    from registry.gate import check
     from training.config import load
     from training.train import train as run
 
@@ -55,8 +56,6 @@ def train(
     with Progress() as progress:
         outcome = run(settings, config.parent, store, progress, saved, resume=resume)
     manifest = outcome.version.manifest
-    if promote:
-        store.aliases.promote(manifest.version, alias=promote, why="trained")
     metrics = manifest.variants[manifest.default_variant].metrics
     if json:
         options.print_json(
@@ -67,14 +66,18 @@ def train(
                 "metrics": metrics,
             }
         )
-        return
-    print_metrics(manifest)
-    if outcome.unknown_texts:
-        counts = ", ".join(f"{name} {count}" for name, count in outcome.unknown_texts.items())
-        print(f"texts without a place in the features (rare, or not in training): {counts}")
-    print(f"published {manifest.model} {manifest.version} in {outcome.seconds:.1f} s")
+    else:
+        print_metrics(manifest)
+        if outcome.unknown_texts:
+            counts = ", ".join(f"{name} {count}" for name, count in outcome.unknown_texts.items())
+            print(f"texts without a place in the features (rare, or not in training): {counts}")
+        print(f"published {manifest.model} {manifest.version} in {outcome.seconds:.1f} s")
     if promote:
-        print(f"{promote} is now {manifest.version}")
+        note = check(store, manifest.version, alias=promote)
+        store.aliases.promote(manifest.version, alias=promote, why="trained")
+        if not json:
+            print(f"{promote} is now {manifest.version}")
+            print(note)
 
 
 def print_metrics(manifest: object) -> None:

@@ -1,14 +1,13 @@
-"""The subcommands that read a registry and move its aliases."""
+"""The subcommands that read a registry's versions."""
 
 from typing import Annotated
 
 import typer
 
 from gnnrec.cli import options
-from registry import Damaged, Manifest, Move
+from registry import Damaged, Manifest
 
 Version = Annotated[str, typer.Argument(metavar="VERSION", help="A version's id.")]
-Why = Annotated[str, typer.Option(help="The reason, for the history.")]
 
 
 def versions(
@@ -112,61 +111,6 @@ def compare(
     )
 
 
-def promote(
-    version: Version,
-    alias: options.Alias = options.ALIAS,
-    why: Why = "",
-    registry: options.Registry = options.REGISTRY,
-    model: options.Model = "",
-) -> None:
-    """Point an alias at a version; servers that follow it load the version and switch."""
-    store = options.open_store(registry, model)
-    store.open(version)
-    _print_move(store.aliases.promote(version, alias=alias, why=why))
-
-
-def rollback(
-    alias: options.Alias = options.ALIAS,
-    to: Annotated[str, typer.Option(metavar="VERSION", help="An earlier version.")] = "",
-    why: Why = "",
-    registry: options.Registry = options.REGISTRY,
-    model: options.Model = "",
-) -> None:
-    """Point an alias back at the version it named before."""
-    aliases = options.open_store(registry, model).aliases
-    _print_move(aliases.rollback(alias=alias, to=to or None, why=why))
-
-
-def history(
-    alias: Annotated[str, typer.Option(help="Only this alias.")] = "",
-    registry: options.Registry = options.REGISTRY,
-    model: options.Model = "",
-    json: options.Json = False,
-) -> None:
-    """List every move of the aliases, oldest first: when, who, from, to, why."""
-    store = options.open_store(registry, model)
-    store.layout.require()
-    moves: list[Move] = store.aliases.history(alias or None)
-    if json:
-        options.print_json([move.model_dump(mode="json") for move in moves])
-        return
-    options.print_table(
-        ["when", "who", "alias", "action", "from", "to", "why"],
-        [
-            [
-                f"{move.updated_at:%Y-%m-%d %H:%M:%S}",
-                move.updated_by,
-                move.alias,
-                move.action,
-                move.previous or "-",
-                move.version,
-                move.why,
-            ]
-            for move in moves
-        ],
-    )
-
-
 def prune(
     keep: Annotated[int, typer.Option(min=0, help="How many of the newest to keep.")] = 5,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
@@ -181,11 +125,6 @@ def prune(
         print(f"{'would delete' if dry_run else 'deleted'} {version}")
     if not gone:
         print("nothing to delete")
-
-
-def _print_move(move: Move) -> None:
-    came = f" (was {move.previous})" if move.previous else ""
-    print(f"{move.alias} is now {move.version}{came}")
 
 
 def _quality(metrics: dict[str, dict[str, float]]) -> str:
@@ -236,5 +175,5 @@ def _difference(a: object, b: object) -> str:
 
 def add_to(app: typer.Typer) -> None:
     """Add these subcommands."""
-    for command in (versions, show, verify, compare, promote, rollback, history, prune):
+    for command in (versions, show, verify, compare, prune):
         app.command()(command)

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
@@ -59,6 +59,13 @@ class RemoteStorage:
         """Open many at once, each with what `open` would return or raise."""
         with ThreadPoolExecutor(READERS) as readers:
             yield from zip(versions, readers.map(self._open_or_say, versions), strict=True)
+
+    def stamp(self, version: str) -> tuple[Hashable, ...]:
+        """Return the tag of the manifest, empty where there is none."""
+        try:
+            return (self._objects.tag(self._manifest(version)),)
+        except FileNotFoundError:
+            return ()
 
     @contextmanager
     def staging(self) -> Iterator[Path]:

@@ -141,7 +141,7 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(world: Path, tmp_path: Path
     content = (folder / "lightgcn" / "users.npy").read_bytes()
     try:
         (folder / "lightgcn" / "users.npy").write_bytes(content[:-9])
-        for command in (("verify", first), ("serve",)):
+        for command in (("verify", first), ("promote", first)):
             assert "lightgcn/users.npy has" in refusal(*command, *at(world))
     finally:
         (folder / "lightgcn" / "users.npy").write_bytes(content)

@@ -1,7 +1,11 @@
 import errno
+import json
 import multiprocessing
 import os
+import shutil
 import signal
+import subprocess
+import sys
 from multiprocessing.synchronize import Event
 from pathlib import Path
 
@@ -10,7 +14,14 @@ import pytest
 
 from registry import ModelStore
 from registry.arrays import Embeddings
-from registry.errors import InvalidExport, InvalidName, NoSuchModel, NoSuchVersion, VersionExists
+from registry.errors import (
+    CannotWrite,
+    InvalidExport,
+    InvalidName,
+    NoSuchModel,
+    NoSuchVersion,
+    VersionExists,
+)
 from tests import made
 
 
@@ -114,9 +125,32 @@ def test_a_disk_error_leaves_nothing_behind(
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
 
     monkeypatch.setattr(np, "save", full)
-    with pytest.raises(OSError, match="No space left"):
+    with pytest.raises(CannotWrite, match="No space left"):
         made.publish(tmp_path)
     assert list((tmp_path / "toy" / "versions").iterdir()) == []
+
+
+def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path) -> None:
+    """On a file system of four megabytes, which only the process that fills it sees."""
+    alone = ["unshare", "--user", "--map-root-user", "--mount"]
+    if shutil.which("unshare") is None or subprocess.run([*alone, "true"], check=False).returncode:
+        pytest.skip("no file system can be mounted here")
+    run = subprocess.run(
+        [*alone, sys.executable, "-m", "tests.registry.filling", str(tmp_path)],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stderr
+    told = json.loads(run.stdout)
+    *refused, last = told["publish"]
+    assert last == "published"
+    assert len(refused) > 1
+    for line in refused:
+        assert line == (
+            f"the version cannot be written to {tmp_path}/toy/versions: No space left on device; "
+            "nothing of it is left there"
+        )
+    assert "No space left" in told["promote"]
+    assert told["named"] == ["v1", "v1"]
 
 
 def _publish_and_hang(root: Path, ready: Event) -> None:

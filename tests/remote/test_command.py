@@ -44,9 +44,9 @@ def test_a_bucket_is_read_and_moved_like_a_folder(bucket: str, tmp_path: Path, s
     at = ("--registry", bucket)
     assert "v1" in say("versions", *at)
     assert f"in {bucket}/toy/versions/v1" in say("show", "v1", *at)
-    assert say("promote", "v1", *at, "--why", "first") == "production is now v1\n"
-    assert "first" in say("history", *at)
     assert say("verify", "v1", *at) == "v1 is whole: 9 files, 0.0 MB fetched\n"
+    assert say("promote", "v1", *at, "--why", "first").startswith("production is now v1\n")
+    assert "first" in say("history", *at)
     assert say("verify", "v1", *at) == "v1 is whole: 9 files\n"
     assert say("cache").startswith(f"9 files, 0.0 MB in {tmp_path / 'cache'}")
     for path in (tmp_path / "cache" / "sha256").glob("*/*"):

@@ -139,6 +139,10 @@ def test_nothing_to_serve_is_said_at_the_start(tmp_path: Path, store: ModelStore
         pass
     with pytest.raises(NoSuchAlias, match="no alias 'canary'"), running(tmp_path, alias="canary"):
         pass
-    (store.layout.version("v1") / "users.ids").unlink()
-    with pytest.raises(VersionCorrupt, match=r"users\.ids is missing"), running(tmp_path):
+    for version in ("v1", "v2", "v3"):
+        (store.layout.version(version) / "users.ids").unlink()
+    with (
+        pytest.raises(VersionCorrupt, match=r"version 'v1': users\.ids is missing"),
+        running(tmp_path),
+    ):
         pass

@@ -39,30 +39,88 @@ class GetModelRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetModelResponse(_message.Message):
-    __slots__ = ("model", "alias", "serving_version", "versions", "aliases")
+    __slots__ = ("model", "alias", "serving_version", "versions", "aliases", "trials")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     ALIAS_FIELD_NUMBER: _ClassVar[int]
     SERVING_VERSION_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
+    TRIALS_FIELD_NUMBER: _ClassVar[int]
     model: str
     alias: str
     serving_version: str
     versions: _containers.RepeatedCompositeFieldContainer[LoadedVersion]
     aliases: _containers.RepeatedCompositeFieldContainer[Alias]
-    def __init__(self, model: _Optional[str] = ..., alias: _Optional[str] = ..., serving_version: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[LoadedVersion, _Mapping]]] = ..., aliases: _Optional[_Iterable[_Union[Alias, _Mapping]]] = ...) -> None: ...
+    trials: _containers.RepeatedCompositeFieldContainer[Trial]
+    def __init__(self, model: _Optional[str] = ..., alias: _Optional[str] = ..., serving_version: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[LoadedVersion, _Mapping]]] = ..., aliases: _Optional[_Iterable[_Union[Alias, _Mapping]]] = ..., trials: _Optional[_Iterable[_Union[Trial, _Mapping]]] = ...) -> None: ...
 
 class Alias(_message.Message):
-    __slots__ = ("name", "version", "generation", "update_time")
+    __slots__ = ("name", "version", "generation", "update_time", "served_version", "candidate_version")
     NAME_FIELD_NUMBER: _ClassVar[int]
     VERSION_FIELD_NUMBER: _ClassVar[int]
     GENERATION_FIELD_NUMBER: _ClassVar[int]
     UPDATE_TIME_FIELD_NUMBER: _ClassVar[int]
+    SERVED_VERSION_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATE_VERSION_FIELD_NUMBER: _ClassVar[int]
     name: str
     version: str
     generation: int
     update_time: _timestamp_pb2.Timestamp
-    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., generation: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+    served_version: str
+    candidate_version: str
+    def __init__(self, name: _Optional[str] = ..., version: _Optional[str] = ..., generation: _Optional[int] = ..., update_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ..., served_version: _Optional[str] = ..., candidate_version: _Optional[str] = ...) -> None: ...
+
+class Trial(_message.Message):
+    __slots__ = ("alias", "stable", "candidate", "percent", "shadow", "comparison", "problem", "begin_time")
+    ALIAS_FIELD_NUMBER: _ClassVar[int]
+    STABLE_FIELD_NUMBER: _ClassVar[int]
+    CANDIDATE_FIELD_NUMBER: _ClassVar[int]
+    PERCENT_FIELD_NUMBER: _ClassVar[int]
+    SHADOW_FIELD_NUMBER: _ClassVar[int]
+    COMPARISON_FIELD_NUMBER: _ClassVar[int]
+    PROBLEM_FIELD_NUMBER: _ClassVar[int]
+    BEGIN_TIME_FIELD_NUMBER: _ClassVar[int]
+    alias: str
+    stable: TrialSide
+    candidate: TrialSide
+    percent: float
+    shadow: bool
+    comparison: ShadowComparison
+    problem: str
+    begin_time: _timestamp_pb2.Timestamp
+    def __init__(self, alias: _Optional[str] = ..., stable: _Optional[_Union[TrialSide, _Mapping]] = ..., candidate: _Optional[_Union[TrialSide, _Mapping]] = ..., percent: _Optional[float] = ..., shadow: _Optional[bool] = ..., comparison: _Optional[_Union[ShadowComparison, _Mapping]] = ..., problem: _Optional[str] = ..., begin_time: _Optional[_Union[datetime.datetime, _timestamp_pb2.Timestamp, _Mapping]] = ...) -> None: ...
+
+class TrialSide(_message.Message):
+    __slots__ = ("version", "request_count", "error_count", "p50_latency_ms", "p99_latency_ms")
+    VERSION_FIELD_NUMBER: _ClassVar[int]
+    REQUEST_COUNT_FIELD_NUMBER: _ClassVar[int]
+    ERROR_COUNT_FIELD_NUMBER: _ClassVar[int]
+    P50_LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
+    P99_LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
+    version: str
+    request_count: int
+    error_count: int
+    p50_latency_ms: float
+    p99_latency_ms: float
+    def __init__(self, version: _Optional[str] = ..., request_count: _Optional[int] = ..., error_count: _Optional[int] = ..., p50_latency_ms: _Optional[float] = ..., p99_latency_ms: _Optional[float] = ...) -> None: ...
+
+class ShadowComparison(_message.Message):
+    __slots__ = ("compared_count", "dropped_count", "failed_count", "mean_overlap", "mean_score_drift", "p50_latency_ms", "p99_latency_ms")
+    COMPARED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    DROPPED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    FAILED_COUNT_FIELD_NUMBER: _ClassVar[int]
+    MEAN_OVERLAP_FIELD_NUMBER: _ClassVar[int]
+    MEAN_SCORE_DRIFT_FIELD_NUMBER: _ClassVar[int]
+    P50_LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
+    P99_LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
+    compared_count: int
+    dropped_count: int
+    failed_count: int
+    mean_overlap: float
+    mean_score_drift: float
+    p50_latency_ms: float
+    p99_latency_ms: float
+    def __init__(self, compared_count: _Optional[int] = ..., dropped_count: _Optional[int] = ..., failed_count: _Optional[int] = ..., mean_overlap: _Optional[float] = ..., mean_score_drift: _Optional[float] = ..., p50_latency_ms: _Optional[float] = ..., p99_latency_ms: _Optional[float] = ...) -> None: ...
 
 class LoadedVersion(_message.Message):
     __slots__ = ("version", "create_time", "activate_time", "default_variant", "variants", "user_count", "item_count", "interaction_count", "baselines", "aliases", "attributes")

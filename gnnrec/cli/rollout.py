@@ -1,0 +1,188 @@
+"""The subcommands that move aliases, and the one that shows what servers make of it."""
+
+from dataclasses import asdict
+from typing import Annotated
+
+import typer
+
+from gnnrec.answers import Trial, TrialSide
+from gnnrec.cli import options
+from gnnrec.cli.connect import connected
+from gnnrec.client import Client
+from registry import Guard, Move
+from registry.errors import InvalidTrial, PromotionRefused
+from registry.gate import TOLERANCE, check
+
+Why = Annotated[str, typer.Option(help="The reason, for the history.")]
+
+
+def promote(
+    version: Annotated[str, typer.Argument(metavar="VERSION", help="A version's id.")],
+    alias: options.Alias = options.ALIAS,
+    why: Why = "",
+    percent: Annotated[
+        float | None,
+        typer.Option(min=0, max=100, help="Answer so many of a hundred users by it; 100: all."),
+    ] = None,
+    shadow: Annotated[
+        bool, typer.Option("--shadow", help="Compute by it, unseen, what the old one answers.")
+    ] = False,
+    max_errors: Annotated[
+        float | None,
+        typer.Option(min=0, max=1, help="Return if its share of failures exceeds the old's by it."),
+    ] = None,
+    max_p99_ms: Annotated[
+        float | None, typer.Option(min=0.001, help="Return if its p99 is longer.")
+    ] = None,
+    min_requests: Annotated[
+        int, typer.Option(min=1, help="Requests that it answers before it is judged.")
+    ] = 100,
+    tolerance: Annotated[
+        float, typer.Option(min=0, max=1, help="The share by which a metric may fall.")
+    ] = TOLERANCE,
+    force: Annotated[
+        bool, typer.Option("--force", help="Whatever verify and the metrics say; needs --why.")
+    ] = False,
+    registry: options.Registry = options.REGISTRY,
+    model: options.Model = "",
+) -> None:
+    """Point an alias at a version, or try it on a share of users; servers follow by themselves."""
+    store = options.open_store(registry, model)
+    share = percent if percent is not None else 0.0 if shadow else 100.0
+    guarded = max_errors is not None or max_p99_ms is not None
+    if share == 100 and (shadow or guarded):
+        raise InvalidTrial("--shadow and the guard's limits are for a trial: --percent below 100")
+    store.layout.require()
+    if force and not why:
+        raise PromotionRefused("--force needs --why: the history keeps the reason")
+    note = "" if force else check(store, version, alias=alias, tolerance=tolerance)
+    if share == 100:
+        _print_move(store.aliases.promote(version, alias=alias, why=why, forced=force))
+        print(note or "not checked: --force")
+        return
+    guard = None
+    if guarded:
+        guard = Guard(max_errors=max_errors, max_p99_ms=max_p99_ms, min_requests=min_requests)
+    move = store.aliases.try_out(
+        version, alias=alias, percent=share, shadow=shadow, guard=guard, why=why, forced=force
+    )
+    print(f"{alias} is still {move.version}, and tries {move.candidate}")
+    print(note or "not checked: --force")
+    print("to watch it: gnnrec rollout status; to end it: gnnrec promote, gnnrec rollback")
+
+
+def rollback(
+    alias: options.Alias = options.ALIAS,
+    to: Annotated[str, typer.Option(metavar="VERSION", help="Any that it has named.")] = "",
+    why: Why = "",
+    registry: options.Registry = options.REGISTRY,
+    model: options.Model = "",
+) -> None:
+    """End an alias's trial, or point it back at the version it named before."""
+    aliases = options.open_store(registry, model).aliases
+    tried = aliases.get(alias).candidate
+    _print_move(aliases.rollback(alias=alias, to=to or None, why=why))
+    if tried is not None:
+        print(f"the trial of {tried} has ended")
+
+
+def history(
+    alias: Annotated[str, typer.Option(help="Only this alias.")] = "",
+    registry: options.Registry = options.REGISTRY,
+    model: options.Model = "",
+    json: options.Json = False,
+) -> None:
+    """List every move of the aliases, oldest first: when, who, from, to, why."""
+    store = options.open_store(registry, model)
+    store.layout.require()
+    moves: list[Move] = store.aliases.history(alias or None)
+    if json:
+        options.print_json([move.model_dump(mode="json") for move in moves])
+        return
+    options.print_table(
+        ["when", "who", "alias", "action", "from", "to", "why"],
+        [
+            [
+                f"{move.updated_at:%Y-%m-%d %H:%M:%S}",
+                move.updated_by,
+                move.alias,
+                f"{move.action} (forced)" if move.forced else move.action,
+                move.previous or "-",
+                f"{move.version} + {move.candidate}" if move.candidate else move.version,
+                move.why,
+            ]
+            for move in moves
+        ],
+    )
+
+
+def status(client: Client, json: options.Json = False) -> None:
+    """Print what a server answers under each alias, and both sides of each trial."""
+    model = client.get_model()
+    if json:
+        answered = [asdict(each) for each in model.aliases]
+        options.print_json({"aliases": answered, "trials": [asdict(one) for one in model.trials]})
+        return
+    options.print_table(
+        ["alias", "names", "answers", "tries"],
+        [
+            [each.name, each.version, each.served_version or "nothing here", each.candidate or "-"]
+            for each in model.aliases
+        ],
+    )
+    for trial in model.trials:
+        _print_trial(trial)
+
+
+def _print_trial(trial: Trial) -> None:
+    how = [f"{trial.percent:g}% of users"] * bool(trial.percent) + ["shadow"] * trial.shadow
+    print(f"\n{trial.alias}: {trial.candidate.version} on trial: {' and '.join(how)}")
+    if trial.problem:
+        print(f"it answers nobody: {trial.problem}")
+    total = trial.stable.requests + trial.candidate.requests
+    options.print_table(
+        ["side", "version", "requests", "share", "errors", "p50", "p99"],
+        [_side("old", trial.stable, total), _side("new", trial.candidate, total)],
+    )
+    shadow = trial.shadowed
+    if trial.shadow:
+        print(
+            f"shadow: {shadow.compared} compared, {shadow.dropped} dropped, {shadow.failed} failed"
+        )
+        if shadow.compared:
+            print(
+                f"        overlap {shadow.overlap:.1%}, score drift {shadow.score_drift:.3g}, "
+                f"p50 {shadow.p50_ms:.2f} ms, p99 {shadow.p99_ms:.2f} ms"
+            )
+
+
+def _side(name: str, side: TrialSide, total: int) -> list[str]:
+    answered = side.requests > 0
+    return [
+        name,
+        side.version,
+        str(side.requests),
+        f"{side.requests / total:.1%}" if total else "-",
+        f"{side.errors} ({side.errors / side.requests:.1%})" if answered else "0",
+        f"{side.p50_ms:.2f} ms" if answered else "-",
+        f"{side.p99_ms:.2f} ms" if answered else "-",
+    ]
+
+
+def _print_move(move: Move) -> None:
+    came = f" (was {move.previous})" if move.previous else ""
+    print(f"{move.alias} is now {move.version}{came}")
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these subcommands."""
+    for command in (promote, rollback, history):
+        app.command()(command)
+    group = typer.Typer(help="Show what a running server makes of the aliases.")
+    group.callback()(_only_subcommands)
+    group.command("status")(connected(status))
+    app.add_typer(group, name="rollout")
+
+
+def _only_subcommands() -> None:
+    """Show what a running server makes of the aliases."""  # one subcommand is still named

@@ -1,0 +1,72 @@
+"""Ends a trial by itself where the candidate passes the limits that its promotion set."""
+
+import asyncio
+import logging
+from collections.abc import Callable
+from concurrent.futures import Executor
+
+from registry import ModelStore, RegistryError
+from registry.errors import AliasConflict
+from server.trial_metrics import TrialMetrics
+from server.trials import Trial, Trials
+
+_log = logging.getLogger("gnnrec.server")
+
+_WHO = "gnnrec serve (guard)"
+
+
+class TrialGuard:
+    """Watches the trials that carry a guard."""
+
+    def __init__(
+        self,
+        store: ModelStore,
+        trials: Trials,
+        metrics: TrialMetrics,
+        writer: Executor,
+        wake: Callable[[], None],
+        interval_s: float,
+    ) -> None:
+        """Write to the registry in `writer`'s thread, then `wake` who follows it."""
+        self._store = store
+        self._trials = trials
+        self._metrics = metrics
+        self._writer = writer
+        self._wake = wake
+        self._interval_s = interval_s
+        self._problem = ""
+
+    async def watch(self) -> None:
+        """Judge every running trial, for ever."""
+        while True:
+            await asyncio.sleep(self._interval_s)
+            for trial in list(self._trials.running.values()):
+                verdict = trial.verdict()
+                if verdict:
+                    await self._end(trial, verdict)
+
+    async def _end(self, trial: Trial, verdict: str) -> None:
+        """Roll the alias back, unless somebody has moved it meanwhile."""
+        alias, version = trial.move.alias, trial.candidate.version
+
+        def end() -> None:
+            self._store.aliases.rollback(
+                alias=alias,
+                why=f"trial of {version} ended: {verdict}",
+                who=_WHO,
+                expected_generation=trial.move.generation,
+            )
+
+        try:
+            await asyncio.get_running_loop().run_in_executor(self._writer, end)
+        except AliasConflict:
+            self._metrics.count_return(alias, "overtaken")
+        except (RegistryError, OSError) as error:
+            self._metrics.count_return(alias, "failed")
+            if str(error) != self._problem:
+                self._problem = str(error)
+                _log.error("the trial of %s cannot be ended: %s; %s", version, error, verdict)
+        else:
+            self._metrics.count_return(alias, "returned")
+            _log.error("alias %s: trial of %s ended: %s", alias, version, verdict)
+        self._wake()

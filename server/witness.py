@@ -1,0 +1,55 @@
+"""Sees every finished request of RecommenderService, for the trials; no answer waits for it."""
+
+from typing import Any
+
+from server import wire
+from server.errors import ServingError
+from server.recommender import Recommender
+from server.shadow import Shadow
+from server.trials import Trials
+
+
+class Witness:
+    """Knows by what each request was answered, and tells the trials."""
+
+    def __init__(self, recommender: Recommender, trials: Trials, shadow: Shadow) -> None:
+        """Count into `trials`, and have `shadow` compute again what their old sides answer."""
+        self._recommender = recommender
+        self._trials = trials
+        self._shadow = shadow
+
+    def see(self, rpc: str, request: Any, answer: Any, code: str, seconds: float) -> dict[str, str]:
+        """Return version, alias and variant as an answer, or else its request, names them.
+
+        answer: the request itself where it has failed; both are None if it was never read.
+        """
+        names = {name: getattr(answer, name, "") for name in ("version", "alias", "variant")}
+        if request is None or not self._trials.running:
+            return names
+        if rpc == "BatchTopK":
+            if answer is not request:
+                for asked, given, its_code in wire.entries(request, answer):
+                    self._see(asked, given, its_code, None)
+        else:
+            if answer is request and not names["version"]:
+                names["version"] = self._version_for(request)
+            self._see(request, answer, code, seconds)
+        return names
+
+    def _see(self, asked: Any, answer: Any, code: str, seconds: float | None) -> None:
+        """Count one query; what names its version is of no side."""
+        alias = asked.alias or self._recommender.serving.alias
+        trial = self._trials.running.get(alias)
+        if asked.version or trial is None:
+            return
+        version = answer.version or self._version_for(asked)
+        self._trials.count(alias, version, code, seconds)
+        if trial.candidate.shadow and code == "OK" and version == trial.stable_side.version:
+            self._shadow.offer(trial, asked, answer)
+
+    def _version_for(self, asked: Any) -> str:
+        """Return the version that has failed to answer, empty where none was asked for rightly."""
+        try:
+            return self._recommender.serving.choose(*wire.asked(asked)).version
+        except ServingError:
+            return ""

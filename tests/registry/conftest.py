@@ -1,0 +1,13 @@
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture
+def in_memory() -> Iterator[Path]:
+    """Return an empty folder that costs no disk, where there is one: for many small writes."""
+    memory = Path("/dev/shm")
+    with tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None) as folder:
+        yield Path(folder)

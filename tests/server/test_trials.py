@@ -1,0 +1,265 @@
+"""Canary, shadow and guard on a running server."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gnnrec import Error, Query
+from gnnrec.answers import Trial
+from registry import Candidate, Guard, ModelStore
+from server.queries import Interaction, KnownItem, KnownUser, NewItem, NewUser, Subject, Vector
+from server.serving import is_for
+from tests import made
+from tests.server.running import Running, running, scrape
+from tests.server.test_rollout import wait_for
+
+PEOPLE = [f"u{row}" for row in range(200)]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> ModelStore:
+    """Two versions that know 200 people, and one that knows five of them."""
+    for seed, (version, people) in enumerate((("old", 200), ("new", 200), ("poor", 5))):
+        made.publish(tmp_path, version=version, seed=seed, people=people)
+    store = ModelStore(tmp_path, "toy")
+    store.aliases.promote("old", alias="production")
+    return store
+
+
+@pytest.fixture
+def server(store: ModelStore) -> Iterator[Running]:
+    with running(store.layout.root, served_aliases=("next",)) as here:
+        yield here
+
+
+def try_out(store: ModelStore, server: Running, version: str, **how: Any) -> None:
+    """Begin or change a trial, and wait until the server takes part in it."""
+    move = store.aliases.try_out(version, alias="production", **how)
+    serving = server.server.recommender
+    wait_for(lambda: serving.serving.candidates.get("production") == move.candidate, "it is tried")
+
+
+def sides(server: Running) -> dict[str, str]:
+    """Return the version that answers each person."""
+    answers = server.client.batch_top_k([Query(person, k=1) for person in PEOPLE])
+    return {
+        person: "" if isinstance(answer, Error) else answer.version
+        for person, answer in zip(PEOPLE, answers, strict=True)
+    }
+
+
+def trial(server: Running) -> Trial:
+    (found,) = server.client.get_model().trials
+    return found
+
+
+SUBJECTS: list[Subject] = [
+    KnownUser("someone"),
+    KnownItem("something"),
+    Vector(np.array([1.0, 2.0], np.float32)),
+    NewUser((Interaction("i1"),), {"age": 3}),
+    NewItem({"topic": ["a", "b"]}),
+]
+
+
+@settings(max_examples=30)
+@given(percents=st.tuples(st.floats(0.01, 99.9), st.floats(0.01, 99.9)), name=st.text())
+def test_a_larger_share_keeps_those_of_a_smaller(percents: tuple[float, float], name: str) -> None:
+    few, many = (Candidate(version="new", percent=percent) for percent in sorted(percents))
+    for subject in [*SUBJECTS, KnownUser(name.encode(errors="ignore").decode())]:
+        assert is_for(few, subject) <= is_for(many, subject)
+        assert is_for(few, subject) == is_for(few, subject)
+
+
+@pytest.mark.parametrize("percent", [1.0, 5.0, 50.0, 99.0])
+def test_the_share_is_what_was_asked_for_and_each_trial_takes_others(percent: float) -> None:
+    people = [KnownUser(f"person-{number}") for number in range(20_000)]
+    chosen = {
+        version: {each.user_id for each in people if is_for(candidate, each)}
+        for version in ("v1", "v2")
+        for candidate in [Candidate(version=version, percent=percent)]
+    }
+    spread = 4 * (20_000 * percent / 100 * (1 - percent / 100)) ** 0.5
+    for taken in chosen.values():
+        assert abs(len(taken) - 200 * percent) < spread
+    assert chosen["v1"] != chosen["v2"]
+
+
+def test_each_person_stays_on_one_side_and_only_moves_to_the_new(
+    store: ModelStore, server: Running
+) -> None:
+    assert set(sides(server).values()) == {"old"}
+    taken: set[str] = set()
+    for percent in (5, 30, 80):
+        try_out(store, server, "new", percent=percent)
+        first = sides(server)
+        assert sides(server) == first
+        now = {person for person, version in first.items() if version == "new"}
+        assert taken < now
+        taken = now
+    with running(store.layout.root) as other:
+        assert sides(other) == first, "every server puts everyone on the same side"
+    store.aliases.promote("new", alias="production")
+    wait_for(lambda: set(sides(server).values()) == {"new"}, "all are answered by the new")
+    assert server.client.get_model().trials == ()
+
+
+def test_every_call_of_a_person_is_answered_by_the_same_side(
+    store: ModelStore, server: Running
+) -> None:
+    try_out(store, server, "new", percent=50)
+    alone = {person: server.client.top_k(person, k=1).version for person in PEOPLE}
+    assert sides(server) == alone
+    for person in PEOPLE[:20]:
+        assert server.client.score(["i1"], user_id=person).version == alone[person]
+        assert server.client.top_k(person, version="old").version == "old"
+        assert server.client.top_k(person, version="new").version == "new"
+    seen = trial(server)
+    assert (seen.stable.requests + seen.candidate.requests) == 2 * 200 + 20, "by alias alone"
+    assert seen.candidate.requests > 100
+    assert seen.candidate.errors == seen.stable.errors == 0
+    assert 0 < seen.candidate.p50_ms <= seen.candidate.p99_ms
+
+
+def test_failures_are_those_of_the_side_that_failed(store: ModelStore, server: Running) -> None:
+    try_out(store, server, "poor", percent=50)
+    poor = Candidate(version="poor", percent=50)
+    unlucky = [person for person in PEOPLE[5:] if is_for(poor, KnownUser(person))]
+    failed = len(unlucky)
+    for person in PEOPLE[5:]:
+        if person in unlucky:
+            with pytest.raises(Error, match="version 'poor' has no user"):
+                server.client.top_k(person, k=1)
+        else:
+            assert server.client.top_k(person, k=1).version == "old"
+    assert list(sides(server).values()).count("") == failed
+    seen = trial(server)
+    assert (seen.stable.errors, seen.candidate.errors) == (0, 2 * failed)
+    assert failed > 50
+    labels = {"rpc": "TopK", "version": "poor", "variant": "", "code": "NOT_FOUND"}
+    assert scrape(server)["gnnrec_requests_total", tuple(sorted(labels.items()))] == failed
+
+
+def test_a_guard_returns_to_the_old_version_and_the_history_says_why(
+    store: ModelStore, server: Running
+) -> None:
+    guard = Guard(max_errors=0.2, min_requests=20)
+    try_out(store, server, "poor", percent=50, guard=guard)
+    sides(server)
+    wait_for(lambda: store.aliases.get("production").candidate is None, "the trial is ended")
+    move = store.aliases.history("production")[-1]
+    assert (move.version, move.action, move.updated_by) == (
+        "old", "rollback", "gnnrec serve (guard)",
+    )  # fmt: skip
+    assert move.why.startswith("trial of poor ended: ")
+    assert "requests failed, 0.0% of those of old; 20.0% more are allowed" in move.why
+    wait_for(lambda: set(sides(server).values()) == {"old"}, "all are answered by the old")
+    key = "gnnrec_guard_returns_total", (("alias", "production"), ("result", "returned"))
+    assert scrape(server)[key] == 1
+
+
+def test_a_guard_judges_by_time_as_well_and_not_before_it_has_seen_enough(
+    store: ModelStore, server: Running
+) -> None:
+    try_out(store, server, "new", percent=50, guard=Guard(max_p99_ms=1e-3, min_requests=10))
+    mine = [
+        person
+        for person in PEOPLE
+        if is_for(Candidate(version="new", percent=50), KnownUser(person))
+    ]
+    for person in mine[:9]:
+        server.client.top_k(person, k=1)
+    assert server.server.trials.running["production"].verdict() == ""
+    server.client.top_k(mine[9], k=1)
+    wait_for(lambda: store.aliases.get("production").candidate is None, "the trial is ended")
+    assert "its p99 is" in store.aliases.history("production")[-1].why
+
+
+def test_a_shadow_answers_nobody_and_is_compared(store: ModelStore, server: Running) -> None:
+    export = made.export(made.embeddings(200, 4, 0), 1.1 * made.embeddings(30, 4, 1))
+    store.publish(export, version="same")  # the same order, scores a tenth larger
+    try_out(store, server, "same", shadow=True)
+    assert set(sides(server).values()) == {"old"}
+    server.client.batch_top_k([Query("u6"), Query("u7")])
+    wait_for(lambda: trial(server).shadowed.compared >= 150, "the shadow has computed")
+    wait_for(lambda: _computed(server) == 202, "the rest is computed or dropped")
+    seen = trial(server)
+    assert (seen.shadow, seen.percent, seen.candidate.requests) == (True, 0, 0)
+    compared = seen.shadowed
+    assert compared.failed == 0
+    assert compared.overlap > 0.99
+    # u3 has had every item, so nothing of theirs drifts
+    assert compared.score_drift == pytest.approx(0.1, rel=0.01)
+    assert 0 < compared.p50_ms <= compared.p99_ms
+    labels = (("alias", "production"), ("version", "same"))
+    got = scrape(server)
+    assert got["gnnrec_shadow_overlap_count", labels] == compared.compared
+    assert got["gnnrec_shadow_requests_total", (labels[0], ("result", "compared"), labels[1])] > 0
+    assert got["gnnrec_trial_percent", labels] == 0
+    store.aliases.rollback(alias="production")
+    wait_for(lambda: server.client.get_model().trials == (), "the trial has ended")
+    wait_for(
+        lambda: not [name for name, has in scrape(server) if has == labels],
+        "its series are gone",
+    )
+
+
+def _computed(server: Running) -> int:
+    shadowed = trial(server).shadowed
+    return shadowed.compared + shadowed.dropped
+
+
+def test_a_shadow_that_is_slow_drops_and_holds_nobody_up(
+    store: ModelStore, server: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    go_on = threading.Event()
+    shadow = server.server.shadow
+    parse = shadow._parse
+
+    def held(request: Any) -> Any:
+        assert go_on.wait(20)
+        return parse(request)
+
+    monkeypatch.setattr(shadow, "_parse", held)
+    try_out(store, server, "poor", percent=50, shadow=True)
+    try:
+        old = [
+            person
+            for person in PEOPLE
+            if not is_for(Candidate(version="poor", percent=50), KnownUser(person))
+        ]
+        for person in [*old, *old, *old, *old]:
+            assert server.client.top_k(person, k=1).version == "old"
+        assert trial(server).shadowed.dropped == 4 * len(old) - 256
+    finally:
+        go_on.set()
+    wait_for(lambda: trial(server).shadowed.failed > 50, "the rest is computed")
+    assert trial(server).shadowed.compared <= 20, "it knows five people"
+
+
+def test_a_candidate_that_cannot_be_served_answers_nobody_and_that_is_said(
+    store: ModelStore, server: Running
+) -> None:
+    (store.layout.version("new") / "users.ids").unlink()
+    store.aliases.try_out("new", alias="production", percent=50)
+    wait_for(lambda: "new" in server.server.rollout.refusals, "new is refused")
+    wait_for(lambda: "users.ids is missing" in trial(server).problem, "the reason is said")
+    assert set(sides(server).values()) == {"old"}
+    states = {each.version: each.state for each in server.client.list_versions()}
+    assert states["new"] == "refused"
+
+
+def test_an_alias_says_what_it_names_answers_and_tries(store: ModelStore, server: Running) -> None:
+    store.aliases.promote("new", alias="elsewhere")
+    try_out(store, server, "new", percent=50)
+    told = {
+        each.name: (each.version, each.served_version, each.candidate)
+        for each in server.client.get_model().aliases
+    }
+    assert told == {"production": ("old", "old", "new"), "elsewhere": ("new", "", "")}
