@@ -29,11 +29,13 @@ class Measured:
     """Metrics by model and split; slices of them; and metrics by user.
 
     arrays: float32 (V, M) by file name; the report says which users and metrics they are of.
+    shown: in how many lists of the first k each item stands (I,), by model and split.
     """
 
     metrics: dict[str, dict[str, Metrics]] = field(default_factory=dict)
     slices: dict[str, dict[str, Json]] = field(default_factory=dict)
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    shown: dict[str, dict[str, NDArray[np.int64]]] = field(default_factory=dict)
 
 
 def measure(
@@ -67,6 +69,7 @@ def measure(
             ks = config.evaluation.k
             result = evaluate(*model, seen, held_out, ks, reporter.advance)
             measured.metrics[name][split] = result.metrics
+            measured.shown.setdefault(name, {})[split] = result.shown
             if name in variants:
                 found = np.bincount(sliced.item_part, result.item_hits, len(wanted))
                 measured.slices.setdefault(name, {})[split] = {

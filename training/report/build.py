@@ -1,0 +1,144 @@
+"""From a training's results to the files under report/."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from registry.layout import REPORT_PAGE
+from registry.manifest import Metrics
+from training.config import Config
+from training.data.dataset import Dataset
+from training.evaluate import DEFINITION
+from training.graph import csr
+from training.measure import Matrices, Measured
+from training.report.bars import activity_bars, item_bars, metric_bars
+from training.report.bias import BIAS_DEFINITION, bias_picture, popularity_bias
+from training.report.canvas import Picture
+from training.report.curves import loss_curve, validation_curve
+from training.report.graph import graph_pictures
+from training.report.page import Section, render_page
+from training.report.people import sample_people
+from training.report.plane import maps
+
+_LIST = 10
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a report tells of.
+
+    losses: the mean loss of each epoch, by variant; validations: LightGCN's, as epoch and NDCG.
+    """
+
+    config: Config
+    dataset: Dataset
+    variants: dict[str, Matrices]
+    default_variant: str
+    losses: dict[str, list[float]]
+    validations: list[tuple[int, float]]
+    measured: Measured
+
+
+def build_report(contents: Contents) -> dict[str, bytes]:
+    """Return the files of the report by name: pictures as PNG and SVG, and the page."""
+    sections = [_training(contents), _quality(contents), _spread(contents), *_data(contents)]
+    files = {
+        f"report/{picture.name}.{form}": content
+        for section in sections
+        for picture in section.pictures
+        for form, content in (("png", picture.png), ("svg", picture.svg))
+    }
+    users, items = contents.variants[contents.default_variant]
+    dataset = contents.dataset
+    people = sample_people(
+        dataset, csr(dataset.known, len(dataset.user_ids)), users, items, titles(dataset), _LIST
+    )
+    page = render_page(contents, sections, people, [DEFINITION, BIAS_DEFINITION], bias(contents))
+    return files | {REPORT_PAGE: page.encode()}
+
+
+def bias(contents: Contents) -> dict[str, Metrics]:
+    """Return how the lists of each model lean to popular items; nothing where none was measured."""
+    split = split_of(contents)
+    popularity = _popularity(contents.dataset)
+    return {
+        name: popularity_bias(shown[split], popularity)
+        for name, shown in contents.measured.shown.items()
+        if split in shown
+    }
+
+
+def split_of(contents: Contents) -> str:
+    """Return the part to judge by: test, or else validation; empty where neither was measured."""
+    measured = contents.measured.metrics[contents.default_variant]
+    return next((split for split in ("test", "validation") if split in measured), "")
+
+
+def titles(dataset: Dataset) -> list[str]:
+    """Return what to call each item: its title, or its id where it has none."""
+    given = dataset.item_titles or [""] * len(dataset.item_ids)
+    return [title or item_id for title, item_id in zip(given, dataset.item_ids, strict=True)]
+
+
+def _popularity(dataset: Dataset) -> np.ndarray:
+    return np.bincount(dataset.train.item_rows, minlength=len(dataset.item_ids))
+
+
+def _training(contents: Contents) -> Section:
+    config = contents.config
+    pictures = [loss_curve(name, losses) for name, losses in contents.losses.items() if losses]
+    if contents.validations:
+        patience = config.lightgcn is not None and config.lightgcn.training.patience is not None
+        metric = f"ndcg@{config.evaluation.k[0]}"
+        curve = validation_curve(contents.validations, metric, keeps_best=patience)
+        pictures.insert(min(1, len(pictures)), curve)
+    said = "" if pictures else "Nothing was fitted in epochs: the model is a closed form."
+    return Section("training", "Training", said, pictures)
+
+
+def _quality(contents: Contents) -> Section:
+    split = split_of(contents)
+    if not split:
+        said = "Not measured: the split keeps nothing from training."
+        return Section("quality", "Quality", said, [])
+    k = contents.config.evaluation.k
+    models: dict[str, Any] = contents.measured.metrics
+    pictures: list[Picture] = [
+        metric_bars(
+            {name: splits[split] for name, splits in models.items()},
+            set(contents.variants), contents.default_variant, f"ndcg@{k[0]}", split,
+        )
+    ]  # fmt: skip
+    slices = contents.measured.slices
+    if slices[contents.default_variant][split]["by_activity"]:
+        pictures.append(activity_bars(slices, f"ndcg@{k[0]}", split))
+    if slices[contents.default_variant][split]["by_popularity"]:
+        pictures.append(item_bars(slices, f"found@{max(k)}", split))
+    return Section("quality", "Quality", "", pictures)
+
+
+def _spread(contents: Contents) -> Section:
+    split, k = split_of(contents), contents.config.evaluation.k[0]
+    if not split:
+        return Section("spread", "Coverage and popularity bias", "Not measured.", [])
+    shown = contents.measured.shown
+    names = [contents.default_variant, "popularity", "spectral"]
+    lines = {name: shown[name][split] for name in dict.fromkeys(names) if name in shown}
+    pictures = [bias_picture(lines, _popularity(contents.dataset), k)]
+    return Section("spread", "Coverage and popularity bias", "", pictures)
+
+
+def _data(contents: Contents) -> list[Section]:
+    dataset = contents.dataset
+    seen = csr(dataset.known, len(dataset.user_ids))
+    users, items = contents.variants[contents.default_variant]
+    labels = titles(dataset)
+    plane = maps(users, items, dataset.user_ids, labels, _popularity(dataset))
+    said = f"The embeddings of {contents.default_variant}, the default variant."
+    return [
+        Section("map", "Map", said, plane),
+        Section(
+            "graph", "Graph", "What training knows.", graph_pictures(seen, dataset.user_ids, labels)
+        ),
+    ]
