@@ -18,14 +18,20 @@ from registry.ranking import NO_ROW, Rows, Scores, max_norm, top_k
 from training.data.dataset import Interactions
 from training.graph import Csr
 
-DEFINITION = (
+MEANINGS = {
+    "recall@k": "hits / held-out items",
+    "precision@k": "hits / k",
+    "hit_rate@k": "1 if there is a hit",
+    "mrr@k": "1 / rank of the first hit",
+    "ndcg@k": "gain 1, discount 1/log2(rank + 1), ideal = the first min(k, held-out items) ranks",
+    "coverage@k": "share of all items that stand in some user's list",
+}
+PROTOCOL = (
     "All items are ranked by inner product for every user with at least one held-out item, those "
-    "the user is known to have had left out. recall@k = hits / held-out items; precision@k = hits "
-    "/ k; hit_rate@k = 1 if there is a hit; mrr@k = 1 / rank of the first hit; ndcg@k: gain 1, "
-    "discount 1/log2(rank + 1), ideal = the first min(k, held-out items) ranks; each the mean over "
-    "users. Held-out items and users unknown to training count as missed. coverage@k = share of "
-    "all items that stand in some user's list."
+    "the user is known to have had left out. Each metric but coverage is the mean over users. "
+    "Held-out items and users unknown to training count as missed."
 )
+DEFINITION = f"{PROTOCOL} {'; '.join(f'{name} = {meaning}' for name, meaning in MEANINGS.items())}."
 
 # Items are looked at in blocks of so many before any is sorted.
 _BLOCK = 64

@@ -1,6 +1,7 @@
 """How good embeddings are, on every part of the data, beside baselines and slice by slice."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -50,7 +51,7 @@ def measure(
     on_train: stands in on validation for the variants that have looked at it.
     """
     users, items = len(dataset.user_ids), len(dataset.item_ids)
-    models = variants | _baselines(config, dataset, variants)
+    models = variants | _baselines(config, dataset, variants, reporter)
     parts = {
         # what a user is known to have had is left out of the ranking
         "validation": (dataset.validation, csr(dataset.train, users)),
@@ -65,9 +66,11 @@ def measure(
         wanted = wanted_by_part(part, sliced)
         unseeing = models | on_train if split == "validation" else models
         for name, model in unseeing.items():
-            reporter.start(f"{split}: {name}", 1)
+            asked = int(np.count_nonzero(held_out.sizes))
+            reporter.start(f"{split}: {name}", asked)
             ks = config.evaluation.k
-            result = evaluate(*model, seen, held_out, ks, reporter.advance)
+            advance = partial(_advance, reporter, asked)
+            result = evaluate(*model, seen, held_out, ks, advance)
             measured.metrics[name][split] = result.metrics
             measured.shown.setdefault(name, {})[split] = result.shown
             if name in variants:
@@ -91,7 +94,7 @@ def best(metrics: dict[str, dict[str, Metrics]], variants: list[str], k: int) ->
 
 
 def _baselines(
-    config: Config, dataset: Dataset, variants: dict[str, Matrices]
+    config: Config, dataset: Dataset, variants: dict[str, Matrices], reporter: Reporter
 ) -> dict[str, Matrices]:
     users, items = len(dataset.user_ids), len(dataset.item_ids)
     models = {
@@ -99,6 +102,7 @@ def _baselines(
         "popularity": baselines.popularity(dataset.train, users, items),
     }
     if "spectral" not in variants:
+        reporter.start("spectral baseline", 1)
         width = config.lightgcn.embedding_dim if config.lightgcn else _SPECTRAL_DIM
         halves, _ = spectral(
             edges(dataset.train, config.graph),
@@ -106,9 +110,14 @@ def _baselines(
             items,
             SpectralConfig(embedding_dim=width),
             torch.Generator().manual_seed(config.seed),
+            reporter.advance,
         )
         models["spectral"] = (halves[0].numpy(), halves[1].numpy())
     return models
+
+
+def _advance(reporter: Reporter, users: int, share: float) -> None:
+    reporter.advance(share * users)
 
 
 def _per_user(result: Evaluation) -> NDArray[np.float32]:

@@ -18,7 +18,7 @@ from training.evaluate import DEFINITION
 from training.golden import golden
 from training.graph import as_of, csr
 from training.measure import best, measure
-from training.report import Contents, bias, build_report
+from training.report import REPORT_STEPS, Contents, bias, build_report
 from training.reporter import Reporter
 from training.variants import Built, build
 
@@ -67,7 +67,7 @@ def train(
         for name, halves in built.on_train.items()
     }
     measured = measure(config, dataset, variants, on_train, reporter)
-    reporter.start("report", 1)
+    reporter.start("report", REPORT_STEPS)
     contents = Contents(
         config=config,
         dataset=dataset,
@@ -77,7 +77,7 @@ def train(
         validations=built.validations,
         measured=measured,
     )
-    report = build_report(contents)
+    report = build_report(contents, reporter.advance)
     reporter.start("publishing", 1)
     version = store.publish(_export(contents, built, report, seconds_to_embeddings))
     checkpoint.unlink(missing_ok=True)

@@ -57,7 +57,7 @@ def build(
     graph_edges = edges(dataset.train, config.graph)
     if config.spectral is not None:
         reporter.start("spectral", 1)
-        built.variants["spectral"] = _spectral(config, dataset, graph_edges)
+        built.variants["spectral"] = _spectral(config, dataset, graph_edges, reporter)
     if config.lightgcn is not None:
         features = _features(config, config.lightgcn, dataset, beside)
         saved = FileCheckpoint(
@@ -97,11 +97,13 @@ def device(config: Config) -> torch.device:
     return torch.device("cuda" if there and config.device != "cpu" else "cpu")
 
 
-def _spectral(config: Config, dataset: Dataset, graph_edges: Interactions) -> VariantExport:
+def _spectral(
+    config: Config, dataset: Dataset, graph_edges: Interactions, reporter: Reporter
+) -> VariantExport:
     assert config.spectral is not None
     users, items = len(dataset.user_ids), len(dataset.item_ids)
     generator = torch.Generator().manual_seed(config.seed)
-    halves, fold = spectral(graph_edges, users, items, config.spectral, generator)
+    halves, fold = spectral(graph_edges, users, items, config.spectral, generator, reporter.advance)
     return _exported(halves, dataset, fold, _folded(config, fold, 0))
 
 

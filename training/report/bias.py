@@ -12,11 +12,11 @@ from training.report.canvas import FAINT, MUTED, SERIES, Picture, picture
 Counts = NDArray[np.int64]
 """(I,)."""
 
-BIAS_DEFINITION = (
-    "head share = share of the places in lists that the most popular tenth of the items takes; mean "
-    "popularity = training interactions of an item in a list, on average over places; gini = 0 if "
-    "every item stands in as many lists as any other, near 1 if few items take all places"
-)
+BIAS_MEANINGS = {
+    "head share": "share of the places in lists that the most popular tenth of the items takes",
+    "mean popularity": "training interactions of an item in a list, on average over places",
+    "gini": "0 if every item stands in as many lists as any other, near 1 if few take all places",
+}
 
 
 def popularity_bias(shown: Counts, popularity: Counts) -> dict[str, float]:

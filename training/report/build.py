@@ -1,5 +1,6 @@
 """From a training's results to the files under report/."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,11 +10,10 @@ from registry.layout import REPORT_PAGE
 from registry.manifest import Metrics
 from training.config import Config
 from training.data.dataset import Dataset
-from training.evaluate import DEFINITION
 from training.graph import csr
 from training.measure import Matrices, Measured
 from training.report.bars import activity_bars, item_bars, metric_bars
-from training.report.bias import BIAS_DEFINITION, bias_picture, popularity_bias
+from training.report.bias import bias_picture, popularity_bias
 from training.report.canvas import Picture
 from training.report.curves import loss_curve, validation_curve
 from training.report.graph import graph_pictures
@@ -40,9 +40,18 @@ class Contents:
     measured: Measured
 
 
-def build_report(contents: Contents) -> dict[str, bytes]:
-    """Return the files of the report by name: pictures as PNG and SVG, and the page."""
-    sections = [_training(contents), _quality(contents), _spread(contents), *_data(contents)]
+def build_report(
+    contents: Contents, advance: Callable[[float], None] = lambda done: None
+) -> dict[str, bytes]:
+    """Return the files of the report by name: pictures as PNG and SVG, and the page.
+
+    `advance` hears how many of REPORT_STEPS are done.
+    """
+    sections = []
+    for done, make in enumerate(_SECTIONS, start=1):
+        sections.append(make(contents))
+        advance(done)
+    sections = [section for section in sections if section.pictures or section.words]
     files = {
         f"report/{picture.name}.{form}": content
         for section in sections
@@ -54,7 +63,7 @@ def build_report(contents: Contents) -> dict[str, bytes]:
     people = sample_people(
         dataset, csr(dataset.known, len(dataset.user_ids)), users, items, titles(dataset), _LIST
     )
-    page = render_page(contents, sections, people, [DEFINITION, BIAS_DEFINITION], bias(contents))
+    page = render_page(contents, sections, people, bias(contents))
     return files | {REPORT_PAGE: page.encode()}
 
 
@@ -121,7 +130,7 @@ def _quality(contents: Contents) -> Section:
 def _spread(contents: Contents) -> Section:
     split, k = split_of(contents), contents.config.evaluation.k[0]
     if not split:
-        return Section("spread", "Coverage and popularity bias", "Not measured.", [])
+        return Section("spread", "", "", [])
     shown = contents.measured.shown
     names = [contents.default_variant, "popularity", "spectral"]
     lines = {name: shown[name][split] for name in dict.fromkeys(names) if name in shown}
@@ -129,16 +138,18 @@ def _spread(contents: Contents) -> Section:
     return Section("spread", "Coverage and popularity bias", "", pictures)
 
 
-def _data(contents: Contents) -> list[Section]:
+def _data(contents: Contents) -> Section:
     dataset = contents.dataset
     seen = csr(dataset.known, len(dataset.user_ids))
     users, items = contents.variants[contents.default_variant]
     labels = titles(dataset)
-    plane = maps(users, items, dataset.user_ids, labels, _popularity(dataset))
-    said = f"The embeddings of {contents.default_variant}, the default variant."
-    return [
-        Section("map", "Map", said, plane),
-        Section(
-            "graph", "Graph", "What training knows.", graph_pictures(seen, dataset.user_ids, labels)
-        ),
+    pictures = [
+        *maps(users, items, dataset.user_ids, labels, _popularity(dataset)),
+        *graph_pictures(seen, dataset.user_ids, labels),
     ]
+    said = f"The map is of the embeddings of {contents.default_variant}, the default variant."
+    return Section("data", "Map and graph", said, pictures)
+
+
+_SECTIONS = (_quality, _spread, _training, _data)
+REPORT_STEPS = len(_SECTIONS) + 1

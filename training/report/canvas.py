@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib
 from markupsafe import Markup
@@ -26,7 +27,7 @@ _VARIABLES = {
     USERS: "users", ITEMS: "items", THIRD: "third", FOURTH: "fourth",
 }  # fmt: skip
 
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "gnnrec",
     "text.parse_math": False,

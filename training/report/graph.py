@@ -5,6 +5,7 @@ from collections.abc import Callable
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
+from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from training.graph import Csr
@@ -52,12 +53,14 @@ def _degrees(seen: Csr, items: int) -> Picture:
         for name, degrees, colour in (("users", activity, USERS), ("items", popularity, ITEMS)):
             values, counts = np.unique(degrees[degrees > 0], return_counts=True)
             at_least = np.cumsum(counts[::-1])[::-1]
-            axes.step(values, at_least, where="post", color=colour, label=name, rasterized=False)
+            axes.step(values, at_least, where="post", color=colour, label=name)
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xlabel("interactions, at least")
         axes.set_ylabel("how many")
         axes.minorticks_off()
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}"))
         axes.grid()
         axes.legend(labelcolor=MUTED)
 

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from registry.manifest import Metrics
 from registry.page import count, number, render
+from training.evaluate import MEANINGS, PROTOCOL
+from training.report.bias import BIAS_MEANINGS
 from training.report.canvas import Picture
 from training.report.people import Person
 
@@ -59,7 +61,6 @@ def render_page(
     contents: Contents,
     sections: list[Section],
     people: list[Person],
-    definitions: list[str],
     bias: dict[str, Metrics],
 ) -> str:
     """Return the page."""
@@ -86,7 +87,8 @@ def render_page(
         ],
         people=people,
         part="test" if len(dataset.test) else "validation" if len(dataset.validation) else "",
-        definitions=[sentence for text in definitions for sentence in _sentences(text)],
+        protocol=PROTOCOL,
+        definitions=MEANINGS | BIAS_MEANINGS,
         data=_data(contents),
         config=_flat(config.model_dump(mode="json", exclude_none=True)),
     )
@@ -144,9 +146,7 @@ def _metrics(contents: Contents, split: str) -> Table:
     models = contents.measured.metrics
     measured = {name: splits[split] for name, splits in models.items() if split in splits}
     names = list(next(iter(measured.values()))) if measured else []
-    order = sorted(
-        names, key=lambda name: (int(name.split("@")[1]), _ORDER.index(name.split("@")[0]))
-    )
+    order = sorted(names, key=_place)
     return Table(
         f"All metrics on the {split} part",
         ["model", *order],
@@ -155,6 +155,12 @@ def _metrics(contents: Contents, split: str) -> Table:
             for name, metrics in measured.items()
         ],
     )
+
+
+def _place(metric: str) -> tuple[int, int]:
+    """Order metrics by their list length, those looked at most first."""
+    name, _, k = metric.partition("@")
+    return int(k), _ORDER.index(name)
 
 
 _ORDER = ["ndcg", "recall", "precision", "hit_rate", "mrr", "coverage"]
@@ -226,10 +232,6 @@ def _data(contents: Contents) -> dict[str, str]:
         **{f"{part} interactions": count(size) for part, size in dataset.counts().items()},
         **{f"gnnrec with {name}": installed(name) for name in ("torch", "numpy")},
     }
-
-
-def _sentences(text: str) -> list[str]:
-    return [part.strip().removesuffix(".") + "." for part in text.split(";") if part.strip()]
 
 
 def _flat(value: Any, name: str = "") -> dict[str, str]:

@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
 from registry.arrays import Embeddings
-from registry.ranking import NO_ROW
+from registry.ranking import NO_ROW, Scores
 from training.data.dataset import Dataset
 from training.evaluate import rank
 from training.graph import Csr
@@ -80,8 +81,8 @@ def _latest_first(dataset: Dataset, user: int) -> list[int]:
     return [int(item) for item in known.item_rows[mine]]
 
 
-def _softmax(scores: np.ndarray) -> np.ndarray:
-    if len(scores) == 0:
-        return scores
-    powers = np.exp(scores.astype(np.float64) - scores.max())
-    return powers / powers.sum()
+def _softmax(scores: Scores) -> NDArray[np.float64]:
+    """Return exp(s) / sum exp(s): the probabilities that a server gives with its answers."""
+    powers = np.exp(scores.astype(np.float64) - scores.max(initial=-np.inf))
+    shares: NDArray[np.float64] = powers / powers.sum()
+    return shares

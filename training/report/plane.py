@@ -126,8 +126,8 @@ def _density(
 
     return picture(
         f"map-{side}", f"Map of the {side}",
-        f"Where the {len(points):,} {side} lie; the darker, the more. Both maps have one frame.{named}"
-        f" {said}", draw, height=3.7,
+        f"Where the {len(points):,} {side} lie; the stronger the colour, the more. Both have one "
+        f"frame.{named} {said}", draw, height=3.7,
     )  # fmt: skip
 
 
