@@ -179,6 +179,12 @@ def _chart(
             if baseline is not None
         ),
         [(y(part * most), f"{part * most:.3f}") for part in (0.0, 0.5, 1.0)],
-        f"{measured[0][0].manifest.created_at:%Y-%m-%d}",
-        f"{measured[-1][0].manifest.created_at:%Y-%m-%d}",
+        *_moments(measured[0][0], measured[-1][0]),
     )
+
+
+def _moments(first: Version, last: Version) -> tuple[str, str]:
+    """Return when two versions were published: the days, or the times of one day."""
+    moments = first.manifest.created_at, last.manifest.created_at
+    form = "%Y-%m-%d %H:%M" if moments[0].date() == moments[1].date() else "%Y-%m-%d"
+    return moments[0].strftime(form), moments[1].strftime(form)

@@ -33,6 +33,16 @@ def _environment(folder: Path) -> Environment:
     return environment
 
 
+_METRICS = ("ndcg", "recall", "precision", "hit_rate", "mrr", "coverage")
+
+
+def metric_place(metric: str) -> tuple[int, int, str]:
+    """Return where a metric stands among others: by list length, those looked at most first."""
+    name, _, k = metric.partition("@")
+    place = _METRICS.index(name) if name in _METRICS else len(_METRICS)
+    return int(k) if k.isdigit() else 0, place, name
+
+
 def number(value: float | None) -> str:
     """Return a metric's value as it is printed everywhere: four digits, - for none."""
     return "-" if value is None else f"{value:.4f}"

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from registry import Version
 from registry.layout import REPORT
+from registry.page import metric_place
 
 _ROUNDS = 1000
 _LEVEL = 0.95
@@ -56,7 +57,7 @@ def metric_differences(
         ours, theirs = (each.get(split, {}) for each in published)
         paired, users = _paired(a, b, variants, split)
         intervals = bootstrap(np.stack(list(paired.values()), 1)) if users else None
-        for metric in [*ours, *(name for name in theirs if name not in ours)]:
+        for metric in sorted(ours.keys() | theirs.keys(), key=metric_place):
             values = (ours.get(metric), theirs.get(metric))
             if intervals is None or metric not in paired:
                 found.append(MetricDifference(split, metric, *values))

@@ -14,7 +14,7 @@ def render_page(comparison: Comparison) -> str:
     """Return the page; it opens from disk and needs nothing beside it."""
     splits = list(dict.fromkeys(each.split for each in comparison.metrics))
     answers = comparison.answers
-    tenths = [f"{10 * tenth}" for tenth in range(10)]
+    tenths = [*(f"{10 * tenth}" for tenth in range(9)), ""]  # 100 % stands at the end
     return render(
         _TEMPLATE,
         comparison=comparison,

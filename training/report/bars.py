@@ -15,8 +15,8 @@ def metric_bars(
     """Draw one metric of variants and baselines, the best first."""
     order = sorted(models, key=lambda name: models[name][metric])
     caption = (
-        f"{metric} on the {split} part; more is better. Baselines are grey, {default} is the "
-        "default variant."
+        f"{metric} on the {split} part; more is better. Baselines are grey; {default} is the "
+        "default variant, blue."
     )
 
     def draw(axes: Axes) -> None:

@@ -119,7 +119,8 @@ def _quality(contents: Contents) -> Section:
             set(contents.variants), contents.default_variant, f"ndcg@{k[0]}", split,
         )
     ]  # fmt: skip
-    slices = contents.measured.slices
+    default = contents.default_variant
+    slices = {default: contents.measured.slices[default], **contents.measured.slices}
     if slices[contents.default_variant][split]["by_activity"]:
         pictures.append(activity_bars(slices, f"ndcg@{k[0]}", split))
     if slices[contents.default_variant][split]["by_popularity"]:

@@ -60,7 +60,10 @@ def _line(axes: Axes, x: Sequence[int], y: Sequence[float], colour: str) -> None
 
 
 def _at_the_end(axes: Axes, x: float, y: float) -> None:
-    axes.annotate(f"{y:.4g}", (x, y), (0, 6), textcoords="offset points", ha="right", color=INK)
+    axes.annotate(
+        f"{y:.4g}", (x, y), (6, 0), textcoords="offset points", va="center", color=INK,
+        annotation_clip=False,
+    )  # fmt: skip
 
 
 def _trend(losses: Sequence[float]) -> str:

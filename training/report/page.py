@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from registry.manifest import Metrics
-from registry.page import count, number, render
+from registry.page import count, metric_place, number, render
 from training.evaluate import MEANINGS, PROTOCOL
 from training.report.bias import BIAS_MEANINGS
 from training.report.canvas import Picture
@@ -146,7 +146,7 @@ def _metrics(contents: Contents, split: str) -> Table:
     models = contents.measured.metrics
     measured = {name: splits[split] for name, splits in models.items() if split in splits}
     names = list(next(iter(measured.values()))) if measured else []
-    order = sorted(names, key=_place)
+    order = sorted(names, key=metric_place)
     return Table(
         f"All metrics on the {split} part",
         ["model", *order],
@@ -155,15 +155,6 @@ def _metrics(contents: Contents, split: str) -> Table:
             for name, metrics in measured.items()
         ],
     )
-
-
-def _place(metric: str) -> tuple[int, int]:
-    """Order metrics by their list length, those looked at most first."""
-    name, _, k = metric.partition("@")
-    return int(k), _ORDER.index(name)
-
-
-_ORDER = ["ndcg", "recall", "precision", "hit_rate", "mrr", "coverage"]
 
 
 def _slices(contents: Contents, split: str) -> list[Table]:

@@ -9,6 +9,7 @@ from registry.arrays import Embeddings
 from training.report.canvas import INK, ITEMS, MUTED, USERS, Picture, picture, short
 
 _LABELLED = 60
+_NAMED, _CANDIDATES = 10, 100
 _POINTS = 4000
 _FITTED = 4096
 _AXES = 8
@@ -19,20 +20,22 @@ Points = NDArray[np.float64]
 """(N, 2)."""
 
 
-def project(embeddings: Embeddings) -> tuple[Points, tuple[float, float]]:
-    """Return the first two principal components of the rows, and what share of all each holds.
+def project(users: Embeddings, items: Embeddings) -> tuple[Points, Points, tuple[float, float]]:
+    """Return users and items along their first two principal components, and the shares of both.
 
-    (N, D) -> (N, 2). They are fitted on at most 4096 rows, by subspace iteration (Golub and Van
-    Loan, "Matrix Computations", 8.2.4); the sign makes the largest loading positive. Where all rows
-    are equal, every point is the origin.
+    (U, D), (I, D) -> (U, 2), (I, 2), shares of the variance. The components are fitted on at most
+    4096 rows, by subspace iteration (Golub and Van Loan, "Matrix Computations", 8.2.4); the sign
+    makes the largest loading positive. Where all rows are equal, every point is the origin.
     """
-    rows = np.unique(np.linspace(0, len(embeddings) - 1, _FITTED).astype(np.int64))
-    centre = embeddings[rows].mean(axis=0, dtype=np.float64)
-    fitted = embeddings[rows] - centre
+    rows = np.unique(np.linspace(0, len(users) + len(items) - 1, _FITTED).astype(np.int64))
+    of_users, of_items = rows[rows < len(users)], rows[rows >= len(users)] - len(users)
+    sampled = np.concatenate([users[of_users], items[of_items]]).astype(np.float64)
+    centre = sampled.mean(axis=0)
+    fitted = sampled - centre
     total = float((fitted**2).sum())
-    scale = float(np.abs(embeddings[rows]).max()) or 1.0
+    scale = float(np.abs(sampled).max()) or 1.0
     if total <= fitted.size * (1e-7 * scale) ** 2:
-        return np.zeros((len(embeddings), 2)), (0.0, 0.0)
+        return np.zeros((len(users), 2)), np.zeros((len(items), 2)), (0.0, 0.0)
     start = np.random.default_rng(0).standard_normal((fitted.shape[1], _AXES))
     basis = np.linalg.qr(start)[0]
     for _ in range(_ROUNDS):
@@ -42,8 +45,8 @@ def project(embeddings: Embeddings) -> tuple[Points, tuple[float, float]]:
     axes = np.pad(axes, ((0, 0), (0, 2 - axes.shape[1])))
     axes *= np.where(axes[np.abs(axes).argmax(axis=0), [0, 1]] < 0, -1, 1)
     shares = np.pad(values**2 / total, (0, 2))
-    points = embeddings @ axes.astype(np.float32) - centre @ axes
-    return points, (float(shares[0]), float(shares[1]))
+    theirs, them = (half @ axes.astype(np.float32) - centre @ axes for half in (users, items))
+    return theirs, them, (float(shares[0]), float(shares[1]))
 
 
 def maps(
@@ -57,8 +60,8 @@ def maps(
 
     users (U, D), items (I, D), popularity (I,): each item's number of interactions
     """
-    points, shares = project(np.concatenate([users, items]))
-    theirs, them = points[: len(users)], points[len(users) :]
+    theirs, them, shares = project(users, items)
+    points = np.concatenate([theirs, them])
     if not points.any():
         said = "All embeddings are equal, so the map is one point: nothing was learned."
     else:
@@ -82,7 +85,7 @@ def maps(
         if few
         else _popular(them, item_labels, popularity)
     )
-    what = "" if few else " The most popular items are named."
+    what = "" if few else " Popular items are named where there is room."
 
     def draw(axes: Axes) -> None:
         big = 34 if few else 9
@@ -94,7 +97,8 @@ def maps(
             )  # fmt: skip
         _frame(axes, _limits(points), shares)
         _legend(axes)
-        _label(axes, labels, all_of_them=len(points) <= 30)
+        most = _LABELLED if few else _NAMED
+        _label(axes, labels, all_of_them=len(points) <= 30, most=most)
 
     return [
         picture(
@@ -112,7 +116,7 @@ def _density(
     said: str,
     labels: list[tuple[tuple[float, ...], str]],
 ) -> Picture:
-    named = " The most popular are named." if labels else ""
+    named = " Popular ones are named where there is room." if labels else ""
     middle = _DENSITY[colour]
     shades = LinearSegmentedColormap.from_list(side, [f"{middle}2e", f"{middle}ff"])
 
@@ -122,7 +126,7 @@ def _density(
             norm=LogNorm(), mincnt=1, linewidths=0.1, rasterized=True,
         )  # fmt: skip
         _frame(axes, limits, None)
-        _label(axes, labels, all_of_them=False)
+        _label(axes, labels, all_of_them=False, most=_NAMED)
 
     return picture(
         f"map-{side}", f"Map of the {side}",
@@ -162,15 +166,23 @@ def _legend(axes: Axes) -> None:
 def _popular(
     points: Points, labels: list[str], popularity: NDArray[np.int64]
 ) -> list[tuple[tuple[float, ...], str]]:
-    best = np.argsort(-popularity, kind="stable")[:12]
+    best = np.argsort(-popularity, kind="stable")[:_CANDIDATES]
     return [(tuple(points[row]), labels[row]) for row in best]
 
 
-def _label(axes: Axes, labels: list[tuple[tuple[float, ...], str]], *, all_of_them: bool) -> None:
+def _label(
+    axes: Axes,
+    labels: list[tuple[tuple[float, ...], str]],
+    *,
+    all_of_them: bool,
+    most: int,
+) -> None:
     """Name points where there is room beside them; with `all_of_them` also where there is none."""
     left, right, low, high = axes.axis()
     taken: list[tuple[float, float, float, float]] = []
     for (x, y), label in labels:
+        if len(taken) >= most:
+            break
         text = short(label, 22)
         width, height = 0.0165 * len(text) + 0.02, 0.055
         at = ((x - left) / (right - left), (y - low) / (high - low))
