@@ -17,9 +17,12 @@ WIDTHS = (390, 1280)
 # Of every text that is seen: what it says, and how far its colour stands off its background.
 _CONTRASTS = """() => {
   const canvas = document.createElement("canvas").getContext("2d", {willReadFrequently: true});
+  const known = new Map();
   const rgba = colour => {
+    if (known.has(colour)) return known.get(colour);
     canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = colour; canvas.fillRect(0, 0, 1, 1);
-    return [...canvas.getImageData(0, 0, 1, 1).data];
+    known.set(colour, [...canvas.getImageData(0, 0, 1, 1).data]);
+    return known.get(colour);
   };
   const light = ([r, g, b]) => {
     const [x, y, z] = [r, g, b].map(v => v / 255).map(

@@ -139,10 +139,11 @@ def test_a_thousand_labels_become_a_few() -> None:
     assert sum(map(len, files.values())) < 1_500_000
 
 
-def test_one_user_and_one_item_have_a_report() -> None:
-    files = build_report(contents(1, 1, [(0, 0)], k=1))
+def test_one_user_and_one_item_have_a_report_of_a_closed_form() -> None:
+    files = build_report(replace(contents(1, 1, [(0, 0)], k=1), losses={}, validations=[]))
     page = files["report/index.html"].decode()
     assert "nothing: they had every item" in page
+    assert "Nothing was fitted in epochs" in page
     assert texts(files["report/graph.svg"]) == ["U0", "I0"]
 
 
@@ -150,12 +151,6 @@ def test_constant_embeddings_are_one_point_and_the_page_says_so() -> None:
     same = np.full((4, 4), 0.1, np.float32), np.full((5, 4), 0.1, np.float32)
     files = build_report(contents(4, 5, [(0, 0), (1, 1), (2, 2), (3, 3)], [(0, 1)], halves=same))
     assert "All embeddings are equal" in files["report/index.html"].decode()
-
-
-def test_without_losses_the_page_says_that_nothing_was_fitted() -> None:
-    made = replace(world(), losses={}, validations=[])
-    page = build_report(made)["report/index.html"].decode()
-    assert "closed form" in page
 
 
 def test_the_map_is_the_projection_on_the_principal_components() -> None:
