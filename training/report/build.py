@@ -1,20 +1,15 @@
 """From a training's results to the files under report/."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
-
-import numpy as np
 
 from registry.layout import REPORT_PAGE
 from registry.manifest import Metrics
-from training.config import Config
-from training.data.dataset import Dataset
 from training.graph import csr
-from training.measure import Matrices, Measured
 from training.report.bars import activity_bars, item_bars, metric_bars
 from training.report.bias import bias_picture, popularity_bias
 from training.report.canvas import Picture
+from training.report.contents import Contents
 from training.report.curves import loss_curve, validation_curve
 from training.report.graph import graph_pictures
 from training.report.page import Section, render_page
@@ -22,22 +17,6 @@ from training.report.people import sample_people
 from training.report.plane import maps
 
 _LIST = 10
-
-
-@dataclass(frozen=True)
-class Contents:
-    """What a report tells of.
-
-    losses: the mean loss of each epoch, by variant; validations: LightGCN's, as epoch and NDCG.
-    """
-
-    config: Config
-    dataset: Dataset
-    variants: dict[str, Matrices]
-    default_variant: str
-    losses: dict[str, list[float]]
-    validations: list[tuple[int, float]]
-    measured: Measured
 
 
 def build_report(
@@ -61,7 +40,7 @@ def build_report(
     users, items = contents.variants[contents.default_variant]
     dataset = contents.dataset
     people = sample_people(
-        dataset, csr(dataset.known, len(dataset.user_ids)), users, items, titles(dataset), _LIST
+        dataset, csr(dataset.known, len(dataset.user_ids)), users, items, contents.titles, _LIST
     )
     page = render_page(contents, sections, people, bias(contents))
     return files | {REPORT_PAGE: page.encode()}
@@ -69,29 +48,13 @@ def build_report(
 
 def bias(contents: Contents) -> dict[str, Metrics]:
     """Return how the lists of each model lean to popular items; nothing where none was measured."""
-    split = split_of(contents)
-    popularity = _popularity(contents.dataset)
+    split = contents.split
+    popularity = contents.popularity
     return {
         name: popularity_bias(shown[split], popularity)
         for name, shown in contents.measured.shown.items()
         if split in shown
     }
-
-
-def split_of(contents: Contents) -> str:
-    """Return the part to judge by: test, or else validation; empty where neither was measured."""
-    measured = contents.measured.metrics[contents.default_variant]
-    return next((split for split in ("test", "validation") if split in measured), "")
-
-
-def titles(dataset: Dataset) -> list[str]:
-    """Return what to call each item: its title, or its id where it has none."""
-    given = dataset.item_titles or [""] * len(dataset.item_ids)
-    return [title or item_id for title, item_id in zip(given, dataset.item_ids, strict=True)]
-
-
-def _popularity(dataset: Dataset) -> np.ndarray:
-    return np.bincount(dataset.train.item_rows, minlength=len(dataset.item_ids))
 
 
 def _training(contents: Contents) -> Section:
@@ -107,7 +70,7 @@ def _training(contents: Contents) -> Section:
 
 
 def _quality(contents: Contents) -> Section:
-    split = split_of(contents)
+    split = contents.split
     if not split:
         said = "Not measured: the split keeps nothing from training."
         return Section("quality", "Quality", said, [])
@@ -129,13 +92,13 @@ def _quality(contents: Contents) -> Section:
 
 
 def _spread(contents: Contents) -> Section:
-    split, k = split_of(contents), contents.config.evaluation.k[0]
+    split, k = contents.split, contents.config.evaluation.k[0]
     if not split:
         return Section("spread", "", "", [])
     shown = contents.measured.shown
     names = [contents.default_variant, "popularity", "spectral"]
     lines = {name: shown[name][split] for name in dict.fromkeys(names) if name in shown}
-    pictures = [bias_picture(lines, _popularity(contents.dataset), k)]
+    pictures = [bias_picture(lines, contents.popularity, k)]
     return Section("spread", "Coverage and popularity bias", "", pictures)
 
 
@@ -143,9 +106,9 @@ def _data(contents: Contents) -> Section:
     dataset = contents.dataset
     seen = csr(dataset.known, len(dataset.user_ids))
     users, items = contents.variants[contents.default_variant]
-    labels = titles(dataset)
+    labels = contents.titles
     pictures = [
-        *maps(users, items, dataset.user_ids, labels, _popularity(dataset)),
+        *maps(users, items, dataset.user_ids, labels, contents.popularity),
         *graph_pictures(seen, dataset.user_ids, labels),
     ]
     said = f"The map is of the embeddings of {contents.default_variant}, the default variant."

@@ -1,21 +1,17 @@
 """The report's page: what it says in words and tables, filled into the template."""
 
-from __future__ import annotations
-
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from registry.manifest import Metrics
 from registry.page import count, metric_place, number, render
 from training.evaluate import MEANINGS, PROTOCOL
 from training.report.bias import BIAS_MEANINGS
 from training.report.canvas import Picture
+from training.report.contents import Contents
 from training.report.people import Person
-
-if TYPE_CHECKING:
-    from training.report.build import Contents
 
 _TEMPLATE = Path(__file__).parent / "templates" / "report.html"
 
@@ -66,7 +62,7 @@ def render_page(
     """Return the page."""
     dataset, config = contents.dataset, contents.config
     measured = contents.measured.metrics
-    split = next((s for s in ("test", "validation") if s in measured[contents.default_variant]), "")
+    split = contents.split
     k = config.evaluation.k[0]
     tone, verdict = judge(measured, contents.default_variant, split, f"ndcg@{k}")
     tables = {
