@@ -82,8 +82,8 @@ def compare(
     store = options.open_store(registry, model)
     a, b = store.open(first), store.open(second)
     with Progress() as progress:
-        progress.start("comparing", 100)
-        found = run(a, b, k=k, variant=variant, advance=lambda share: progress.advance(100 * share))
+        progress.start("comparing", 1)
+        found = run(a, b, k=k, variant=variant, advance=progress.advance)
     if html is not None:
         from gnnrec.comparison.page import render_page
         from registry.durable import replace
@@ -141,21 +141,21 @@ def _print(found: "Comparison") -> None:
     print(verdict(found)[1])
     if not found.same_data:
         print("The data differ: what was held out of the users may differ too.")
-    options.print_table(
-        ["split", "metric", "A", "B", "difference", "95 % interval", "B is"],
-        [
+    for split in dict.fromkeys(each.split for each in found.metrics):
+        print(f"\n{split} part, with the 95 % interval of B - A:")
+        options.print_table(
+            ["metric", "A", "B", "B - A", "low", "high", "B is"],
             [
-                each.split,
-                each.metric,
-                _number(each.a),
-                _number(each.b),
-                _signed(each.difference),
-                "-" if each.low is None else f"{each.low:+.4f} … {each.high:+.4f}",
-                each.verdict or "-",
-            ]
-            for each in found.metrics
-        ],
-    )
+                [
+                    each.metric,
+                    *map(_number, (each.a, each.b)),
+                    *map(_signed, (each.difference, each.low, each.high)),
+                    each.verdict or "-",
+                ]
+                for each in found.metrics
+                if each.split == split
+            ],
+        )
     if found.answers is None:
         print("\nThe versions share no user, so their answers cannot be compared.")
     else:

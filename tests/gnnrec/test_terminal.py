@@ -54,7 +54,7 @@ def test_tables_fit_the_width_of_a_terminal(registry: Path) -> None:
     arguments = ["compare", "first-of-all", "second", "--registry", str(registry)]
     shown = on_a_terminal([str(GNNREC), *arguments], 60)
     lines = [line.rstrip() for line in shown.splitlines()]
-    table = lines[next(n for n, line in enumerate(lines) if line.startswith("split")) :]
+    table = lines[next(n for n, line in enumerate(lines) if line.startswith("metric")) :]
     assert max(map(len, table)) <= 60
     assert "?[31mred" in "".join(lines).replace(" ", "")  # the escape of a title does nothing
     assert "[bold]" in "".join(lines).replace(" ", "")

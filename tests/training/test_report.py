@@ -83,7 +83,7 @@ def files() -> dict[str, bytes]:
 def test_the_page_tells_what_it_should(files: dict[str, bytes]) -> None:
     page = files["report/index.html"].decode()
     for heading in ("Quality", "Coverage and popularity bias", "Training", "Map and graph",
-                    "Ten people", "What the numbers mean", "How it was made"):  # fmt: skip
+                    "Sample people", "What the numbers mean", "How it was made"):  # fmt: skip
         assert f"<h2>{heading}</h2>" in page
     for name in ("random", "popularity", "spectral", "lightgcn"):
         assert f'<th scope="row">{name}</th>' in page
