@@ -78,6 +78,8 @@ def train(
         counts = ", ".join(f"{name} {count}" for name, count in outcome.unknown_texts.items())
         print(f"texts without a place in the features (rare, or not in training): {counts}")
     print(f"published {manifest.model} {manifest.version} in {outcome.seconds:.1f} s")
+    at = f"--registry {registry} --model {manifest.model}"
+    print(f"its report: gnnrec report {manifest.version} {at} --open")
     if promote:
         print(f"{promote} is now {manifest.version}")
 
