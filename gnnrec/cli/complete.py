@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import typer
 
 from registry import ModelStore
+from registry.storage import models
 
 
 def complete_versions(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -33,11 +33,10 @@ def _offer(
     all_models: bool = False,
 ) -> list[str]:
     """Return the names that begin with what is typed; never fail, that would break the line."""
-    registry = Path(_given(ctx, "registry") or "registry-data")
+    registry = _given(ctx, "registry") or "registry-data"
     model = "" if all_models else _given(ctx, "model")
     try:
-        models = sorted(path.parent.name for path in registry.glob("*/versions"))
-        stores = [ModelStore(registry, name) for name in models if model in ("", name)]
+        stores = [ModelStore(registry, name) for name in models(registry) if model in ("", name)]
         return [name for store in stores for name in names(store) if name.startswith(incomplete)]
     except Exception:
         return []

@@ -40,11 +40,7 @@ def report(
         raise typer.BadParameter("name a VERSION, or --index")
     if html is not None and not index:
         raise typer.BadParameter("--html goes with --index; a version has its page already")
-    page = (
-        _write_index(registry, model, html or registry / "index.html")
-        if index
-        else _page_of(version, registry, model)
-    )
+    page = _write_index(registry, model, html) if index else _page_of(version, registry, model)
     if json:
         options.print_json({"version": version or None, "page": str(page)})
     else:
@@ -99,7 +95,7 @@ def compare(
         _open(html)
 
 
-def _page_of(version: str, registry: Path, model: str) -> Path:
+def _page_of(version: str, registry: str, model: str) -> Path:
     from registry import RegistryError
     from registry.layout import REPORT_PAGE
 
@@ -113,12 +109,16 @@ def _page_of(version: str, registry: Path, model: str) -> Path:
     return page
 
 
-def _write_index(registry: Path, model: str, page: Path) -> Path:
+def _write_index(registry: str, model: str, html: Path | None) -> Path:
     from gnnrec.index_page import render_index
     from registry import ModelStore, RegistryError
     from registry.durable import replace
+    from registry.storage import models
 
-    names = [model] if model else sorted(p.parent.name for p in registry.glob("*/versions"))
+    if html is None and "://" in registry:
+        raise RegistryError("a registry at a URL takes no page; say where it goes: --html FILE")
+    page = html or Path(registry) / "index.html"
+    names = [model] if model else models(registry)
     if not names:
         raise RegistryError(f"no model in {registry}; gnnrec train CONFIG --registry DIR makes one")
     content = render_index([ModelStore(registry, name) for name in names], page)
