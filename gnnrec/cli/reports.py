@@ -28,7 +28,7 @@ def report(
     ] = False,
     html: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="Where --index goes; REGISTRY/index.html if not set."),
+        typer.Option(metavar="FILE", help="Where to put the page; --index: REGISTRY/index.html."),
     ] = None,
     open_: Open = False,
     registry: options.Registry = options.REGISTRY,
@@ -38,9 +38,9 @@ def report(
     """Say where a version's report is, or make a page of the registry's versions and aliases."""
     if bool(version) == index:
         raise typer.BadParameter("name a VERSION, or --index")
-    if html is not None and not index:
-        raise typer.BadParameter("--html goes with --index; a version has its page already")
-    page = _write_index(registry, model, html) if index else _page_of(version, registry, model)
+    page = (
+        _write_index(registry, model, html) if index else _page_of(version, registry, model, html)
+    )
     if json:
         options.print_json({"version": version or None, "page": str(page)})
     else:
@@ -95,8 +95,9 @@ def compare(
         _open(html)
 
 
-def _page_of(version: str, registry: str, model: str) -> Path:
+def _page_of(version: str, registry: str, model: str, html: Path | None) -> Path:
     from registry import RegistryError
+    from registry.durable import replace
     from registry.layout import REPORT_PAGE
 
     opened = options.open_store(registry, model).open(version)
@@ -106,6 +107,13 @@ def _page_of(version: str, registry: str, model: str) -> Path:
             f"are in: gnnrec show {version}"
         )
     page: Path = opened.file(REPORT_PAGE)
+    if html is not None:
+        replace(html, page.read_bytes())
+        return html
+    if page.suffix != ".html":  # the cache names what it downloads by content
+        raise RegistryError(
+            f"the report of {version!r} is in a store; say where its page goes: --html FILE"
+        )
     return page
 
 

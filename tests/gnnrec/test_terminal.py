@@ -170,6 +170,9 @@ def test_report_says_where_the_page_is_and_opens_it(registry: Path, tmp_path: Pa
         "version": "second",
         "page": str(page),
     }
+    copy = tmp_path / "copy.html"
+    assert ok("report", "second", *at, "--html", copy) == f"{copy}\n"
+    assert copy.read_bytes() == page.read_bytes()
     browser = tmp_path / "browser"
     browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
     browser.chmod(0o755)
