@@ -63,6 +63,8 @@ class Export:
     item_titles: Sequence[str] | None = None
     report_arrays: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
     """Arrays that the report speaks of, by file name under report/."""
+    report_files: Mapping[str, bytes] = field(default_factory=dict)
+    """The report's page and pictures, by file name under report/."""
     features: FeaturesExport | None = None
     attributes: Sequence[ItemAttribute] = ()
     """What items can be filtered by."""
@@ -139,3 +141,5 @@ class Export:
         report.write_bytes(canonical_json(self.report))
         for name, array in self.report_arrays.items():
             np.save(folder / name, array, allow_pickle=False)
+        for name, content in self.report_files.items():
+            (folder / name).write_bytes(content)

@@ -19,6 +19,7 @@ SEEN_INDPTR = "seen.indptr.npy"
 SEEN_ITEMS = "seen.items.npy"
 GOLDEN = "golden.json"
 REPORT = "report/metrics.json"
+REPORT_PAGE = "report/index.html"
 USER_FEATURES = "features/users.npy"
 ITEM_FEATURES = "features/items.npy"
 

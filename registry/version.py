@@ -1,6 +1,7 @@
 """A published version, opened for reading."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -99,16 +100,18 @@ class Version:
             raise VersionCorrupt(f"version {self.name!r}: {name} is missing")
         return path
 
-    def verify(self) -> None:
+    def verify(self, advance: Callable[[int], None] = lambda read: None) -> None:
         """Raise VersionCorrupt, naming every damaged file, unless the version is whole and sound.
 
-        Compares sizes and sha256 with the manifest, then shapes, ids and finiteness.
+        Compares sizes and sha256 with the manifest, then shapes, ids and finiteness. `advance`
+        hears how many bytes are read.
         """
-        damage = [
-            f"{name} {problem}"
-            for name, entry in sorted(self.manifest.files.items())
-            if (problem := self._damage(name, entry))
-        ]
+        damage, read = [], 0
+        for name, entry in sorted(self.manifest.files.items()):
+            if problem := self._damage(name, entry):
+                damage.append(f"{name} {problem}")
+            read += entry.size
+            advance(read)
         if damage:
             raise VersionCorrupt(f"version {self.name!r}: {'; '.join(damage)}")
         self._check_ids()

@@ -87,7 +87,7 @@ class FitConfig(Section):
     patience: Annotated[int, Field(ge=1)] | None = None
     """Stop after so many validations without a better one; the best embeddings are kept."""
     validate_every: Annotated[int, Field(ge=1)] = 5
-    """With patience: validate after every so many epochs."""
+    """Validate after every so many epochs; without patience, for the report's curve alone."""
 
 
 class LightGCNConfig(Section):

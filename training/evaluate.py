@@ -18,14 +18,20 @@ from registry.ranking import NO_ROW, Rows, Scores, max_norm, top_k
 from training.data.dataset import Interactions
 from training.graph import Csr
 
-DEFINITION = (
+MEANINGS = {
+    "recall@k": "hits / held-out items",
+    "precision@k": "hits / k",
+    "hit_rate@k": "1 if there is a hit",
+    "mrr@k": "1 / rank of the first hit",
+    "ndcg@k": "gain 1, discount 1/log2(rank + 1), ideal = the first min(k, held-out items) ranks",
+    "coverage@k": "share of all items that stand in some user's list",
+}
+PROTOCOL = (
     "All items are ranked by inner product for every user with at least one held-out item, those "
-    "the user is known to have had left out. recall@k = hits / held-out items; precision@k = hits "
-    "/ k; hit_rate@k = 1 if there is a hit; mrr@k = 1 / rank of the first hit; ndcg@k: gain 1, "
-    "discount 1/log2(rank + 1), ideal = the first min(k, held-out items) ranks; each the mean over "
-    "users. Held-out items and users unknown to training count as missed. coverage@k = share of "
-    "all items that stand in some user's list."
+    "the user is known to have had left out. Each metric but coverage is the mean over users. "
+    "Held-out items and users unknown to training count as missed."
 )
+DEFINITION = f"{PROTOCOL} {'; '.join(f'{name} = {meaning}' for name, meaning in MEANINGS.items())}."
 
 # Items are looked at in blocks of so many before any is sorted.
 _BLOCK = 64
@@ -64,13 +70,15 @@ class Evaluation:
     """Metrics by user, and their means.
 
     users (V,): the rows of the users with held-out items; per_user: an array (V,) a metric;
-    item_hits (I,): for how many users each item was found in the longest list.
+    item_hits (I,): for how many users each item was found in the longest list; shown (I,): in how
+    many lists of the first of the ks each item stands.
     """
 
     users: NDArray[np.int64]
     per_user: dict[str, NDArray[np.float64]]
     metrics: Metrics
     item_hits: NDArray[np.int64]
+    shown: NDArray[np.int64]
 
 
 def evaluate(
@@ -90,7 +98,7 @@ def evaluate(
     longest = min(max(ks), len(item_embeddings))
     hits = np.zeros((len(users), longest), bool)
     item_hits = np.zeros(len(item_embeddings), np.int64)
-    shown = {k: np.zeros(len(item_embeddings), bool) for k in ks}
+    shown = {k: np.zeros(len(item_embeddings), np.int64) for k in ks}
     chunk = max(1, _SCORES_BYTES // (4 * len(item_embeddings)))
     for start in range(0, len(users), chunk):
         which = users[start : start + chunk]
@@ -100,15 +108,15 @@ def evaluate(
         hits[start : start + len(which)] = found
         item_hits += np.bincount(rows[found], minlength=len(item_hits))
         for k in ks:
-            shown[k][rows[:, :k][rows[:, :k] != NO_ROW]] = True
+            shown[k] += np.bincount(rows[:, :k][rows[:, :k] != NO_ROW], minlength=len(item_hits))
         advance((start + len(which)) / len(users))
     per_user = {
         name: values for k in ks for name, values in _at(k, hits, held_out.sizes[users]).items()
     }
     counted = len(users) + held_out.unknown_users
     metrics = {name: float(values.sum() / counted) for name, values in per_user.items()}
-    metrics |= {f"coverage@{k}": float(shown[k].mean()) for k in ks}
-    return Evaluation(users, per_user, metrics, item_hits)
+    metrics |= {f"coverage@{k}": float((shown[k] > 0).mean()) for k in ks}
+    return Evaluation(users, per_user, metrics, item_hits, shown[ks[0]])
 
 
 def rank(

@@ -75,7 +75,7 @@ def fit(
     checkpoint: Checkpoint | None = None,
     progress: Progress = lambda epoch, note: None,
 ) -> tuple[Halves, State]:
-    """Fit the model and return its embeddings; it ends as validation liked it best, or at the end.
+    """Fit the model and return its embeddings: with patience those that validation liked best.
 
     Raises TrainingDiverged as soon as a loss is not finite.
     """
@@ -88,7 +88,7 @@ def fit(
             state.losses.append(_train_epoch(model, steps, config, state))
             state.epoch += 1
             if validate is not None and state.epoch % config.validate_every == 0:
-                _validate(model, state, validate)
+                _validate(model, state, validate, keep_best=config.patience is not None)
             checkpoint.save(model, state)
             progress(state.epoch, _note(state))
     if state.best is not None:
@@ -141,10 +141,10 @@ def _train_epoch(model: LightGCN, steps: Steps, config: FitConfig, state: State)
     return total / sum(map(len, batches))
 
 
-def _validate(model: LightGCN, state: State, validate: Validate) -> None:
+def _validate(model: LightGCN, state: State, validate: Validate, *, keep_best: bool) -> None:
     score = validate(model.embeddings())
     state.validations.append((state.epoch, score))
-    if state.best is None or score > state.best.score:
+    if keep_best and (state.best is None or score > state.best.score):
         state.best = Best(score, state.epoch, model.layer0())
 
 
@@ -159,6 +159,8 @@ def _note(state: State) -> str:
     note = f"loss {state.losses[-1]:.4f}"
     if state.best is not None:
         note += f", best {state.best.score:.4f} at epoch {state.best.epoch}"
+    elif state.validations:
+        note += f", validation {state.validations[-1][1]:.4f}"
     return note
 
 

@@ -1,6 +1,7 @@
 """How good embeddings are, on every part of the data, beside baselines and slice by slice."""
 
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -29,11 +30,13 @@ class Measured:
     """Metrics by model and split; slices of them; and metrics by user.
 
     arrays: float32 (V, M) by file name; the report says which users and metrics they are of.
+    shown: in how many lists of the first k each item stands (I,), by model and split.
     """
 
     metrics: dict[str, dict[str, Metrics]] = field(default_factory=dict)
     slices: dict[str, dict[str, Json]] = field(default_factory=dict)
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    shown: dict[str, dict[str, NDArray[np.int64]]] = field(default_factory=dict)
 
 
 def measure(
@@ -48,7 +51,7 @@ def measure(
     on_train: stands in on validation for the variants that have looked at it.
     """
     users, items = len(dataset.user_ids), len(dataset.item_ids)
-    models = variants | _baselines(config, dataset, variants)
+    models = variants | _baselines(config, dataset, variants, reporter)
     parts = {
         # what a user is known to have had is left out of the ranking
         "validation": (dataset.validation, csr(dataset.train, users)),
@@ -63,10 +66,13 @@ def measure(
         wanted = wanted_by_part(part, sliced)
         unseeing = models | on_train if split == "validation" else models
         for name, model in unseeing.items():
-            reporter.start(f"{split}: {name}", 1)
+            asked = int(np.count_nonzero(held_out.sizes))
+            reporter.start(f"{split}: {name}", asked)
             ks = config.evaluation.k
-            result = evaluate(*model, seen, held_out, ks, reporter.advance)
+            advance = partial(_advance, reporter, asked)
+            result = evaluate(*model, seen, held_out, ks, advance)
             measured.metrics[name][split] = result.metrics
+            measured.shown.setdefault(name, {})[split] = result.shown
             if name in variants:
                 found = np.bincount(sliced.item_part, result.item_hits, len(wanted))
                 measured.slices.setdefault(name, {})[split] = {
@@ -88,7 +94,7 @@ def best(metrics: dict[str, dict[str, Metrics]], variants: list[str], k: int) ->
 
 
 def _baselines(
-    config: Config, dataset: Dataset, variants: dict[str, Matrices]
+    config: Config, dataset: Dataset, variants: dict[str, Matrices], reporter: Reporter
 ) -> dict[str, Matrices]:
     users, items = len(dataset.user_ids), len(dataset.item_ids)
     models = {
@@ -96,6 +102,7 @@ def _baselines(
         "popularity": baselines.popularity(dataset.train, users, items),
     }
     if "spectral" not in variants:
+        reporter.start("spectral baseline", 1)
         width = config.lightgcn.embedding_dim if config.lightgcn else _SPECTRAL_DIM
         halves, _ = spectral(
             edges(dataset.train, config.graph),
@@ -103,9 +110,14 @@ def _baselines(
             items,
             SpectralConfig(embedding_dim=width),
             torch.Generator().manual_seed(config.seed),
+            reporter.advance,
         )
         models["spectral"] = (halves[0].numpy(), halves[1].numpy())
     return models
+
+
+def _advance(reporter: Reporter, users: int, share: float) -> None:
+    reporter.advance(share * users)
 
 
 def _per_user(result: Evaluation) -> NDArray[np.float32]:

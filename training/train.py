@@ -17,7 +17,8 @@ from training.errors import InvalidConfig
 from training.evaluate import DEFINITION
 from training.golden import golden
 from training.graph import as_of, csr
-from training.measure import Matrices, Measured, best, measure
+from training.measure import best, measure
+from training.report import REPORT_STEPS, Contents, bias, build_report
 from training.reporter import Reporter
 from training.variants import Built, build
 
@@ -66,10 +67,19 @@ def train(
         for name, halves in built.on_train.items()
     }
     measured = measure(config, dataset, variants, on_train, reporter)
-    reporter.start("publishing", 1)
-    version = store.publish(
-        _export(config, dataset, variants, built, measured, seconds_to_embeddings)
+    reporter.start("report", REPORT_STEPS)
+    contents = Contents(
+        config=config,
+        dataset=dataset,
+        variants=variants,
+        default_variant=best(measured.metrics, list(variants), config.evaluation.k[0]),
+        losses=built.losses,
+        validations=built.validations,
+        measured=measured,
     )
+    report = build_report(contents, reporter.advance)
+    reporter.start("publishing", 1)
+    version = store.publish(_export(contents, built, report, seconds_to_embeddings))
     checkpoint.unlink(missing_ok=True)
     return Outcome(
         version, time.monotonic() - started, seconds_to_embeddings, dataset.unknown_texts
@@ -92,15 +102,11 @@ def _check_sizes(config: Config, dataset: Dataset) -> None:
 
 
 def _export(
-    config: Config,
-    dataset: Dataset,
-    variants: dict[str, Matrices],
-    built: Built,
-    measured: Measured,
-    seconds_to_embeddings: float,
+    contents: Contents, built: Built, report: dict[str, bytes], seconds_to_embeddings: float
 ) -> Export:
+    config, dataset, measured = contents.config, contents.dataset, contents.measured
+    variants, metrics = contents.variants, measured.metrics
     seen = csr(dataset.known, len(dataset.user_ids))
-    metrics = measured.metrics
     return Export(
         user_ids=dataset.user_ids,
         item_ids=dataset.item_ids,
@@ -113,7 +119,7 @@ def _export(
         },
         features=dataset.features,
         attributes=dataset.item_attributes,
-        default_variant=best(metrics, list(variants), config.evaluation.k[0]),
+        default_variant=contents.default_variant,
         golden=golden(variants, dataset.user_ids, dataset.item_ids, seen),
         report={
             "loss": built.losses,
@@ -121,8 +127,10 @@ def _export(
             "metrics": metrics,
             "slices": measured.slices,
             "unknown_texts": dict(dataset.unknown_texts),
+            "popularity_bias": bias(contents),
         },
         report_arrays=measured.arrays,
+        report_files=report,
         seconds={"reading_to_embeddings": round(seconds_to_embeddings, 3)},
         config=config.model_dump(mode="json"),
         data=DataEntry(

@@ -147,10 +147,14 @@ def status(client: Client, json: options.Json = False) -> None:
 def health(
     client: Client,
     service: Annotated[str, typer.Option(help="One service; all if not set.")] = "",
+    json: options.Json = False,
 ) -> None:
     """Ask a server's health service; exit code 0 means serving, 1 not serving."""
     serving = client.health(service)
-    print("serving" if serving else "not serving")
+    if json:
+        options.print_json({"serving": serving})
+    else:
+        print("serving" if serving else "not serving")
     raise typer.Exit(0 if serving else 1)
 
 

@@ -5,20 +5,20 @@ import sys
 import typer
 from typer.core import TyperGroup, TyperOption
 
-from gnnrec.cli import cache, calls, rollout, serving, train, versions
+from gnnrec.cli import cache, calls, reports, rollout, serving, train, versions
 from gnnrec.errors import Error
 from registry import RegistryError
 
 app = typer.Typer(
     help="Train graph recommenders, publish them, serve them over gRPC.",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 train.add_to(app)
 versions.add_to(app)
 rollout.add_to(app)
+reports.add_to(app)
 serving.add_to(app)
 calls.add_to(app)
 cache.add_to(app)

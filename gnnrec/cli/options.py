@@ -8,12 +8,20 @@ from typing import Annotated, Any
 
 import typer
 
+from gnnrec.cli.complete import complete_aliases, complete_models
+from gnnrec.cli.table import print_table as print_table
+
 Registry = Annotated[
     str,
     typer.Option("--registry", help="The registry: a folder, or a URL such as s3://bucket/dir."),
 ]
-Model = Annotated[str, typer.Option("--model", help="The model's name in the registry.")]
-Alias = Annotated[str, typer.Option("--alias", help="The alias.")]
+Model = Annotated[
+    str,
+    typer.Option(
+        "--model", help="The model's name in the registry.", autocompletion=complete_models
+    ),
+]
+Alias = Annotated[str, typer.Option("--alias", help="The alias.", autocompletion=complete_aliases)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 FILTER = typer.Option(
@@ -30,16 +38,6 @@ ADDRESS = "127.0.0.1:50051"
 def print_json(value: Any) -> None:
     """Print a value as one line of JSON; moments as ISO 8601."""
     print(json.dumps(value, ensure_ascii=False, default=datetime.isoformat))
-
-
-def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print aligned columns."""
-    lines = [list(header), *(list(row) for row in rows)]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
-    for line in lines:
-        print(
-            "  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
-        )
 
 
 def read_filters(texts: Sequence[str]) -> dict[str, Any]:

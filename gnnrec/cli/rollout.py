@@ -7,7 +7,9 @@ import typer
 
 from gnnrec.answers import Trial, TrialSide
 from gnnrec.cli import options
+from gnnrec.cli.complete import complete_versions
 from gnnrec.cli.connect import connected
+from gnnrec.cli.versions import Version
 from gnnrec.client import Client
 from registry import Guard, Move
 from registry.errors import InvalidTrial, PromotionRefused
@@ -17,7 +19,7 @@ Why = Annotated[str, typer.Option(help="The reason, for the history.")]
 
 
 def promote(
-    version: Annotated[str, typer.Argument(metavar="VERSION", help="A version's id.")],
+    version: Version,
     alias: options.Alias = options.ALIAS,
     why: Why = "",
     percent: Annotated[
@@ -45,6 +47,7 @@ def promote(
     ] = False,
     registry: options.Registry = options.REGISTRY,
     model: options.Model = "",
+    json: options.Json = False,
 ) -> None:
     """Point an alias at a version, or try it on a share of users; servers follow by themselves."""
     store = options.open_store(registry, model)
@@ -57,32 +60,39 @@ def promote(
         raise PromotionRefused("--force needs --why: the history keeps the reason")
     note = "" if force else check(store, version, alias=alias, tolerance=tolerance)
     if share == 100:
-        _print_move(store.aliases.promote(version, alias=alias, why=why, forced=force))
+        move = store.aliases.promote(version, alias=alias, why=why, forced=force)
+    else:
+        guard = None
+        if guarded:
+            guard = Guard(max_errors=max_errors, max_p99_ms=max_p99_ms, min_requests=min_requests)
+        move = store.aliases.try_out(
+            version, alias=alias, percent=share, shadow=shadow, guard=guard, why=why, forced=force
+        )
+    _print_move(move, json)
+    if not json:
         print(note or "not checked: --force")
-        return
-    guard = None
-    if guarded:
-        guard = Guard(max_errors=max_errors, max_p99_ms=max_p99_ms, min_requests=min_requests)
-    move = store.aliases.try_out(
-        version, alias=alias, percent=share, shadow=shadow, guard=guard, why=why, forced=force
-    )
-    print(f"{alias} is still {move.version}, and tries {move.candidate}")
-    print(note or "not checked: --force")
-    print("to watch it: gnnrec rollout status; to end it: gnnrec promote, gnnrec rollback")
+        if move.candidate is not None:
+            print("to watch it: gnnrec rollout status; to end it: gnnrec promote, gnnrec rollback")
 
 
 def rollback(
     alias: options.Alias = options.ALIAS,
-    to: Annotated[str, typer.Option(metavar="VERSION", help="Any that it has named.")] = "",
+    to: Annotated[
+        str,
+        typer.Option(
+            metavar="VERSION", help="Any that it has named.", autocompletion=complete_versions
+        ),
+    ] = "",
     why: Why = "",
     registry: options.Registry = options.REGISTRY,
     model: options.Model = "",
+    json: options.Json = False,
 ) -> None:
     """End an alias's trial, or point it back at the version it named before."""
     aliases = options.open_store(registry, model).aliases
     tried = aliases.get(alias).candidate
-    _print_move(aliases.rollback(alias=alias, to=to or None, why=why))
-    if tried is not None:
+    _print_move(aliases.rollback(alias=alias, to=to or None, why=why), json)
+    if tried is not None and not json:
         print(f"the trial of {tried} has ended")
 
 
@@ -169,9 +179,14 @@ def _side(name: str, side: TrialSide, total: int) -> list[str]:
     ]
 
 
-def _print_move(move: Move) -> None:
+def _print_move(move: Move, json: bool) -> None:
     came = f" (was {move.previous})" if move.previous else ""
-    print(f"{move.alias} is now {move.version}{came}")
+    if json:
+        options.print_json(move.model_dump(mode="json"))
+    elif move.candidate is not None:
+        print(f"{move.alias} is still {move.version}, and tries {move.candidate}")
+    else:
+        print(f"{move.alias} is now {move.version}{came}")
 
 
 def add_to(app: typer.Typer) -> None:

@@ -15,6 +15,7 @@ def generate(
     interactions: Annotated[int, typer.Option(min=2, help="Enrolments.")] = 20_000,
     seed: Annotated[int, typer.Option(min=0, help="The same seed makes the same files.")] = 0,
     toy: Annotated[str, typer.Option(metavar="a|b", help="A tiny graph in its place.")] = "",
+    json: options.Json = False,
 ) -> None:
     """Write a deterministic sample data set: people, courses, topics, and a training config."""
     from training.data import sample_world, toys
@@ -23,7 +24,11 @@ def generate(
     sample = (
         toys.toy(toy, seed) if toy else sample_world.sample_world(users, items, interactions, seed)
     )
-    for path in write(sample, directory):
+    paths = write(sample, directory)
+    if json:
+        options.print_json({"files": list(map(str, paths))})
+        return
+    for path in paths:
         print(path)
 
 
@@ -72,6 +77,8 @@ def train(
             counts = ", ".join(f"{name} {count}" for name, count in outcome.unknown_texts.items())
             print(f"texts without a place in the features (rare, or not in training): {counts}")
         print(f"published {manifest.model} {manifest.version} in {outcome.seconds:.1f} s")
+        at = f"--registry {registry} --model {manifest.model}"
+        print(f"its report: gnnrec report {manifest.version} {at} --open")
     if promote:
         note = check(store, manifest.version, alias=promote)
         store.aliases.promote(manifest.version, alias=promote, why="trained")

@@ -5,9 +5,13 @@ from typing import Annotated
 import typer
 
 from gnnrec.cli import options
+from gnnrec.cli.complete import complete_versions
 from registry import Damaged, Manifest
 
-Version = Annotated[str, typer.Argument(metavar="VERSION", help="A version's id.")]
+Version = Annotated[
+    str,
+    typer.Argument(metavar="VERSION", help="A version's id.", autocompletion=complete_versions),
+]
 
 
 def versions(
@@ -78,37 +82,24 @@ def show(
 
 
 def verify(
-    version: Version, registry: options.Registry = options.REGISTRY, model: options.Model = ""
-) -> None:
-    """Check a version's files against its manifest: sizes, sha256, shapes, ids, numbers."""
-    opened = options.open_store(registry, model).open(version)
-    opened.verify()
-    fetched = f", {opened.fetched / 1e6:.1f} MB fetched" if opened.fetched else ""
-    print(f"{version} is whole: {len(opened.manifest.files)} files{fetched}")
-
-
-def compare(
-    first: Annotated[str, typer.Argument(metavar="A", help="A version's id.")],
-    second: Annotated[str, typer.Argument(metavar="B", help="Another's.")],
+    version: Version,
     registry: options.Registry = options.REGISTRY,
     model: options.Model = "",
     json: options.Json = False,
 ) -> None:
-    """Compare two versions: metrics, configuration, data."""
-    store = options.open_store(registry, model)
-    a, b = store.open(first).summary(), store.open(second).summary()
-    differences = {
-        key: [a_value, b_value]
-        for key, (a_value, b_value) in _pairs(_facts(a), _facts(b)).items()
-        if a_value != b_value
-    }
+    """Check a version's files against its manifest: sizes, sha256, shapes, ids, numbers."""
+    from gnnrec.cli.progress import Progress
+
+    opened = options.open_store(registry, model).open(version)
+    size = sum(entry.size for entry in opened.manifest.files.values())
+    with Progress() as progress:
+        progress.start("verifying (MB)", size / 1e6)
+        opened.verify(lambda read: progress.advance(read / 1e6))
     if json:
-        options.print_json({"a": first, "b": second, "differences": differences})
+        options.print_json({"version": version, "files": len(opened.manifest.files), "bytes": size})
         return
-    options.print_table(
-        ["what", first, second, "difference"],
-        [[key, _text(x), _text(y), _difference(x, y)] for key, (x, y) in differences.items()],
-    )
+    fetched = f", {opened.fetched / 1e6:.1f} MB fetched" if opened.fetched else ""
+    print(f"{version} is whole: {len(opened.manifest.files)} files{fetched}")
 
 
 def prune(
@@ -116,11 +107,15 @@ def prune(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would go.")] = False,
     registry: options.Registry = options.REGISTRY,
     model: options.Model = "",
+    json: options.Json = False,
 ) -> None:
     """Delete old versions; never one that an alias names or would name after a rollback."""
     store = options.open_store(registry, model)
     store.layout.require()
     gone = store.prune(keep, dry_run=dry_run)
+    if json:
+        options.print_json({"versions": gone, "deleted": not dry_run})
+        return
     for version in gone:
         print(f"{'would delete' if dry_run else 'deleted'} {version}")
     if not gone:
@@ -143,37 +138,7 @@ def _counts(interactions: dict[str, int]) -> str:
     return ", ".join(f"{count} {split}" for split, count in interactions.items())
 
 
-def _facts(summary: dict[str, object]) -> dict[str, object]:
-    """Flatten what can differ in an interesting way."""
-    flat: dict[str, object] = {}
-
-    def walk(prefix: str, value: object) -> None:
-        if isinstance(value, dict):
-            for key, inner in value.items():
-                walk(f"{prefix}.{key}" if prefix else str(key), inner)
-        else:
-            flat[prefix] = value
-
-    for section in ("variants", "baselines", "config", "data", "libraries"):
-        walk(section, summary[section])
-    return flat
-
-
-def _pairs(a: dict[str, object], b: dict[str, object]) -> dict[str, tuple[object, object]]:
-    return {key: (a.get(key), b.get(key)) for key in [*a, *(key for key in b if key not in a)]}
-
-
-def _text(value: object) -> str:
-    return f"{value:.4f}" if isinstance(value, float) else "-" if value is None else str(value)
-
-
-def _difference(a: object, b: object) -> str:
-    if isinstance(a, float) and isinstance(b, float):
-        return f"{b - a:+.4f}"
-    return ""
-
-
 def add_to(app: typer.Typer) -> None:
     """Add these subcommands."""
-    for command in (versions, show, verify, compare, prune):
+    for command in (versions, show, verify, prune):
         app.command()(command)

@@ -1,5 +1,6 @@
 """A version in an object store: its manifest at once, its files downloaded as they are needed."""
 
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -38,7 +39,7 @@ class RemoteVersion(version.Version):
             where = self._objects.address(self._key(name))
             raise VersionCorrupt(f"version {self.name!r}: {name} {damage} ({where})") from None
 
-    def verify(self) -> None:
+    def verify(self, advance: Callable[[int], None] = lambda read: None) -> None:
         """Raise VersionCorrupt, naming every damaged file, unless the version is whole and sound.
 
         The store must have every file in its size; contents are compared as they are downloaded,
@@ -54,7 +55,7 @@ class RemoteVersion(version.Version):
                 damage.append(f"{name} has {found.size} bytes, not {entry.size}")
         if damage:
             raise VersionCorrupt(f"version {self.name!r}: {'; '.join(damage)}")
-        super().verify()
+        super().verify(advance)
 
     def _damage(self, name: str, entry: FileEntry) -> str | None:
         """Download the file if need be, and compare it; a copy that rotted is fetched again."""

@@ -7,6 +7,7 @@ for Recommendation?"). U users, I items, D dimensions.
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -28,11 +29,17 @@ _RANK = 1e-6
 
 
 def spectral(
-    train: Interactions, users: int, items: int, config: SpectralConfig, generator: torch.Generator
+    train: Interactions,
+    users: int,
+    items: int,
+    config: SpectralConfig,
+    generator: torch.Generator,
+    advance: Callable[[float], None] = lambda share: None,
 ) -> tuple[Halves, Tensor]:
     """Return the embeddings of users (U, D) and items (I, D), and what users sum up: (I, D).
 
     D is at most the number of items. A user is the weighted sum of that over the user's items.
+    `advance` hears the share done.
     """
     user_degree = _degrees(train.user_rows, train.weights, users)
     item_degree = _degrees(train.item_rows, train.weights, items)
@@ -43,7 +50,7 @@ def spectral(
     weighted = sparse_matrix(train.user_rows, train.item_rows, values, (users, items))
     transposed = sparse_matrix(train.item_rows, train.user_rows, values, (items, users))
     vectors = right_singular_vectors(
-        weighted, transposed, min(config.embedding_dim, items), generator
+        weighted, transposed, min(config.embedding_dim, items), generator, advance
     )
     had = sparse_matrix(train.user_rows, train.item_rows, train.weights, (users, items))
     degree = torch.from_numpy(item_degree).float()[:, None]
@@ -52,7 +59,11 @@ def spectral(
 
 
 def right_singular_vectors(
-    matrix: Tensor, transposed: Tensor, count: int, generator: torch.Generator
+    matrix: Tensor,
+    transposed: Tensor,
+    count: int,
+    generator: torch.Generator,
+    advance: Callable[[float], None] = lambda share: None,
 ) -> Tensor:
     """Return the right singular vectors of the `count` largest singular values: (I, count).
 
@@ -79,6 +90,7 @@ def right_singular_vectors(
         following = following - done.T @ coefficients
         following = following - done.T @ (done @ following)  # once more, against rounding
         current = _orthonormal(following)
+        advance((step + 1) / blocks)
         if step + 1 < blocks and not float((done @ current).abs().max()) < _LOST:
             break  # the matrix has no more directions; what is left is rounding
     return _ritz(basis[:stop], projected[:stop, :stop], count)

@@ -1,0 +1,47 @@
+"""What a shell offers while a command is typed; a registry that cannot be read offers nothing."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import typer
+
+from registry import ModelStore
+from registry.storage import models
+
+
+def complete_versions(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer the versions, of the model that is named or of all."""
+    return _offer(ctx, incomplete, lambda store: store.layout.version_names())
+
+
+def complete_aliases(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer the aliases there are."""
+    return _offer(ctx, incomplete, lambda store: store.layout.alias_names())
+
+
+def complete_models(ctx: typer.Context, incomplete: str) -> list[str]:
+    """Offer the models of the registry."""
+    return _offer(ctx, incomplete, lambda store: [store.layout.model], all_models=True)
+
+
+def _offer(
+    ctx: typer.Context,
+    incomplete: str,
+    names: Callable[[ModelStore], list[str]],
+    *,
+    all_models: bool = False,
+) -> list[str]:
+    """Return the names that begin with what is typed; never fail, that would break the line."""
+    registry = _given(ctx, "registry") or "registry-data"
+    model = "" if all_models else _given(ctx, "model")
+    try:
+        stores = [ModelStore(registry, name) for name in models(registry) if model in ("", name)]
+        return [name for store in stores for name in names(store) if name.startswith(incomplete)]
+    except Exception:
+        return []
+
+
+def _given(ctx: typer.Context, option: str) -> str:
+    given: Any = ctx.params.get(option) or os.environ.get(f"GNNREC_{option.upper()}")
+    return str(given or "")

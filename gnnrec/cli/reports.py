@@ -1,0 +1,208 @@
+"""gnnrec report and compare: pages to look at, and the same in the terminal."""
+
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from gnnrec.cli import options
+from gnnrec.cli.complete import complete_versions
+from gnnrec.errors import Error
+
+if TYPE_CHECKING:
+    from gnnrec.comparison import Comparison
+
+Open = Annotated[bool, typer.Option("--open", help="Open it in a browser.")]
+
+
+def report(
+    version: Annotated[
+        str,
+        typer.Argument(
+            metavar="[VERSION]", help="A version's id.", autocompletion=complete_versions
+        ),
+    ] = "",
+    index: Annotated[
+        bool, typer.Option("--index", help="In place of VERSION: a page of the whole registry.")
+    ] = False,
+    html: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Where to put the page; --index: REGISTRY/index.html."),
+    ] = None,
+    open_: Open = False,
+    registry: options.Registry = options.REGISTRY,
+    model: options.Model = "",
+    json: options.Json = False,
+) -> None:
+    """Say where a version's report is, or make a page of the registry's versions and aliases."""
+    if bool(version) == index:
+        raise typer.BadParameter("name a VERSION, or --index")
+    page = (
+        _write_index(registry, model, html) if index else _page_of(version, registry, model, html)
+    )
+    if json:
+        options.print_json({"version": version or None, "page": str(page)})
+    else:
+        print(page)
+    if open_:
+        _open(page)
+
+
+def compare(
+    first: Annotated[
+        str,
+        typer.Argument(metavar="A", help="A version's id.", autocompletion=complete_versions),
+    ],
+    second: Annotated[
+        str, typer.Argument(metavar="B", help="Another's.", autocompletion=complete_versions)
+    ],
+    k: Annotated[int, typer.Option("-k", min=1, help="The length of the lists compared.")] = 10,
+    variant: Annotated[
+        str, typer.Option(help="Which embeddings of both; each one's default if not set.")
+    ] = "",
+    html: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the comparison as a page.")
+    ] = None,
+    open_: Open = False,
+    registry: options.Registry = options.REGISTRY,
+    model: options.Model = "",
+    json: options.Json = False,
+) -> None:
+    """Compare two versions: metrics with intervals, answers, items, configuration, data."""
+    from gnnrec.cli.progress import Progress
+    from gnnrec.comparison import compare as run
+
+    if open_ and html is None:
+        raise typer.BadParameter("--open needs --html FILE, the page that it opens")
+    store = options.open_store(registry, model)
+    a, b = store.open(first), store.open(second)
+    with Progress() as progress:
+        progress.start("comparing", 1)
+        found = run(a, b, k=k, variant=variant, advance=progress.advance)
+    if html is not None:
+        from gnnrec.comparison.page import render_page
+        from registry.durable import replace
+
+        replace(html, render_page(found).encode())
+    if json:
+        options.print_json(found.as_json() | ({} if html is None else {"page": str(html)}))
+    else:
+        _print(found)
+        if html is not None:
+            print(f"\n{html}")
+    if open_ and html is not None:
+        _open(html)
+
+
+def _page_of(version: str, registry: str, model: str, html: Path | None) -> Path:
+    from registry import RegistryError
+    from registry.durable import replace
+    from registry.layout import REPORT_PAGE
+
+    opened = options.open_store(registry, model).open(version)
+    if REPORT_PAGE not in opened.manifest.files:
+        raise RegistryError(
+            f"version {version!r} has no report page: it was published without one; its numbers "
+            f"are in: gnnrec show {version}"
+        )
+    page: Path = opened.file(REPORT_PAGE)
+    if html is not None:
+        replace(html, page.read_bytes())
+        return html
+    if page.suffix != ".html":  # the cache names what it downloads by content
+        raise RegistryError(
+            f"the report of {version!r} is in a store; say where its page goes: --html FILE"
+        )
+    return page
+
+
+def _write_index(registry: str, model: str, html: Path | None) -> Path:
+    from gnnrec.index_page import render_index
+    from registry import ModelStore, RegistryError
+    from registry.durable import replace
+    from registry.storage import models
+
+    if html is None and "://" in registry:
+        raise RegistryError("a registry at a URL takes no page; say where it goes: --html FILE")
+    page = html or Path(registry) / "index.html"
+    names = [model] if model else models(registry)
+    if not names:
+        raise RegistryError(f"no model in {registry}; gnnrec train CONFIG --registry DIR makes one")
+    content = render_index([ModelStore(registry, name) for name in names], page)
+    replace(page, content.encode())
+    return page
+
+
+def _open(page: Path) -> None:
+    address = page.resolve().as_uri()
+    if not webbrowser.open(address):
+        raise Error("UNAVAILABLE", "", f"no browser could be started; open {address} yourself")
+
+
+def _print(found: "Comparison") -> None:
+    from gnnrec.comparison.facts import is_metric
+    from gnnrec.comparison.page import verdict
+
+    print(f"A  {found.a.version}, {found.a.variant}")
+    print(f"B  {found.b.version}, {found.b.variant}")
+    print(verdict(found)[1])
+    if not found.same_data:
+        print("The data differ: what was held out of the users may differ too.")
+    for split in dict.fromkeys(each.split for each in found.metrics):
+        print(f"\n{split} part, with the 95 % interval of B - A:")
+        options.print_table(
+            ["metric", "A", "B", "B - A", "low", "high", "B is"],
+            [
+                [
+                    each.metric,
+                    *map(_number, (each.a, each.b)),
+                    *map(_signed, (each.difference, each.low, each.high)),
+                    each.verdict or "-",
+                ]
+                for each in found.metrics
+                if each.split == split
+            ],
+        )
+    if found.answers is None:
+        print("\nThe versions share no user, so their answers cannot be compared.")
+    else:
+        overlap = found.answers.overlap
+        print(
+            f"\noverlap@{overlap.k} of the answers to {overlap.users:,} users: {overlap.mean:.1%}"
+        )
+        shifts = [*found.answers.winners[:5], *found.answers.losers[:5]]
+        if shifts:
+            options.print_table(
+                ["item", "lists of A", "of B", "change", "title"],
+                [
+                    [one.item_id, f"{one.a}", f"{one.b}", f"{one.change:+d}", one.title]
+                    for one in shifts
+                ],
+            )
+    facts = {key: pair for key, pair in found.differences.items() if not is_metric(key)}
+    print()
+    if facts:
+        options.print_table(
+            ["what", "A", "B"], [[key, *map(_text, pair)] for key, pair in facts.items()]
+        )
+    else:
+        print("configuration, data and libraries are the same")
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _signed(value: float | None) -> str:
+    return "-" if value is None else f"{value:+.4f}"
+
+
+def _text(value: object) -> str:
+    return "-" if value is None else str(value)
+
+
+def add_to(app: typer.Typer) -> None:
+    """Add these subcommands."""
+    app.command()(report)
+    app.command()(compare)

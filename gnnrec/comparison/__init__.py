@@ -1,0 +1,5 @@
+"""Two versions side by side: metrics, answers, items, configuration and data."""
+
+from gnnrec.comparison.compare import Comparison, Side, compare
+
+__all__ = ["Comparison", "Side", "compare"]

@@ -1,0 +1,41 @@
+"""What two versions were made of: configuration, data, variants, libraries."""
+
+from typing import Any
+
+Facts = dict[str, Any]
+
+_MISSING = None
+
+
+def differences(a: Facts, b: Facts) -> dict[str, tuple[Any, Any]]:
+    """Return what differs between two manifests, by dotted name; None where one has no such.
+
+    >>> differences({"config": {"seed": 0}}, {"config": {"seed": 1}})
+    {'config.seed': (0, 1)}
+    """
+    ours, theirs = _flat(a), _flat(b)
+    return {
+        key: (ours.get(key, _MISSING), theirs.get(key, _MISSING))
+        for key in [*ours, *(key for key in theirs if key not in ours)]
+        if ours.get(key, _MISSING) != theirs.get(key, _MISSING)
+    }
+
+
+def is_metric(name: str) -> bool:
+    """Tell whether a fact is a metric and not something that was chosen."""
+    return ".metrics." in name or name.startswith("baselines.")
+
+
+def _flat(manifest: Facts) -> Facts:
+    flat: Facts = {}
+
+    def walk(prefix: str, value: Any) -> None:
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                walk(f"{prefix}.{key}" if prefix else str(key), inner)
+        else:
+            flat[prefix] = value
+
+    for section in ("variants", "baselines", "config", "data", "libraries"):
+        walk(section, manifest.get(section, {}))
+    return flat

@@ -1,0 +1,47 @@
+"""Published versions with metrics by user, for comparisons."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from registry import ModelStore, Version
+from registry.arrays import Embeddings
+from tests import made
+
+
+def publish(
+    root: Path,
+    version: str,
+    halves: tuple[Embeddings, Embeddings],
+    ndcg: NDArray[np.float64],
+    *,
+    user_ids: Sequence[str] | None = None,
+    item_ids: Sequence[str] | None = None,
+    titles: Sequence[str] | None = None,
+    config: dict[str, object] | None = None,
+    fingerprint: str = "0",
+) -> Version:
+    """Publish a version whose users have so much NDCG each; nobody has seen anything."""
+    export = made.export(*halves, user_ids=user_ids, item_ids=item_ids, titles=titles)
+    name = "report/lightgcn.test.npy"
+    metrics = {"test": {"ndcg@10": float(ndcg.mean()), "coverage@10": 0.5}}
+    export = replace(
+        export,
+        variants={"lightgcn": replace(export.variants["lightgcn"], metrics=metrics)},
+        config=config or {"name": "toy", "lightgcn": {"embedding_dim": halves[0].shape[1]}},
+        data=export.data.model_copy(update={"fingerprint": fingerprint}),
+        baselines={"popularity": {"test": {"ndcg@10": 0.1}}},
+        report={
+            "slices": {
+                "lightgcn": {
+                    "test": {"per_user": name, "per_user_columns": ["user_row", "ndcg@10"]}
+                }
+            }
+        },
+        report_arrays={name: np.stack([np.arange(len(ndcg)), ndcg], 1).astype(np.float32)},
+        report_files={"report/index.html": b"<!doctype html><title>report</title>"},
+    )
+    return ModelStore(root, "toy").publish(export, version=version)

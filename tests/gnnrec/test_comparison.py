@@ -1,0 +1,140 @@
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from gnnrec.comparison import compare
+from gnnrec.comparison.answers import overlap
+from gnnrec.comparison.facts import differences
+from gnnrec.comparison.metrics import bootstrap
+from gnnrec.comparison.page import render_page
+from registry import RegistryError
+from tests.gnnrec.measured import publish
+from tests.made import embeddings
+
+USERS, ITEMS = 40, 30
+HALVES = embeddings(USERS, 4, 1), embeddings(ITEMS, 4, 2)
+NDCG = np.linspace(0, 1, USERS)
+
+
+def test_an_interval_is_that_of_the_mean() -> None:
+    """For many users the percentile interval is the normal one."""
+    generator = np.random.default_rng(0)
+    values = generator.normal([0.3, 0.0], [1.0, 2.0], (2000, 2))
+    mean, low, high = bootstrap(values)
+    np.testing.assert_allclose(mean, values.mean(0))
+    error = 1.96 * values.std(0) / np.sqrt(2000)
+    np.testing.assert_allclose(low, values.mean(0) - error, atol=0.01)
+    np.testing.assert_allclose(high, values.mean(0) + error, atol=0.01)
+
+
+def test_a_version_beside_itself_differs_in_nothing(tmp_path: Path) -> None:
+    a = publish(tmp_path, "a", HALVES, NDCG)
+    b = publish(tmp_path, "b", HALVES, NDCG)
+    found = compare(a, b)
+    assert found.same_data
+    assert found.differences == {}
+    assert [(each.metric, each.verdict) for each in found.metrics] == [
+        ("ndcg@10", "unclear"),
+        ("coverage@10", ""),
+    ]
+    assert found.answers is not None
+    assert found.answers.overlap.mean == 1.0
+    assert found.answers.overlap.histogram == (0,) * 9 + (USERS,)
+    assert found.answers.winners == found.answers.losers == ()
+
+
+def test_users_and_items_are_matched_by_id(tmp_path: Path) -> None:
+    """B has the same people and items in other rows, some of them gone, and one item anew."""
+    a = publish(tmp_path, "a", HALVES, NDCG)
+    users, items = np.arange(USERS)[::-1][:30], np.arange(ITEMS)[::-1]
+    star = np.full((1, 4), 0.0, np.float32)
+    b = publish(
+        tmp_path,
+        "b",
+        (HALVES[0][users], np.concatenate([HALVES[1][items], star])),
+        NDCG[users] + 0.25,
+        user_ids=[f"u{row}" for row in users],
+        item_ids=[*(f"i{row}" for row in items), "new"],
+        fingerprint="1",
+    )
+    found = compare(a, b, k=5)
+    ndcg = found.metrics[0]
+    assert ndcg.users == 30
+    assert ndcg.difference == pytest.approx(0.25, abs=1e-6)
+    assert ndcg.low == pytest.approx(0.25, abs=1e-6)
+    assert ndcg.verdict == "better"
+    assert not found.same_data
+    assert found.answers is not None
+    assert found.answers.overlap.users == 30
+    assert found.answers.overlap.mean > 0.9  # only the new item can come between
+
+
+def test_winners_and_losers_are_the_items_that_change_places(tmp_path: Path) -> None:
+    """In B item i0 is far above all for everyone; in A it is in no list."""
+    users: NDArray[np.float32] = np.abs(embeddings(USERS, 4, 1)) + np.float32(0.1)
+    items: NDArray[np.float32] = np.abs(embeddings(ITEMS, 4, 2))
+    items[0] = 0
+    raised = items.copy()
+    raised[0] = 100
+    titles = [f"Title {row}" for row in range(ITEMS)]
+    a = publish(tmp_path, "a", (users, items), NDCG, titles=titles)
+    b = publish(tmp_path, "b", (users, raised), NDCG[::-1] * 0.5, titles=titles)
+    found = compare(a, b, k=3)
+    assert found.answers is not None
+    assert [(one.item_id, one.title, one.a, one.b) for one in found.answers.winners] == [
+        ("i0", "Title 0", 0, USERS)
+    ]
+    assert sum(-one.change for one in found.answers.losers) == USERS
+    assert found.answers.overlap.mean == pytest.approx(2 / 3)
+    assert found.metrics[0].verdict == "worse"
+
+
+def test_lists_cut_short_overlap_by_what_there_is() -> None:
+    ours, theirs = np.array([[1, 2, -1], [-1, -1, -1]]), np.array([[2, 3, -1], [-1, -1, -1]])
+    found = overlap(ours, theirs, 3)
+    assert found.mean == pytest.approx((0.5 + 1) / 2)
+
+
+def test_versions_that_share_nobody_say_so(tmp_path: Path) -> None:
+    a = publish(tmp_path, "a", HALVES, NDCG)
+    others = [f"v{row}" for row in range(USERS)]
+    b = publish(tmp_path, "b", HALVES, NDCG, user_ids=others)
+    found = compare(a, b)
+    assert found.answers is None
+    assert found.metrics[0].difference is None
+    page = render_page(found)
+    assert "share no user" in page
+    assert "no user was measured in both" in page
+    with pytest.raises(RegistryError, match="no variant 'sage'; it has lightgcn"):
+        compare(a, b, variant="sage")
+
+
+def test_the_page_escapes_what_comes_from_outside(tmp_path: Path) -> None:
+    nasty = "<script>alert(1)</script>"
+    titles = [f"{nasty}{row}" for row in range(ITEMS)]
+    a = publish(tmp_path, "a", HALVES, NDCG, titles=titles)
+    b = publish(
+        tmp_path,
+        "b",
+        (HALVES[0], HALVES[1][::-1].copy()),
+        NDCG,
+        titles=titles,
+        config={"name": nasty},
+    )
+    found = compare(a, b)
+    page = render_page(found)
+    assert "<script" not in page
+    assert "&lt;script&gt;" in page
+    assert json.loads(json.dumps(found.as_json()))["differences"]["config.name"] == ["toy", nasty]
+
+
+def test_facts_differ_by_dotted_name() -> None:
+    a = {"config": {"seed": 0, "lightgcn": {"num_layers": 2}}, "data": {"users": 3}}
+    b = {"config": {"seed": 0, "spectral": None}, "data": {"users": 4}}
+    assert differences(a, b) == {
+        "config.lightgcn.num_layers": (2, None),
+        "data.users": (3, 4),
+    }

@@ -1,0 +1,40 @@
+import re
+from pathlib import Path
+from urllib.parse import unquote
+
+from gnnrec.index_page import render_index
+from registry import ModelStore
+from tests import made
+from tests.gnnrec.measured import publish
+from tests.gnnrec.test_comparison import HALVES, NDCG
+
+
+def test_the_index_lists_versions_aliases_history_and_the_metric(tmp_path: Path) -> None:
+    for name, factor in (("v1", 0.5), ("v2", 0.7), ("v3", 0.6)):
+        publish(tmp_path, name, HALVES, NDCG * factor)
+    store = ModelStore(tmp_path, "toy")
+    store.aliases.promote("v1", alias="production", who="ann", why="<b>first</b>")
+    store.aliases.promote("v3", alias="production", who="bob", why="more data")
+    broken = tmp_path / "toy/versions/v4"
+    broken.mkdir()
+    (broken / "manifest.json").write_text("{}")
+    page = render_index([store], tmp_path / "index.html")
+    links = re.findall(r'<a href="([^"#]+)">(v\d)</a>', page)
+    assert [name for _, name in links] == ["v3", "v2", "v1"]
+    assert all((tmp_path / unquote(link)).is_file() for link, _ in links)
+    assert "altered after publishing" in page
+    assert "<b>first" not in page
+    assert page.index("more data") < page.index("&lt;b&gt;first")
+    assert page.count("<circle") == 3
+    assert "<title>v2: 0.3500</title>" in page
+    assert re.search(r'class="chosen"><th scope="row" class="id"><a href="[^"]+">v3</a>', page)
+
+
+def test_a_model_without_versions_or_metrics_has_a_page(tmp_path: Path) -> None:
+    made.publish(tmp_path, version="only")
+    (tmp_path / "empty/versions").mkdir(parents=True)
+    stores = [ModelStore(tmp_path, "empty"), ModelStore(tmp_path, "toy")]
+    page = render_index(stores, tmp_path / "elsewhere" / "index.html")
+    assert "none yet" in page
+    assert "<svg" not in page
+    assert "No alias has moved yet" in page

@@ -1,0 +1,119 @@
+"""From a training's results to the files under report/."""
+
+from collections.abc import Callable
+from typing import Any
+
+from registry.layout import REPORT_PAGE
+from registry.manifest import Metrics
+from training.graph import csr
+from training.report.bars import activity_bars, item_bars, metric_bars
+from training.report.bias import bias_picture, popularity_bias
+from training.report.canvas import Picture
+from training.report.contents import Contents
+from training.report.curves import loss_curve, validation_curve
+from training.report.graph import graph_pictures
+from training.report.page import Section, render_page
+from training.report.people import sample_people
+from training.report.plane import maps
+
+_LIST = 10
+
+
+def build_report(
+    contents: Contents, advance: Callable[[float], None] = lambda done: None
+) -> dict[str, bytes]:
+    """Return the files of the report by name: pictures as PNG and SVG, and the page.
+
+    `advance` hears how many of REPORT_STEPS are done.
+    """
+    sections = []
+    for done, make in enumerate(_SECTIONS, start=1):
+        sections.append(make(contents))
+        advance(done)
+    sections = [section for section in sections if section.pictures or section.words]
+    files = {
+        f"report/{picture.name}.{form}": content
+        for section in sections
+        for picture in section.pictures
+        for form, content in (("png", picture.png), ("svg", picture.svg))
+    }
+    users, items = contents.variants[contents.default_variant]
+    dataset = contents.dataset
+    people = sample_people(
+        dataset, csr(dataset.known, len(dataset.user_ids)), users, items, contents.titles, _LIST
+    )
+    page = render_page(contents, sections, people, bias(contents))
+    return files | {REPORT_PAGE: page.encode()}
+
+
+def bias(contents: Contents) -> dict[str, Metrics]:
+    """Return how the lists of each model lean to popular items; nothing where none was measured."""
+    split = contents.split
+    popularity = contents.popularity
+    return {
+        name: popularity_bias(shown[split], popularity)
+        for name, shown in contents.measured.shown.items()
+        if split in shown
+    }
+
+
+def _training(contents: Contents) -> Section:
+    config = contents.config
+    pictures = [loss_curve(name, losses) for name, losses in contents.losses.items() if losses]
+    if contents.validations:
+        patience = config.lightgcn is not None and config.lightgcn.training.patience is not None
+        metric = f"ndcg@{config.evaluation.k[0]}"
+        curve = validation_curve(contents.validations, metric, keeps_best=patience)
+        pictures.insert(min(1, len(pictures)), curve)
+    said = "" if pictures else "Nothing was fitted in epochs: the model is a closed form."
+    return Section("training", "Training", said, pictures)
+
+
+def _quality(contents: Contents) -> Section:
+    split = contents.split
+    if not split:
+        said = "Not measured: the split keeps nothing from training."
+        return Section("quality", "Quality", said, [])
+    k = contents.config.evaluation.k
+    models: dict[str, Any] = contents.measured.metrics
+    pictures: list[Picture] = [
+        metric_bars(
+            {name: splits[split] for name, splits in models.items()},
+            set(contents.variants), contents.default_variant, f"ndcg@{k[0]}", split,
+        )
+    ]  # fmt: skip
+    default = contents.default_variant
+    slices = {default: contents.measured.slices[default], **contents.measured.slices}
+    if slices[contents.default_variant][split]["by_activity"]:
+        pictures.append(activity_bars(slices, f"ndcg@{k[0]}", split))
+    if slices[contents.default_variant][split]["by_popularity"]:
+        pictures.append(item_bars(slices, f"found@{max(k)}", split))
+    return Section("quality", "Quality", "", pictures)
+
+
+def _spread(contents: Contents) -> Section:
+    split, k = contents.split, contents.config.evaluation.k[0]
+    if not split:
+        return Section("spread", "", "", [])
+    shown = contents.measured.shown
+    names = [contents.default_variant, "popularity", "spectral"]
+    lines = {name: shown[name][split] for name in dict.fromkeys(names) if name in shown}
+    pictures = [bias_picture(lines, contents.popularity, k)]
+    return Section("spread", "Coverage and popularity bias", "", pictures)
+
+
+def _data(contents: Contents) -> Section:
+    dataset = contents.dataset
+    seen = csr(dataset.known, len(dataset.user_ids))
+    users, items = contents.variants[contents.default_variant]
+    labels = contents.titles
+    pictures = [
+        *maps(users, items, dataset.user_ids, labels, contents.popularity),
+        *graph_pictures(seen, dataset.user_ids, labels),
+    ]
+    said = f"The map is of the embeddings of {contents.default_variant}, the default variant."
+    return Section("data", "Map and graph", said, pictures)
+
+
+_SECTIONS = (_quality, _spread, _training, _data)
+REPORT_STEPS = len(_SECTIONS) + 1
