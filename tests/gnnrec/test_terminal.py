@@ -9,6 +9,7 @@ import time
 from pathlib import Path
 
 import pytest
+from typer.core import TyperGroup
 
 from gnnrec.cli.main import command, main
 from gnnrec.cli.table import printable
@@ -154,9 +155,11 @@ def test_a_shell_is_offered_commands_versions_and_models(registry: Path, shell: 
 def test_programs_can_read_every_answer() -> None:
     """All but serve, whose output is a line and a log."""
     commands = command().commands
+    rollout = commands.pop("rollout")
+    assert isinstance(rollout, TyperGroup)
     without = {
         name
-        for name, each in commands.items()
+        for name, each in {**commands, **rollout.commands}.items()
         if "json" not in {parameter.name for parameter in each.params}
     }
     assert without == {"serve"}
