@@ -10,20 +10,23 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from typing import Any
 
 import faiss
 import uvloop
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from protos.gnnrec.v1 import model_pb2, model_pb2_grpc, recommender_pb2, recommender_pb2_grpc
 from registry import ModelStore
 from server import snapshot, tracing, transport
-from server.boundary import Boundary
+from server.batcher import SearchQueue
+from server.boundary import Boundary, Guarded
+from server.cache import AnswerCache
 from server.catalogue import Catalogue
 from server.errors import CannotStart
-from server.limiter import Admission, SearchQueue
+from server.limiter import Admission, Patience
 from server.metrics import Metrics
 from server.recommender import Recommender
 from server.rollout import Followed, Rollout
@@ -84,8 +87,9 @@ class Server:
         self.recommender = Recommender(settings.alias, self.metrics)
         # One thread searches and one loads: FAISS's own threads are pinned to as many. A third
         # reads the registry for ModelService, which would wait for a load to end otherwise.
+        patience = Patience(settings.max_queue_s)
         self.search = SearchQueue(
-            settings.max_queue_s,
+            patience,
             initializer=_use_one_core,
             on_wait=self.metrics.stages["queue"].observe,
         )
@@ -109,7 +113,11 @@ class Server:
         self.certificates = transport.watch_certificates(settings)
         self.tracing = tracing.from_environment(os.environ)
         self.boundary = Boundary(
-            self.metrics, Admission(settings.max_concurrent, self.search), self.tokens, self.tracing
+            self.metrics,
+            Admission(settings.max_concurrent, patience),
+            AnswerCache(settings.cache_bytes, self.recommender, self.metrics),
+            self.tokens,
+            self.tracing,
         )
         self._stops = AsyncExitStack()
 
@@ -144,18 +152,21 @@ class Server:
     def _build(self) -> tuple[aio.Server, int]:
         """Return the server, bound to its port."""
         settings = self.settings
-        server = aio.server(interceptors=[self.boundary], options=transport.options(settings))
+        server = aio.server(options=transport.options(settings))
+        guarded: Any = Guarded(server, self.boundary)
         recommender_pb2_grpc.add_RecommenderServiceServicer_to_server(
             RecommenderServicer(self.recommender, settings.limits, self.search, self.metrics),
-            server,
+            guarded,
         )
         model_pb2_grpc.add_ModelServiceServicer_to_server(
-            ModelServicer(Catalogue(self.recommender, self.rollout), self.reader), server
+            ModelServicer(Catalogue(self.recommender, self.rollout), self.reader), guarded
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, guarded)
         if settings.reflection:
             names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, server)
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+                reflection.aio.ReflectionServicer(names), guarded
+            )
         try:
             if self.certificates is None:
                 return server, server.add_insecure_port(settings.address)

@@ -36,6 +36,8 @@ class Settings:
     """How many requests may be in the server, waiting or computed; more are refused."""
     max_queue_s: float = 0.5
     """How long a request may wait to be computed; 0 lets it wait up to its deadline."""
+    cache_bytes: int = 32 * 1024 * 1024
+    """How much of ready answers is kept for requests that come again; 0 keeps none."""
     max_connection_age_s: float = 0.0
     """After how long a connection is closed, so that balancers spread anew; 0 keeps it."""
     max_connection_age_grace_s: float = 30.0

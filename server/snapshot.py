@@ -14,6 +14,7 @@ from registry.attributes import Attribute
 from registry.layout import GOLDEN
 from registry.ranking import NO_ROW, Rows
 from server.errors import MissingVariant, UnknownItem, UnknownUser, UnservableVersion
+from server.ids import IdTable
 from server.index import FlatIndex
 from server.models import Folding, Model, load_foldings, load_models
 
@@ -49,13 +50,11 @@ class Snapshot:
     """Everything of a version that answering needs."""
 
     manifest: Manifest
-    user_ids: list[str]
-    item_ids: list[str]
+    user_ids: IdTable
+    item_ids: IdTable
     item_titles: list[str] | None
     attributes: dict[str, Attribute]
     """What items can be filtered by; empty for a version without."""
-    user_rows: dict[str, int]
-    item_rows: dict[str, int]
     seen_indptr: NDArray[np.int64]
     seen_items: NDArray[np.int32]
     variants: dict[str, LoadedVariant]
@@ -91,17 +90,17 @@ class Snapshot:
 
     def user_row(self, user_id: str) -> int:
         """Return a user's row, or raise UnknownUser."""
-        try:
-            return self.user_rows[user_id]
-        except KeyError:
-            raise UnknownUser(f"version {self.version!r} has no user {user_id!r:.200}") from None
+        row = self.user_ids.row(user_id)
+        if row == NO_ROW:
+            raise UnknownUser(f"version {self.version!r} has no user {user_id!r:.200}")
+        return row
 
     def item_row(self, item_id: str) -> int:
         """Return an item's row, or raise UnknownItem."""
-        try:
-            return self.item_rows[item_id]
-        except KeyError:
-            raise UnknownItem(f"version {self.version!r} has no item {item_id!r:.200}") from None
+        row = self.item_ids.row(item_id)
+        if row == NO_ROW:
+            raise UnknownItem(f"version {self.version!r} has no item {item_id!r:.200}")
+        return row
 
     def seen(self, user_row: int) -> NDArray[np.int32]:
         """Return the rows of the items that a user had in the training data."""
@@ -109,9 +108,9 @@ class Snapshot:
 
     def find_items(self, item_ids: tuple[str, ...]) -> tuple[Rows, list[str]]:
         """Return the rows of the known ids, distinct and ascending, and the unknown ids."""
-        rows = [self.item_rows.get(item_id, NO_ROW) for item_id in item_ids]
-        unknown = [item_id for item_id, row in zip(item_ids, rows, strict=True) if row == NO_ROW]
-        known = np.unique(np.array(rows, np.int64))
+        rows = self.item_ids.rows(item_ids)
+        unknown = [item_ids[place] for place in np.flatnonzero(rows == NO_ROW)]
+        known = np.unique(rows)
         return known[known != NO_ROW], list(dict.fromkeys(unknown))
 
 
@@ -125,9 +124,7 @@ def load(version: Version, *, max_neighbours: int = 32, require_gpu: bool = Fals
     version.verify()
     clock.lap("verify")
     indptr, items = version.seen
-    user_ids, item_ids = version.user_ids, version.item_ids
-    user_rows = {user_id: row for row, user_id in enumerate(user_ids)}
-    item_rows = {item_id: row for row, item_id in enumerate(item_ids)}
+    user_ids, item_ids = IdTable(version.user_ids), IdTable(version.item_ids)
     clock.lap("read")
     foldings = load_foldings(version)
     models = load_models(version, foldings, max_neighbours, require_gpu)
@@ -136,7 +133,7 @@ def load(version: Version, *, max_neighbours: int = 32, require_gpu: bool = Fals
     for name in version.manifest.variants:
         users, embeddings = version.embeddings(name)
         variants[name] = LoadedVariant(
-            name, users, FlatIndex(embeddings), foldings.get(name), models.get(name)
+            name, np.asarray(users), FlatIndex(embeddings), foldings.get(name), models.get(name)
         )
     clock.lap("build")
     snapshot = Snapshot(
@@ -145,10 +142,8 @@ def load(version: Version, *, max_neighbours: int = 32, require_gpu: bool = Fals
         item_ids=item_ids,
         item_titles=version.item_titles,
         attributes=version.attributes(),
-        user_rows=user_rows,
-        item_rows=item_rows,
-        seen_indptr=indptr,
-        seen_items=items,
+        seen_indptr=np.asarray(indptr),
+        seen_items=np.asarray(items),
         variants=variants,
         load_seconds=clock.laps,
     )

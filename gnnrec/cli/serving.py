@@ -46,6 +46,9 @@ def serve(
     max_queue_ms: Annotated[
         float, typer.Option(min=0, help="Milliseconds a request may wait; 0: to its deadline.")
     ] = 500,
+    cache: Annotated[
+        float, typer.Option(min=0, help="MiB of ready answers to keep for hot requests; 0: none.")
+    ] = 32.0,
     max_connection_age: Annotated[
         float, typer.Option(min=0, help="Seconds until a connection is closed; 0: never.")
     ] = 0.0,
@@ -89,6 +92,7 @@ def serve(
         max_message_bytes=max_message_bytes,
         max_concurrent=max_concurrent,
         max_queue_s=max_queue_ms / 1000,
+        cache_bytes=int(cache * 2**20),
         max_connection_age_s=max_connection_age,
         max_connection_age_grace_s=max_connection_age_grace,
         tls=TlsFiles.of(tls_cert, tls_key, tls_client_ca),

@@ -48,14 +48,14 @@ class Gate:
     def __init__(self, server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
         self.open = threading.Event()
         self.searches = 0
-        top_k = server.server.recommender.top_k
+        top_k = server.server.recommender.top_k_batch
 
-        def held(query: Any) -> Any:
-            self.searches += 1
+        def held(queries: Any) -> Any:
+            self.searches += len(queries)
             self.open.wait(10)
-            return top_k(query)
+            return top_k(queries)
 
-        monkeypatch.setattr(server.server.recommender, "top_k", held)
+        monkeypatch.setattr(server.server.recommender, "top_k_batch", held)
 
 
 def test_a_message_over_the_limit_is_refused_and_harms_nothing(server: Running) -> None:
@@ -153,7 +153,7 @@ def test_the_json_log_has_a_line_a_request_and_no_ids_of_people_at_info(
         def broken(_: object) -> None:
             raise ZeroDivisionError
 
-        monkeypatch.setattr(server.server.recommender, "top_k", broken)
+        monkeypatch.setattr(server.server.recommender, "top_k_batch", broken)
         with pytest.raises(grpc.RpcError):
             server.recommender.TopK(REQUEST, metadata=(("x-request-id", "r2"),))
         until(lambda: " INTERNAL in " in written.getvalue())  # it is written after the answer
