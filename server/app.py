@@ -10,7 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import faiss
 import uvloop
@@ -154,8 +154,10 @@ class Server:
         settings = self.settings
         server = aio.server(options=transport.options(settings))
         guarded: Any = Guarded(server, self.boundary)
+        servicer = RecommenderServicer(self.recommender, settings.limits, self.search, self.metrics)
         recommender_pb2_grpc.add_RecommenderServiceServicer_to_server(
-            RecommenderServicer(self.recommender, settings.limits, self.search, self.metrics),
+            # answers with bytes where the generated class speaks of messages
+            cast(Any, servicer),
             guarded,
         )
         model_pb2_grpc.add_ModelServiceServicer_to_server(

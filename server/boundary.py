@@ -136,7 +136,9 @@ class Boundary:
                 self.in_flight -= 1
                 seconds = time.perf_counter() - began
                 calls.finish(self.in_flight, code, seconds)
-                if limited:
+                if type(named) is Reply and named.version:
+                    self._metrics.count(rpc, code, seconds, named.version, named.variant)
+                elif limited:
                     self._metrics.finish(rpc, code, seconds, **_names(named))
                 if tracing is not None and span is not None:
                     k = getattr(request, "k", None)

@@ -27,10 +27,10 @@ class IdTable:
         self._mask = buckets - 1
         hashes = np.fromiter(map(hash, encoded), np.int64, len(encoded)) & self._mask
         # as views whose elements are Python's own numbers, which are read one at a time
-        self._rows = memoryview(np.argsort(hashes, kind="stable").astype(np.int32))
+        self._rows = np.argsort(hashes, kind="stable").astype(np.int32).data
         counts = np.bincount(hashes, minlength=buckets)
-        self._buckets = memoryview(np.concatenate([[0], np.cumsum(counts)]).astype(np.int32))
-        self._places = memoryview(self._starts)
+        self._buckets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32).data
+        self._places = self._starts.data
 
     def __len__(self) -> int:
         """Count the ids."""

@@ -156,7 +156,10 @@ class Metrics(VersionMetrics):
 
         A name that is not served, which a caller may have made up, is counted as empty text.
         """
-        version, variant = self.served(version, alias, variant)
+        self.count(rpc, code, seconds, *self.served(version, alias, variant))
+
+    def count(self, rpc: str, code: str, seconds: float, version: str, variant: str) -> None:
+        """Count a finished request under a version and variant that have answered."""
         labels = (rpc, version, variant, code)
         requests = self._requests.get(labels)
         if requests is None:

@@ -108,7 +108,8 @@ def place(
     match subject:
         case KnownUser(user_id):
             row = snapshot.user_row(user_id)
-            return Placed(variant.users[row], _NO_ROWS if include_seen else snapshot.seen(row))
+            seen = _NO_ROWS if include_seen else snapshot.seen(row).astype(np.int64)
+            return Placed(variant.users[row], seen)
         case KnownItem(item_id):
             row = snapshot.item_row(item_id)
             return Placed(variant.index.embedding(row), np.array([row], np.int64))

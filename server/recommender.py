@@ -147,7 +147,7 @@ class Recommender:
                 short += len(result.rows) < query.k
                 if result.unknown_item_ids:
                     self._metrics.count_unknown("listed_item", len(result.unknown_item_ids))
-            elif type(result) in _KINDS and isinstance(query, TopKQuery):
+            elif isinstance(result, UnknownUser | UnknownItem):
                 self._metrics.count_unknown(_KINDS[type(result)])
         self._metrics.count_answers(asked, short)
 

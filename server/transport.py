@@ -28,6 +28,11 @@ def options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ]
+    if settings.max_pending:
+        options += [
+            ("grpc.server.max_pending_requests", max(1, settings.max_pending // 2)),
+            ("grpc.server.max_pending_requests_hard_limit", settings.max_pending),
+        ]
     if settings.max_connection_age_s:
         options += [
             ("grpc.max_connection_age_ms", int(1000 * settings.max_connection_age_s)),

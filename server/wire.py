@@ -37,8 +37,15 @@ from server.recommender import ScoreAnswer, TopKAnswer
 from server.serving import Resident, Serving
 
 
+# Most requests have nothing behind include_seen, and to look at each empty field takes time.
+_LAST_PLAIN = pb.TopKRequest.INCLUDE_SEEN_FIELD_NUMBER
+
+
 def parse_top_k(request: pb.TopKRequest, limits: Limits) -> TopKQuery:
     """Return the query of a message, or raise InvalidQuery."""
+    fields = request.ListFields()
+    if fields and fields[-1][0].number <= _LAST_PLAIN:
+        return TopKQuery(_subject(request), request.k, limits, include_seen=request.include_seen)
     return TopKQuery(
         subject=_subject(request),
         k=request.k,

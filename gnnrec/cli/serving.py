@@ -43,6 +43,9 @@ def serve(
     max_concurrent: Annotated[
         int, typer.Option(min=1, help="Requests in the server at a time; more are refused.")
     ] = 256,
+    max_pending: Annotated[
+        int, typer.Option(min=0, help="Requests not yet taken in; gRPC refuses more. 0: no limit.")
+    ] = 128,
     max_queue_ms: Annotated[
         float, typer.Option(min=0, help="Milliseconds a request may wait; 0: to its deadline.")
     ] = 500,
@@ -91,6 +94,7 @@ def serve(
         reflection=reflection,
         max_message_bytes=max_message_bytes,
         max_concurrent=max_concurrent,
+        max_pending=max_pending,
         max_queue_s=max_queue_ms / 1000,
         cache_bytes=int(cache * 2**20),
         max_connection_age_s=max_connection_age,

@@ -38,7 +38,9 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def server(registry: Path) -> Iterator[Running]:
-    with running(registry, max_message_bytes=4096, max_concurrent=4, max_queue_s=5) as here:
+    with running(
+        registry, max_message_bytes=4096, max_concurrent=4, max_queue_s=5, cache_bytes=0
+    ) as here:
         yield here
 
 

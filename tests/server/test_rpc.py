@@ -12,7 +12,7 @@ from gnnrec import Client, Error
 from protos.gnnrec.v1 import model_pb2
 from protos.gnnrec.v1 import recommender_pb2 as pb
 from registry import ModelStore
-from server import boundary, errors
+from server import errors, statuses
 from server.errors import CannotStart
 from tests import made
 from tests.server.running import Running, failure, running, scrape
@@ -123,7 +123,7 @@ def test_every_error_class_has_a_status() -> None:
     assert len(classes) > 10
     for kind in classes:
         if kind is not errors.ServingError:
-            assert kind in boundary.MAPPING, kind
+            assert kind in statuses.MAPPING, kind
 
 
 def test_get_model_describes_what_is_loaded(server: Running) -> None:
