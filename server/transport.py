@@ -30,7 +30,7 @@ def options(settings: Settings) -> list[tuple[str, int]]:
     ]
     if settings.max_pending:
         options += [
-            ("grpc.server.max_pending_requests", max(1, settings.max_pending // 2)),
+            ("grpc.server.max_pending_requests", max(1, settings.max_pending * 4 // 5)),
             ("grpc.server.max_pending_requests_hard_limit", settings.max_pending),
         ]
     if settings.max_connection_age_s:

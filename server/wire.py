@@ -36,7 +36,6 @@ from server.queries import (
 from server.recommender import ScoreAnswer, TopKAnswer
 from server.serving import Resident, Serving
 
-
 # Most requests have nothing behind include_seen, and to look at each empty field takes time.
 _LAST_PLAIN = pb.TopKRequest.INCLUDE_SEEN_FIELD_NUMBER
 

@@ -45,7 +45,7 @@ def serve(
     ] = 256,
     max_pending: Annotated[
         int, typer.Option(min=0, help="Requests not yet taken in; gRPC refuses more. 0: no limit.")
-    ] = 128,
+    ] = 80,
     max_queue_ms: Annotated[
         float, typer.Option(min=0, help="Milliseconds a request may wait; 0: to its deadline.")
     ] = 500,
