@@ -10,6 +10,8 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
 from typing import Any, cast
 
 import faiss
@@ -19,13 +21,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from protos.gnnrec.v1 import model_pb2, model_pb2_grpc, recommender_pb2, recommender_pb2_grpc
-from registry import ModelStore
-from server import snapshot, tracing, transport
+from registry import ModelStore, RegistryError
+from server import logs, snapshot, tracing, transport, workers
 from server.batcher import SearchQueue
 from server.boundary import Boundary, Guarded
 from server.cache import AnswerCache
 from server.catalogue import Catalogue
-from server.errors import CannotStart
+from server.errors import CannotStart, ServingError
 from server.limiter import Admission, Patience
 from server.metrics import Metrics
 from server.recommender import Recommender
@@ -57,16 +59,39 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     Raises the registry's errors, UnservableVersion or CannotStart when there is nothing to serve
     or nowhere to serve it.
     """
-    uvloop.run(_serve(settings, ready))
+    if settings.workers > 1:
+        workers.supervise(settings, _work, ready)
+    else:
+        uvloop.run(_serve(settings, ready))
 
 
-async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
+def _work(settings: Settings, shared: Path, pipe: Connection) -> None:
+    """Serve as one of several processes, counting into `shared`, until told so or left alone."""
+    logs.configure(*settings.log)
+
+    def ready(line: str) -> None:
+        pipe.send(("ready", line))
+
+    try:
+        uvloop.run(_serve(settings, ready, shared, pipe))
+    except (ServingError, RegistryError) as error:
+        pipe.send(("failed", str(error)))
+
+
+async def _serve(
+    settings: Settings,
+    ready: Callable[[str], None],
+    shared: Path | None = None,
+    pipe: Connection | None = None,
+) -> None:
     # The thread that searches comes to its turn soon, however busy the one that talks is.
     sys.setswitchinterval(0.0005)
-    server = Server(settings)
+    server = Server(settings, shared)
+    stopped = _on_signals()
+    if pipe is not None:  # which ends when the parent does
+        asyncio.get_running_loop().add_reader(pipe.fileno(), stopped.set)
     try:
         ports = await server.start()
-        stopped = _on_signals()
         ready(
             f"serving {settings.model} {server.recommender.snapshot.version} "
             f"({settings.alias}) on {settings.host}:{ports.grpc}, "
@@ -80,10 +105,11 @@ async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
 class Server:
     """Every object of a running server."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Build them; nothing is read or bound yet."""
+    def __init__(self, settings: Settings, shared: Path | None = None) -> None:
+        """Build them; nothing is read or bound yet. One of several workers counts into `shared`."""
         self.settings = settings
-        self.metrics = Metrics()
+        self._is_worker = shared is not None
+        self.metrics = Metrics(shared)
         self.recommender = Recommender(settings.alias, self.metrics)
         # One thread searches and one loads: FAISS's own threads are pinned to as many. A third
         # reads the registry for ModelService, which would wait for a load to end otherwise.
@@ -135,8 +161,10 @@ class Server:
         self.rollout.store.layout.require()
         await self.rollout.start()
         server, port = self._build()
-        metrics_port, stop_metrics = self.metrics.expose(settings.host, settings.metrics_port)
-        self._stops.callback(stop_metrics)
+        metrics_port = settings.metrics_port
+        if not self._is_worker:  # else the parent tells of all
+            metrics_port, stop_metrics = self.metrics.expose(settings.host, metrics_port)
+            self._stops.callback(stop_metrics)
         await server.start()
         self._stops.push_async_callback(self._drain, server)
         for service in ("", LIVENESS, *_SERVICES):

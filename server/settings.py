@@ -39,6 +39,8 @@ class Settings:
     the price of an answer, and some of the last fifth already. 0 sets no limit."""
     max_queue_s: float = 0.5
     """How long a request may wait to be computed; 0 lets it wait up to its deadline."""
+    workers: int = 1
+    """How many processes answer on the port."""
     cache_bytes: int = 32 * 1024 * 1024
     """How much of ready answers is kept for requests that come again; 0 keeps none."""
     max_connection_age_s: float = 0.0
@@ -53,6 +55,8 @@ class Settings:
     """How many users of each of its items a sage model looks at for a new user."""
     require_gpu: bool = False
     """Whether a model that could only be bound to the CPU is refused."""
+    log: tuple[str, str] = ("info", "text")
+    """Level and format of the log, for worker processes."""
     limits: Limits = field(default_factory=Limits)
 
     @property

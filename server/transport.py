@@ -18,8 +18,8 @@ _log = logging.getLogger("gnnrec.server")
 def options(settings: Settings) -> list[tuple[str, int]]:
     """Return what gRPC itself is told."""
     options = [
-        # A second server on the same port must fail, not share it.
-        ("grpc.so_reuseport", 0),
+        # A second server on the same port must fail, not share it; workers share theirs.
+        ("grpc.so_reuseport", int(settings.workers > 1)),
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
         # Dead peers are noticed within 80 s, and idle clients may ping every 10 s.

@@ -21,6 +21,7 @@ def serve(
     keep: Annotated[
         int, typer.Option(min=1, help="Versions of the alias to keep loaded, the last served.")
     ] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that answer on the port.")] = 1,
     max_k: Annotated[int, typer.Option(min=1, help="The largest k.")] = 1000,
     max_list: Annotated[int, typer.Option(min=1, help="The longest list in a query.")] = 10_000,
     max_batch: Annotated[int, typer.Option(min=1, help="The most queries in a batch.")] = 256,
@@ -89,6 +90,7 @@ def serve(
         poll_interval_s=poll_interval,
         served_aliases=tuple(name.strip() for name in aliases.split(",") if name.strip()),
         keep=keep,
+        workers=workers,
         drain_s=drain,
         grace_s=grace,
         reflection=reflection,
@@ -103,6 +105,7 @@ def serve(
         tokens_file=tokens_file,
         max_neighbours=max_neighbours,
         require_gpu=require_gpu,
+        log=(log_level, log_format),
         limits=Limits(k=max_k, list_length=max_list, batch_size=max_batch, filters=max_filters),
     )
     run(settings, lambda line: print(line, flush=True))
