@@ -130,6 +130,7 @@ class Server:
             partial(
                 snapshot.load,
                 max_neighbours=settings.max_neighbours,
+                index=settings.index,
                 require_gpu=settings.require_gpu,
             ),
             settings.poll_interval_s,

@@ -36,8 +36,9 @@ Mask = NDArray[np.bool_]
 class FlatIndex:
     """Exact inner-product search over all items, where they stand: nothing is copied."""
 
-    kind = "flat"
-    recall = 1.0
+    kind: str = "flat"
+    recall: float = 1.0
+    """The share of the 100 best items that a search finds."""
 
     def __init__(self, items: Embeddings) -> None:
         """Search embeddings (I, D), which may be mapped from a file."""
@@ -47,6 +48,11 @@ class FlatIndex:
     def __len__(self) -> int:
         """Count the items."""
         return len(self._items)
+
+    @property
+    def exact(self) -> "FlatIndex":
+        """The index that looks at every item."""
+        return self
 
     @property
     def nbytes(self) -> int:
@@ -146,14 +152,14 @@ class FlatIndex:
             scores, rows = self._nearest(queries[which], fetched)
             if most == 0:
                 return scores, rows
-            rows[_contains(left_out, rows + which[:, None] * len(self))] = NO_ROW
+            rows[contains(left_out, rows + which[:, None] * len(self))] = NO_ROW
             scores, rows = _pressed(scores, rows, count)
             short = np.flatnonzero(rows[:, -1] == NO_ROW)
             if len(short) and fetched < len(self):
                 again = which[short]
                 wider = min(count + int(lengths[again].max()), len(self))
                 more, found = self._nearest(queries[again], wider)
-                found[_contains(left_out, found + again[:, None] * len(self))] = NO_ROW
+                found[contains(left_out, found + again[:, None] * len(self))] = NO_ROW
                 scores[short], rows[short] = _pressed(more, found, count)
             return scores, rows
 
@@ -161,7 +167,7 @@ class FlatIndex:
         return _each(scores, rows)
 
 
-def _contains(ascending: Rows, numbers: Rows) -> Mask:
+def contains(ascending: Rows, numbers: Rows) -> Mask:
     """Return which of the numbers stand in an ascending list."""
     places = np.searchsorted(ascending, numbers)
     places[places == len(ascending)] = 0

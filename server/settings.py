@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from server.approximate import IndexPlan
 from server.queries import Limits
 from server.tls import TlsFiles
 
@@ -51,6 +52,8 @@ class Settings:
     """Where certificate and key are; without, the server talks in the clear."""
     tokens_file: Path | None = None
     """The digests of the bearer tokens, one of which every caller must then send."""
+    index: IndexPlan = field(default_factory=IndexPlan)
+    """How items are searched: all of them, or an index that finds nearly all of the best."""
     max_neighbours: int = 32
     """How many users of each of its items a sage model looks at for a new user."""
     require_gpu: bool = False

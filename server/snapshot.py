@@ -13,6 +13,8 @@ from registry.arrays import Embeddings
 from registry.attributes import Attribute
 from registry.layout import GOLDEN
 from registry.ranking import NO_ROW, Rows
+from server import memory
+from server.approximate import IndexPlan, build
 from server.errors import MissingVariant, UnknownItem, UnknownUser, UnservableVersion
 from server.ids import IdTable
 from server.index import FlatIndex
@@ -20,6 +22,8 @@ from server.models import Folding, Model, load_foldings, load_models
 
 # Two machines may round the last bit of a score differently.
 _GOLDEN_TOLERANCE = 1e-5
+
+_DEFAULT_INDEX = IndexPlan()
 
 
 @dataclass(frozen=True)
@@ -114,13 +118,20 @@ class Snapshot:
         return known[known != NO_ROW], list(dict.fromkeys(unknown))
 
 
-def load(version: Version, *, max_neighbours: int = 32, require_gpu: bool = False) -> Snapshot:
+def load(
+    version: Version,
+    *,
+    max_neighbours: int = 32,
+    require_gpu: bool = False,
+    index: IndexPlan = _DEFAULT_INDEX,
+) -> Snapshot:
     """Verify a version, read it, build its indexes and have it reproduce its golden answers.
 
-    Raises the registry's VersionCorrupt for damage, UnservableVersion for a wrong answer or a model
-    that does not run, CannotStart for one on the CPU where a GPU is required.
+    Raises the registry's VersionCorrupt for damage, UnservableVersion for a wrong answer a model
+    that does not run or too little memory, CannotStart for one on the CPU where a GPU is required.
     """
     clock = _Clock()
+    memory.check(version, index)
     version.verify()
     clock.lap("verify")
     indptr, items = version.seen
@@ -132,8 +143,10 @@ def load(version: Version, *, max_neighbours: int = 32, require_gpu: bool = Fals
     variants = {}
     for name in version.manifest.variants:
         users, embeddings = version.embeddings(name)
+        where = f"version {version.name!r}, variant {name!r}"
+        built = build(index, users, embeddings, where)
         variants[name] = LoadedVariant(
-            name, np.asarray(users), FlatIndex(embeddings), foldings.get(name), models.get(name)
+            name, np.asarray(users), built, foldings.get(name), models.get(name)
         )
     clock.lap("build")
     snapshot = Snapshot(
@@ -156,10 +169,11 @@ def _replay_golden(snapshot: Snapshot, content: bytes) -> None:
     golden = json.loads(content)
     for query in golden["queries"]:
         variant = snapshot.variant(query["variant"])
+        exact = variant.index.exact
         row = snapshot.user_row(query["user_id"])
         expected = np.array(query["scores"], np.float32)
         vector = np.array(variant.users[row])
-        scores, _ = variant.index.search(vector, golden["k"], snapshot.seen(row).astype(np.int64))
+        scores, _ = exact.search(vector, golden["k"], snapshot.seen(row).astype(np.int64))
         named = np.array([snapshot.item_row(item_id) for item_id in query["item_ids"]], np.int64)
         for found in (scores, variant.index.scores(vector, named)):
             if found.shape != expected.shape or not np.allclose(

@@ -33,7 +33,7 @@ HOMES = {
     "gcsfs": {"registry/remote/gcs.py"},
     "sqlalchemy": {"training/data/sql.py"},
     "pymongo": {"training/data/mongo.py"},
-    "faiss": {"server/index.py", "server/app.py"},
+    "faiss": {"server/index.py", "server/approximate.py", "server/app.py"},
     "onnxruntime": {"server/encoder.py", "training/nodes/onnx.py"},
     "prometheus_client": {
         "server/metrics.py",

@@ -1,11 +1,21 @@
 """gnnrec serve and token."""
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from gnnrec.cli import options
+
+
+class Index(Enum):
+    """The kinds of index."""
+
+    AUTO = "auto"
+    FLAT = "flat"
+    IVF = "ivf"
+    HNSW = "hnsw"
 
 
 def serve(
@@ -22,6 +32,12 @@ def serve(
         int, typer.Option(min=1, help="Versions of the alias to keep loaded, the last served.")
     ] = 1,
     workers: Annotated[int, typer.Option(min=1, help="Processes that answer on the port.")] = 1,
+    index: Annotated[
+        Index, typer.Option(help="auto: flat up to 200,000 items, ivf above; flat is exact.")
+    ] = Index.AUTO,
+    recall: Annotated[
+        float, typer.Option(min=0.5, max=1, help="Of the 100 best, the share an index must find.")
+    ] = 0.99,
     max_k: Annotated[int, typer.Option(min=1, help="The largest k.")] = 1000,
     max_list: Annotated[int, typer.Option(min=1, help="The longest list in a query.")] = 10_000,
     max_batch: Annotated[int, typer.Option(min=1, help="The most queries in a batch.")] = 256,
@@ -75,6 +91,7 @@ def serve(
     """Serve the version that an alias names, and follow the alias."""
     from server import logs
     from server.app import serve as run
+    from server.approximate import IndexPlan
     from server.queries import Limits
     from server.settings import Settings
     from server.tls import TlsFiles
@@ -103,6 +120,7 @@ def serve(
         max_connection_age_grace_s=max_connection_age_grace,
         tls=TlsFiles.of(tls_cert, tls_key, tls_client_ca),
         tokens_file=tokens_file,
+        index=IndexPlan(index.value, recall),
         max_neighbours=max_neighbours,
         require_gpu=require_gpu,
         log=(log_level, log_format),

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/gnnrec/v1/model.proto\x12\tgnnrec.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x11\n\x0fGetModelRequest\"\x98\x01\n\x10GetModelResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x17\n\x0fserving_version\x18\x03 \x01(\t\x12*\n\x08versions\x18\x04 \x03(\x0b\x32\x18.gnnrec.v1.LoadedVersion\x12!\n\x07\x61liases\x18\x05 \x03(\x0b\x32\x10.gnnrec.v1.Alias\"k\n\x05\x41lias\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe8\x02\n\rLoadedVersion\x12\x0f\n\x07version\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\ractivate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x64\x65\x66\x61ult_variant\x18\x04 \x01(\t\x12$\n\x08variants\x18\x05 \x03(\x0b\x32\x12.gnnrec.v1.Variant\x12\x12\n\nuser_count\x18\x06 \x01(\x03\x12\x12\n\nitem_count\x18\x07 \x01(\x03\x12\x19\n\x11interaction_count\x18\x08 \x01(\x03\x12%\n\tbaselines\x18\t \x03(\x0b\x32\x12.gnnrec.v1.Metrics\x12\x0f\n\x07\x61liases\x18\n \x03(\t\x12(\n\nattributes\x18\x0b \x03(\x0b\x32\x14.gnnrec.v1.Attribute\"A\n\tAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.gnnrec.v1.AttributeKind\"b\n\x07Variant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rembedding_dim\x18\x02 \x01(\x05\x12\r\n\x05index\x18\x03 \x01(\t\x12#\n\x07metrics\x18\x04 \x03(\x0b\x32\x12.gnnrec.v1.Metrics\"\x85\x01\n\x07Metrics\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05split\x18\x02 \x01(\t\x12.\n\x06values\x18\x03 \x03(\x0b\x32\x1e.gnnrec.v1.Metrics.ValuesEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x15\n\x13ListVersionsRequest\"B\n\x14ListVersionsResponse\x12*\n\x08versions\x18\x01 \x03(\x0b\x32\x18.gnnrec.v1.VersionStatus\"\x9a\x01\n\rVersionStatus\x12\x0f\n\x07version\x18\x01 \x01(\t\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.gnnrec.v1.VersionState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x61liases\x18\x05 \x03(\t*}\n\rAttributeKind\x12\x1e\n\x1a\x41TTRIBUTE_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41TTRIBUTE_KIND_NUMBER\x10\x01\x12\x17\n\x13\x41TTRIBUTE_KIND_TEXT\x10\x02\x12\x18\n\x14\x41TTRIBUTE_KIND_TEXTS\x10\x03*\x9a\x01\n\x0cVersionState\x12\x1d\n\x19VERSION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17VERSION_STATE_AVAILABLE\x10\x01\x12\x19\n\x15VERSION_STATE_LOADING\x10\x02\x12\x18\n\x14VERSION_STATE_LOADED\x10\x03\x12\x19\n\x15VERSION_STATE_REFUSED\x10\x04\x32\xa4\x01\n\x0cModelService\x12\x43\n\x08GetModel\x12\x1a.gnnrec.v1.GetModelRequest\x1a\x1b.gnnrec.v1.GetModelResponse\x12O\n\x0cListVersions\x12\x1e.gnnrec.v1.ListVersionsRequest\x1a\x1f.gnnrec.v1.ListVersionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/gnnrec/v1/model.proto\x12\tgnnrec.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x11\n\x0fGetModelRequest\"\x98\x01\n\x10GetModelResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x17\n\x0fserving_version\x18\x03 \x01(\t\x12*\n\x08versions\x18\x04 \x03(\x0b\x32\x18.gnnrec.v1.LoadedVersion\x12!\n\x07\x61liases\x18\x05 \x03(\x0b\x32\x10.gnnrec.v1.Alias\"k\n\x05\x41lias\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xe8\x02\n\rLoadedVersion\x12\x0f\n\x07version\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\ractivate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x64\x65\x66\x61ult_variant\x18\x04 \x01(\t\x12$\n\x08variants\x18\x05 \x03(\x0b\x32\x12.gnnrec.v1.Variant\x12\x12\n\nuser_count\x18\x06 \x01(\x03\x12\x12\n\nitem_count\x18\x07 \x01(\x03\x12\x19\n\x11interaction_count\x18\x08 \x01(\x03\x12%\n\tbaselines\x18\t \x03(\x0b\x32\x12.gnnrec.v1.Metrics\x12\x0f\n\x07\x61liases\x18\n \x03(\t\x12(\n\nattributes\x18\x0b \x03(\x0b\x32\x14.gnnrec.v1.Attribute\"A\n\tAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.gnnrec.v1.AttributeKind\"x\n\x07Variant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rembedding_dim\x18\x02 \x01(\x05\x12\r\n\x05index\x18\x03 \x01(\t\x12#\n\x07metrics\x18\x04 \x03(\x0b\x32\x12.gnnrec.v1.Metrics\x12\x14\n\x0cindex_recall\x18\x05 \x01(\x01\"\x85\x01\n\x07Metrics\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05split\x18\x02 \x01(\t\x12.\n\x06values\x18\x03 \x03(\x0b\x32\x1e.gnnrec.v1.Metrics.ValuesEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x15\n\x13ListVersionsRequest\"B\n\x14ListVersionsResponse\x12*\n\x08versions\x18\x01 \x03(\x0b\x32\x18.gnnrec.v1.VersionStatus\"\x9a\x01\n\rVersionStatus\x12\x0f\n\x07version\x18\x01 \x01(\t\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.gnnrec.v1.VersionState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x61liases\x18\x05 \x03(\t*}\n\rAttributeKind\x12\x1e\n\x1a\x41TTRIBUTE_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41TTRIBUTE_KIND_NUMBER\x10\x01\x12\x17\n\x13\x41TTRIBUTE_KIND_TEXT\x10\x02\x12\x18\n\x14\x41TTRIBUTE_KIND_TEXTS\x10\x03*\x9a\x01\n\x0cVersionState\x12\x1d\n\x19VERSION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17VERSION_STATE_AVAILABLE\x10\x01\x12\x19\n\x15VERSION_STATE_LOADING\x10\x02\x12\x18\n\x14VERSION_STATE_LOADED\x10\x03\x12\x19\n\x15VERSION_STATE_REFUSED\x10\x04\x32\xa4\x01\n\x0cModelService\x12\x43\n\x08GetModel\x12\x1a.gnnrec.v1.GetModelRequest\x1a\x1b.gnnrec.v1.GetModelResponse\x12O\n\x0cListVersions\x12\x1e.gnnrec.v1.ListVersionsRequest\x1a\x1f.gnnrec.v1.ListVersionsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_METRICS_VALUESENTRY']._loaded_options = None
   _globals['_METRICS_VALUESENTRY']._serialized_options = b'8\001'
-  _globals['_ATTRIBUTEKIND']._serialized_start=1273
-  _globals['_ATTRIBUTEKIND']._serialized_end=1398
-  _globals['_VERSIONSTATE']._serialized_start=1401
-  _globals['_VERSIONSTATE']._serialized_end=1555
+  _globals['_ATTRIBUTEKIND']._serialized_start=1295
+  _globals['_ATTRIBUTEKIND']._serialized_end=1420
+  _globals['_VERSIONSTATE']._serialized_start=1423
+  _globals['_VERSIONSTATE']._serialized_end=1577
   _globals['_GETMODELREQUEST']._serialized_start=76
   _globals['_GETMODELREQUEST']._serialized_end=93
   _globals['_GETMODELRESPONSE']._serialized_start=96
@@ -49,17 +49,17 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ATTRIBUTE']._serialized_start=722
   _globals['_ATTRIBUTE']._serialized_end=787
   _globals['_VARIANT']._serialized_start=789
-  _globals['_VARIANT']._serialized_end=887
-  _globals['_METRICS']._serialized_start=890
-  _globals['_METRICS']._serialized_end=1023
-  _globals['_METRICS_VALUESENTRY']._serialized_start=978
-  _globals['_METRICS_VALUESENTRY']._serialized_end=1023
-  _globals['_LISTVERSIONSREQUEST']._serialized_start=1025
-  _globals['_LISTVERSIONSREQUEST']._serialized_end=1046
-  _globals['_LISTVERSIONSRESPONSE']._serialized_start=1048
-  _globals['_LISTVERSIONSRESPONSE']._serialized_end=1114
-  _globals['_VERSIONSTATUS']._serialized_start=1117
-  _globals['_VERSIONSTATUS']._serialized_end=1271
-  _globals['_MODELSERVICE']._serialized_start=1558
-  _globals['_MODELSERVICE']._serialized_end=1722
+  _globals['_VARIANT']._serialized_end=909
+  _globals['_METRICS']._serialized_start=912
+  _globals['_METRICS']._serialized_end=1045
+  _globals['_METRICS_VALUESENTRY']._serialized_start=1000
+  _globals['_METRICS_VALUESENTRY']._serialized_end=1045
+  _globals['_LISTVERSIONSREQUEST']._serialized_start=1047
+  _globals['_LISTVERSIONSREQUEST']._serialized_end=1068
+  _globals['_LISTVERSIONSRESPONSE']._serialized_start=1070
+  _globals['_LISTVERSIONSRESPONSE']._serialized_end=1136
+  _globals['_VERSIONSTATUS']._serialized_start=1139
+  _globals['_VERSIONSTATUS']._serialized_end=1293
+  _globals['_MODELSERVICE']._serialized_start=1580
+  _globals['_MODELSERVICE']._serialized_end=1744
 # @@protoc_insertion_point(module_scope)
