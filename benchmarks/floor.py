@@ -27,7 +27,7 @@ class Empty(grpc.GenericRpcHandler):
         async def answer(request: bytes, context: object) -> bytes:
             return content
 
-        return grpc.unary_unary_rpc_method_handler(answer)  # type: ignore[arg-type]
+        return grpc.unary_unary_rpc_method_handler(answer)
 
 
 async def serve(ready: dict[str, bytes]) -> None:

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import faiss
 import grpc
@@ -74,7 +75,8 @@ def floor(folder: Path, port: int, calls: dict[str, bytes]) -> Iterator[int]:
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         for number, (method, message) in enumerate(calls.items()):
             path = folder / f"answer-{number}"
-            path.write_bytes(channel.unary_unary(method)(message, timeout=30))
+            call: Any = channel.unary_unary(method)
+            path.write_bytes(call(message, timeout=30))
             arguments.append(f"{method}={path}")
     command = [sys.executable, "-m", "benchmarks.floor", *arguments]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:

@@ -8,13 +8,14 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, cast
 
 import faiss
+import threadpoolctl
 import uvloop
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -146,6 +147,8 @@ class Server:
             self.tokens,
             self.tracing,
         )
+        self.health_port: int | None = None
+        """Where health answers alone, once it does."""
         self._stops = AsyncExitStack()
 
     async def start(self) -> Ports:
@@ -166,6 +169,7 @@ class Server:
         if not self._is_worker:  # else the parent tells of all
             metrics_port, stop_metrics = self.metrics.expose(settings.host, metrics_port)
             self._stops.callback(stop_metrics)
+        await self._start_health()
         await server.start()
         self._stops.push_async_callback(self._drain, server)
         for service in ("", LIVENESS, *_SERVICES):
@@ -198,15 +202,35 @@ class Server:
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
                 reflection.aio.ReflectionServicer(names), guarded
             )
+        return server, self._bind(server, settings.address, "address")
+
+    async def _start_health(self) -> None:
+        """Answer for health on a port of its own as well, if there is to be one.
+
+        gRPC refuses whatever comes to a port with too many calls pending, health checks too.
+        """
+        settings = self.settings
+        if settings.health_port is None:
+            return
+        server = aio.server(options=transport.options(replace(settings, max_pending=0)))
+        guarded: Any = Guarded(server, self.boundary)
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, guarded)
+        self.health_port = self._bind(
+            server, f"{settings.host}:{settings.health_port}", "health-port"
+        )
+        await server.start()
+        self._stops.push_async_callback(server.stop, 0)
+
+    def _bind(self, server: aio.Server, address: str, option: str) -> int:
+        """Bind a server to an address and return the port; raises CannotStart."""
         try:
             if self.certificates is None:
-                return server, server.add_insecure_port(settings.address)
-            credentials = transport.credentials(self.certificates)
-            return server, server.add_secure_port(settings.address, credentials)
+                return server.add_insecure_port(address)
+            return server.add_secure_port(address, transport.credentials(self.certificates))
         except RuntimeError:
             raise CannotStart(
-                f"address {settings.address} cannot be used: it is taken or not of this machine; "
-                "choose another with --address"
+                f"address {address} cannot be used: it is taken or not of this machine; "
+                f"choose another with --{option}"
             ) from None
 
     async def _watch_files(self) -> None:
@@ -230,6 +254,7 @@ class Server:
 
 
 def _use_one_core() -> None:
+    threadpoolctl.threadpool_limits(1)
     faiss.omp_set_num_threads(1)  # holds for the calling thread
 
 

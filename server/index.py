@@ -28,7 +28,7 @@ _SCORE_ALL = 4096
 _AT_ONCE = 1 << 22
 
 # From so many queries on a matrix product is cheaper than a scan for each.
-_PRODUCT_FROM = 6
+_PRODUCT_FROM = 10
 
 Mask = NDArray[np.bool_]
 

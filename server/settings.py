@@ -20,6 +20,8 @@ class Settings:
     """HOST:PORT of gRPC; port 0 takes a free one."""
     metrics_port: int = 9464
     """The port of the Prometheus metrics, on the same host; 0 takes a free one."""
+    health_port: int | None = None
+    """A port of health's own on the same host, where no load can refuse it; 0 takes a free one."""
     poll_interval_s: float = 1.0
     """How often the alias is looked at."""
     served_aliases: tuple[str, ...] = ()

@@ -24,6 +24,9 @@ def serve(
     alias: options.Alias = options.ALIAS,
     address: Annotated[str, typer.Option(help="HOST:PORT to answer on.")] = options.ADDRESS,
     metrics_port: Annotated[int, typer.Option(help="Port of the Prometheus metrics.")] = 9464,
+    health_port: Annotated[
+        int, typer.Option(help="A port where health answers alone, whatever the load; 0: none.")
+    ] = 0,
     poll_interval: Annotated[float, typer.Option(min=0.05, help="Seconds between looks.")] = 1.0,
     aliases: Annotated[
         str, typer.Option(help="More aliases to answer for, such as canary,shadow; * for all.")
@@ -104,6 +107,7 @@ def serve(
         alias=alias,
         address=address,
         metrics_port=metrics_port,
+        health_port=health_port or None,
         poll_interval_s=poll_interval,
         served_aliases=tuple(name.strip() for name in aliases.split(",") if name.strip()),
         keep=keep,
