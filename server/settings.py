@@ -37,9 +37,9 @@ class Settings:
     """The largest request that is read and the largest answer that is sent."""
     max_concurrent: int = 256
     """How many requests may be in the server, waiting or computed; more are refused."""
-    max_pending: int = 80
-    """How many requests may wait to be taken in at all; gRPC refuses more by itself, for a tenth of
-    the price of an answer, and some of the last fifth already. 0 sets no limit."""
+    max_pending: int = 320
+    """How many requests may wait to be taken in; gRPC itself ends more with CANCELLED, for a tenth
+    of the price of an answer, and some of the last fifth already. 0 leaves it at its thousands."""
     max_queue_s: float = 0.5
     """How long a request may wait to be computed; 0 lets it wait up to its deadline."""
     workers: int = 1

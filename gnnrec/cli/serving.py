@@ -64,8 +64,8 @@ def serve(
         int, typer.Option(min=1, help="Requests in the server at a time; more are refused.")
     ] = 256,
     max_pending: Annotated[
-        int, typer.Option(min=0, help="Requests not yet taken in; gRPC refuses more. 0: no limit.")
-    ] = 80,
+        int, typer.Option(min=0, help="Requests not yet taken in; gRPC cancels more. 0: its own.")
+    ] = 320,
     max_queue_ms: Annotated[
         float, typer.Option(min=0, help="Milliseconds a request may wait; 0: to its deadline.")
     ] = 500,

@@ -101,6 +101,33 @@ def test_overload_is_shed_with_a_time_to_come_back(
     assert server.recommender.TopK(REQUEST, timeout=5).version == "v1"
 
 
+def test_what_is_not_taken_in_is_refused_by_grpc_and_health_answers_on_its_port(
+    registry: Path,
+) -> None:
+    """While the event loop is held, calls pile up before it: two may."""
+    with running(registry, max_pending=2, health_port=0) as server:
+        began = threading.Event()
+
+        def hold() -> None:
+            began.set()
+            time.sleep(0.5)
+
+        server.call_soon(hold)
+        began.wait(5)
+        calls = [server.recommender.TopK.future(REQUEST, timeout=20) for _ in range(30)]
+        codes = [call.code() for call in calls]
+        assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.CANCELLED}
+        assert codes.count(grpc.StatusCode.OK) < 10
+        assert server.recommender.TopK(REQUEST, timeout=5).version == "v1"
+        with grpc.insecure_channel(f"127.0.0.1:{server.server.health_port}") as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            assert health.Check(health_pb2.HealthCheckRequest(), timeout=5).status == 1
+            call: Any = channel.unary_unary("/gnnrec.v1.RecommenderService/TopK")
+            with pytest.raises(grpc.RpcError) as caught:
+                call(REQUEST.SerializeToString(), timeout=5)
+            assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
+
+
 def test_who_has_gone_is_not_computed(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """One search is under way; of those behind it one gives up, and one's time runs out."""
     gate = Gate(server, monkeypatch)
