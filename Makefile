@@ -64,6 +64,7 @@ bench: $(DONE)
 	$(BIN)/python -m benchmarks.cold_start
 	$(BIN)/python -m benchmarks.newcomers
 	$(BIN)/python -m benchmarks.fuzz
+	$(BIN)/python -m benchmarks.serving
 
 ## image: build the server's image
 image:

@@ -62,11 +62,8 @@ class IdTable:
 
     def framed(self, rows: Rows) -> list[bytes]:
         """Return the ids of rows (C,), each as UTF-8 behind its length in base 128."""
-        content = self._content
-        ends = self._starts[rows + 1].tolist()
-        return [
-            content[start:end] for start, end in zip(self._starts[rows].tolist(), ends, strict=True)
-        ]
+        content, places = self._content, self._places
+        return [content[places[row] : places[row + 1]] for row in rows.tolist()]
 
     @property
     def nbytes(self) -> int:
