@@ -209,7 +209,7 @@ def size(bench: Bench, server: Process, items: int) -> None:
     bench.rows.append(["start to ready, s", "", server.seconds_to_start, "", bar])
 
 
-def measure(items: int, seconds: float, only: str) -> None:
+def measure(items: int, seconds: float, only: set[str]) -> None:
     """Measure one size of catalogue."""
     bench = Bench(seconds)
     scored = pb.ScoreRequest(user_id="user-7", item_ids=[f"item-{n}" for n in range(0, 1000, 10)])
@@ -248,7 +248,7 @@ def main(items: str, seconds: float, only: str) -> None:
     if shutil.which("h2load") is None:
         print("h2load (Debian nghttp2-client) is not installed: our own client loads every row")
     for count in items.split(","):
-        measure(int(count), seconds, only)
+        measure(int(count), seconds, set(only.split(",")))
 
 
 if __name__ == "__main__":
