@@ -65,6 +65,7 @@ bench: $(DONE)
 	$(BIN)/python -m benchmarks.newcomers
 	$(BIN)/python -m benchmarks.rollout
 	$(BIN)/python -m benchmarks.fuzz
+	$(BIN)/python -m benchmarks.serving
 
 ## image: build the server's image
 image:

@@ -60,6 +60,8 @@ class Variant:
     embedding_dim: int
     index: str
     metrics: tuple[Metrics, ...]
+    index_recall: float = 1.0
+    """The share of the 100 best items that a search finds; 1 where all are looked at."""
 
 
 @dataclass(frozen=True)

@@ -204,7 +204,11 @@ def _loaded(version: model_pb2.LoadedVersion) -> answers.LoadedVersion:
         default_variant=version.default_variant,
         variants=tuple(
             answers.Variant(
-                variant.name, variant.embedding_dim, variant.index, _metrics(variant.metrics)
+                variant.name,
+                variant.embedding_dim,
+                variant.index,
+                _metrics(variant.metrics),
+                variant.index_recall,
             )
             for variant in version.variants
         ),

@@ -8,24 +8,29 @@ import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, cast
 
 import faiss
+import threadpoolctl
 import uvloop
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from protos.gnnrec.v1 import model_pb2, model_pb2_grpc, recommender_pb2, recommender_pb2_grpc
-from registry import ModelStore
-from server import events, memory, snapshot, tracing, transport, wire
-from server.boundary import Boundary
+from registry import ModelStore, RegistryError
+from server import events, heap, logs, snapshot, tracing, transport, wire, workers
+from server.batcher import SearchQueue
+from server.boundary import Boundary, Guarded
+from server.cache import AnswerCache
 from server.catalogue import Catalogue
-from server.errors import CannotStart
+from server.errors import CannotStart, ServingError
 from server.guard import TrialGuard
-from server.limiter import Admission, SearchQueue
+from server.limiter import Admission, Patience
 from server.metrics import Metrics
 from server.queries import TopKQuery
 from server.recommender import Recommender
@@ -61,17 +66,40 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
     Raises the registry's errors, UnservableVersion or CannotStart when there is nothing to serve
     or nowhere to serve it.
     """
-    uvloop.run(_serve(settings, ready))
+    if settings.workers > 1:
+        workers.supervise(settings, _work, ready)
+    else:
+        uvloop.run(_serve(settings, ready))
 
 
-async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
+def _work(settings: Settings, shared: Path, pipe: Connection) -> None:
+    """Serve as one of several processes, counting into `shared`, until told so or left alone."""
+    logs.configure(*settings.log)
+
+    def ready(line: str) -> None:
+        pipe.send(("ready", line))
+
+    try:
+        uvloop.run(_serve(settings, ready, shared, pipe))
+    except (ServingError, RegistryError) as error:
+        pipe.send(("failed", str(error)))
+
+
+async def _serve(
+    settings: Settings,
+    ready: Callable[[str], None],
+    shared: Path | None = None,
+    pipe: Connection | None = None,
+) -> None:
     # The thread that searches comes to its turn soon, however busy the one that talks is.
     sys.setswitchinterval(0.0005)
-    memory.keep_large_apart()
-    server = Server(settings)
+    heap.keep_large_apart()
+    server = Server(settings, shared)
+    stopped = _on_signals(partial(server.rollout.wake, retry_all=True))
+    if pipe is not None:  # which ends when the parent does
+        asyncio.get_running_loop().add_reader(pipe.fileno(), stopped.set)
     try:
         ports = await server.start()
-        stopped = _on_signals(partial(server.rollout.wake, retry_all=True))
         ready(
             f"serving {settings.model} {server.recommender.snapshot.version} "
             f"({settings.alias}) on {settings.host}:{ports.grpc}, "
@@ -85,15 +113,17 @@ async def _serve(settings: Settings, ready: Callable[[str], None]) -> None:
 class Server:
     """Every object of a running server."""
 
-    def __init__(self, settings: Settings) -> None:
-        """Build them; nothing is read or bound yet."""
+    def __init__(self, settings: Settings, shared: Path | None = None) -> None:
+        """Build them; nothing is read or bound yet. One of several workers counts into `shared`."""
         self.settings = settings
-        self.metrics = Metrics()
+        self._is_worker = shared is not None
+        self.metrics = Metrics(shared)
         self.recommender = Recommender(settings.alias, self.metrics)
         # One thread searches and one loads: FAISS's own threads are pinned to as many. A third
         # reads the registry for ModelService, which would wait for a load to end otherwise.
+        patience = Patience(settings.max_queue_s)
         self.search = SearchQueue(
-            settings.max_queue_s,
+            patience,
             initializer=_use_one_core,
             on_wait=self.metrics.stages["queue"].observe,
         )
@@ -113,6 +143,7 @@ class Server:
             partial(
                 snapshot.load,
                 max_neighbours=settings.max_neighbours,
+                index=settings.index,
                 require_gpu=settings.require_gpu,
             ),
             settings.poll_interval_s,
@@ -131,11 +162,14 @@ class Server:
         self.tracing = tracing.from_environment(os.environ)
         self.boundary = Boundary(
             self.metrics,
-            Admission(settings.max_concurrent, self.search),
+            Admission(settings.max_concurrent, patience),
+            AnswerCache(settings.cache_bytes, self.recommender, self.metrics),
             Witness(self.recommender, self.trials, self.shadow),
             self.tokens,
             self.tracing,
         )
+        self.health_port: int | None = None
+        """Where health answers alone, once it does."""
         self._stops = AsyncExitStack()
 
     async def start(self) -> Ports:
@@ -153,8 +187,11 @@ class Server:
         self.rollout.store.layout.require()
         await self.rollout.start()
         server, port = self._build()
-        metrics_port, stop_metrics = self.metrics.expose(settings.host, settings.metrics_port)
-        self._stops.callback(stop_metrics)
+        metrics_port = settings.metrics_port
+        if not self._is_worker:  # else the parent tells of all
+            metrics_port, stop_metrics = self.metrics.expose(settings.host, metrics_port)
+            self._stops.callback(stop_metrics)
+        await self._start_health()
         await server.start()
         self._stops.push_async_callback(self._drain, server)
         for service in ("", LIVENESS, *_SERVICES):
@@ -177,28 +214,53 @@ class Server:
     def _build(self) -> tuple[aio.Server, int]:
         """Return the server, bound to its port."""
         settings = self.settings
-        server = aio.server(interceptors=[self.boundary], options=transport.options(settings))
+        server = aio.server(options=transport.options(settings))
+        guarded: Any = Guarded(server, self.boundary)
+        servicer = RecommenderServicer(self.recommender, settings.limits, self.search, self.metrics)
         recommender_pb2_grpc.add_RecommenderServiceServicer_to_server(
-            RecommenderServicer(self.recommender, settings.limits, self.search, self.metrics),
-            server,
+            # answers with bytes where the generated class speaks of messages
+            cast(Any, servicer),
+            guarded,
         )
         model_pb2_grpc.add_ModelServiceServicer_to_server(
             ModelServicer(Catalogue(self.recommender, self.rollout, self.trials), self.reader),
-            server,
+            guarded,
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self.health, server)
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, guarded)
         if settings.reflection:
             names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
-            reflection.enable_server_reflection(names, server)
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+                reflection.aio.ReflectionServicer(names), guarded
+            )
+        return server, self._bind(server, settings.address, "address")
+
+    async def _start_health(self) -> None:
+        """Answer for health on a port of its own as well, if there is to be one.
+
+        gRPC refuses whatever comes to a port with too many calls pending, health checks too.
+        """
+        settings = self.settings
+        if settings.health_port is None:
+            return
+        server = aio.server(options=transport.options(replace(settings, max_pending=0)))
+        guarded: Any = Guarded(server, self.boundary)
+        health_pb2_grpc.add_HealthServicer_to_server(self.health, guarded)
+        self.health_port = self._bind(
+            server, f"{settings.host}:{settings.health_port}", "health-port"
+        )
+        await server.start()
+        self._stops.push_async_callback(server.stop, 0)
+
+    def _bind(self, server: aio.Server, address: str, option: str) -> int:
+        """Bind a server to an address and return the port; raises CannotStart."""
         try:
             if self.certificates is None:
-                return server, server.add_insecure_port(settings.address)
-            credentials = transport.credentials(self.certificates)
-            return server, server.add_secure_port(settings.address, credentials)
+                return server.add_insecure_port(address)
+            return server.add_secure_port(address, transport.credentials(self.certificates))
         except RuntimeError:
             raise CannotStart(
-                f"address {settings.address} cannot be used: it is taken or not of this machine; "
-                "choose another with --address"
+                f"address {address} cannot be used: it is taken or not of this machine; "
+                f"choose another with --{option}"
             ) from None
 
     async def _watch_files(self) -> None:
@@ -222,6 +284,7 @@ class Server:
 
 
 def _use_one_core() -> None:
+    threadpoolctl.threadpool_limits(1)
     faiss.omp_set_num_threads(1)  # holds for the calling thread
 
 

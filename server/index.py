@@ -17,35 +17,52 @@ from registry.ranking import NO_ROW, Rows, Scores, exact_scores, max_norm, top_k
 # ask for every item whether it is permitted.
 _OVER_FETCH = 1024
 
+# What a first search fetches beyond what is asked for, where items are excluded. Most queries find
+# enough then, however many they exclude; the few others are searched again.
+_FIRST_FETCH = 72
+
 # Up to so many permitted items it is cheaper to score each of them.
 _SCORE_ALL = 4096
 
 # How many numbers of candidates' embeddings a search of many queries may hold at once.
 _AT_ONCE = 1 << 22
 
+# From so many queries on a matrix product is cheaper than a scan for each.
+_PRODUCT_FROM = 10
+
 Mask = NDArray[np.bool_]
 
 
 class FlatIndex:
-    """Exact inner-product search over all items."""
+    """Exact inner-product search over all items, where they stand: nothing is copied."""
 
-    kind = "flat"
+    kind: str = "flat"
+    recall: float = 1.0
+    """The share of the 100 best items that a search finds."""
 
     def __init__(self, items: Embeddings) -> None:
-        """Copy the embeddings (I, D) into FAISS."""
+        """Search embeddings (I, D), which may be mapped from a file."""
         self._items = np.ascontiguousarray(items)
         self._max_norm = max_norm(self._items)
-        self._index: Any = faiss.IndexFlatIP(items.shape[1])
-        self._index.add(self._items)
 
     def __len__(self) -> int:
         """Count the items."""
         return len(self._items)
 
+    @property
+    def exact(self) -> "FlatIndex":
+        """The index that looks at every item."""
+        return self
+
+    @property
+    def nbytes(self) -> int:
+        """Size of what is searched."""
+        return self._items.nbytes
+
     def search(self, query: Embeddings, k: int, excluded: Rows) -> tuple[Scores, Rows]:
         """Return the k best items that are not excluded, best first; fewer if fewer are left.
 
-        query (D,), excluded: distinct rows -> scores (k,), rows (k,)
+        query (D,), excluded: distinct rows, ascending -> scores (k,), rows (k,)
 
         Equal scores are ordered by the lower row; the answer equals brute force.
         """
@@ -60,7 +77,7 @@ class FlatIndex:
     ) -> list[tuple[Scores, Rows]]:
         """Return for each query what search returns for it, at most a matrix at once.
 
-        queries (B, D), excluded: distinct rows for each query
+        queries (B, D), excluded: distinct rows for each query, ascending
         """
         answers: list[tuple[Scores, Rows]] = []
         together = max(1, _AT_ONCE // ((k + max(map(len, excluded))) * queries.shape[1]))
@@ -80,10 +97,9 @@ class FlatIndex:
             return self.search_among(query, k, np.flatnonzero(permitted))
         bits = np.packbits(permitted, bitorder="little")
         selector = faiss.IDSelectorBitmap(len(self), faiss.swig_ptr(bits))
-        parameters: Any = faiss.SearchParameters(sel=selector)  # type: ignore[call-arg]
 
         def find(which: NDArray[np.intp], count: int) -> tuple[Scores, Rows]:
-            scores, rows = self._index.search(query[None, :], count, params=parameters)
+            scores, rows = self._nearest(query[None, :], count, selector)
             return np.where(rows == NO_ROW, np.float32(-np.inf), scores), rows
 
         scores, rows = top_k(find, query[None, :], self._items, self._max_norm, k)
@@ -106,26 +122,80 @@ class FlatIndex:
         item: Embeddings = self._items[row]
         return item
 
+    def _nearest(
+        self, queries: Embeddings, count: int, selector: Any = None
+    ) -> tuple[Scores, Rows]:
+        """Return the `count` best of all, or of those that FAISS's selector lets pass."""
+        scores = np.empty((len(queries), count), np.float32)
+        rows = np.empty((len(queries), count), np.int64)
+        point = faiss.swig_ptr
+        queries = np.ascontiguousarray(queries)
+        # FAISS compares it with the queries' count of numbers.
+        faiss.cvar.distance_compute_blas_threshold = _PRODUCT_FROM * queries.shape[1]
+        sizes = self._items.shape[1], len(queries), len(self._items), count
+        faiss.knn_inner_product(
+            point(queries), point(self._items), *sizes, point(scores), point(rows), selector
+        )
+        return scores, rows
+
     def _search_together(
         self, queries: Embeddings, k: int, excluded: Sequence[Rows]
     ) -> list[tuple[Scores, Rows]]:
-        most = max(map(len, excluded))
+        lengths = np.array([len(each) for each in excluded])
+        # Every pair of a query and an item that it leaves out, as one ascending number.
+        left_out = np.repeat(np.arange(len(queries)) * len(self), lengths)
+        left_out += np.concatenate(excluded)
 
         def find(which: NDArray[np.intp], count: int) -> tuple[Scores, Rows]:
-            fetched = min(count + most, len(self))
-            scores, rows = self._index.search(queries[which], fetched)
+            most = int(lengths[which].max())
+            fetched = min(count + min(most, _FIRST_FETCH), len(self))
+            scores, rows = self._nearest(queries[which], fetched)
             if most == 0:
                 return scores, rows
-            left = np.full((len(which), count), NO_ROW, np.int64)
-            left_scores = np.full((len(which), count), -np.inf, np.float32)
-            for place, query in enumerate(which):
-                kept = np.flatnonzero(~np.isin(rows[place], excluded[query]))[:count]
-                left[place, : len(kept)] = rows[place, kept]
-                left_scores[place, : len(kept)] = scores[place, kept]
-            return left_scores, left
+            rows[contains(left_out, rows + which[:, None] * len(self))] = NO_ROW
+            scores, rows = _pressed(scores, rows, count)
+            short = np.flatnonzero(rows[:, -1] == NO_ROW)
+            if len(short) and fetched < len(self):
+                again = which[short]
+                wider = min(count + int(lengths[again].max()), len(self))
+                more, found = self._nearest(queries[again], wider)
+                found[contains(left_out, found + again[:, None] * len(self))] = NO_ROW
+                scores[short], rows[short] = _pressed(more, found, count)
+            return scores, rows
 
         scores, rows = top_k(find, queries, self._items, self._max_norm, k)
-        return [_without_gaps(*answer) for answer in zip(scores, rows, strict=True)]
+        return _each(scores, rows)
+
+
+def contains(ascending: Rows, numbers: Rows) -> Mask:
+    """Return which of the numbers stand in an ascending list."""
+    places = np.searchsorted(ascending, numbers)
+    places[places == len(ascending)] = 0
+    found: Mask = ascending[places] == numbers
+    return found
+
+
+def _pressed(scores: Scores, rows: Rows, count: int) -> tuple[Scores, Rows]:
+    """Return the first `count` of each line that are no gap, and gaps where there are no more."""
+    gaps = (rows == NO_ROW).any(axis=1)
+    pressed, pressed_rows = scores[:, :count].copy(), rows[:, :count].copy()
+    if gaps.any():
+        lines = np.flatnonzero(gaps)
+        there = rows[lines] != NO_ROW
+        # moves the gaps to the end, and changes no other order
+        order = np.argsort(~there, axis=1, kind="stable")[:, :count]
+        there = np.take_along_axis(there, order, 1)
+        some = np.take_along_axis(scores[lines], order, 1)
+        pressed[lines] = np.where(there, some, np.float32(-np.inf))
+        pressed_rows[lines] = np.take_along_axis(rows[lines], order, 1)
+    return pressed, pressed_rows
+
+
+def _each(scores: Scores, rows: Rows) -> list[tuple[Scores, Rows]]:
+    """Return the lines without their gaps."""
+    if (rows != NO_ROW).all():
+        return list(zip(scores, rows, strict=True))
+    return [_without_gaps(*line) for line in zip(scores, rows, strict=True)]
 
 
 def _without_gaps(scores: Scores, rows: Rows) -> tuple[Scores, Rows]:

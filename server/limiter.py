@@ -6,22 +6,16 @@ time: its queue grows, and it computes for callers who have given up.
 
 import logging
 import math
-import threading
 import time
 from collections.abc import Callable
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextvars import ContextVar
-from typing import Any, ParamSpec, TypeVar
 
-from server.errors import DeadlinePassed, Overloaded
+from server.errors import Overloaded
 
 DEADLINE: ContextVar[float] = ContextVar("deadline", default=math.inf)
 """When the caller of the request that is being answered gives up, by time.monotonic."""
 
 _log = logging.getLogger("gnnrec.server")
-
-_P = ParamSpec("_P")
-_T = TypeVar("_T")
 
 _SHORT = 2
 _REVIEW_S = 1.0
@@ -30,34 +24,23 @@ _SHORTEST_RETRY_S = 0.1
 _LOG_EVERY_S = 10.0
 
 
-class SearchQueue(Executor):
-    """One thread, and a queue before it in which nobody waits too long.
+class Patience:
+    """How long requests may wait for the search thread, and whether one that came now would.
 
     A request is refused with Overloaded when it would wait, or has waited, more than `max_wait_s`
     or beyond its deadline. Once a wait has been too long there is more than a burst to take: until
     a second has passed in which hardly any was refused, nobody waits for more than two searches,
-    so that those who are taken are answered soon. With max_wait_s 0 only deadlines count. A request
-    that is cancelled while it waits is not computed.
+    so that those who are taken are answered soon. With max_wait_s 0 only deadlines count.
     """
 
-    def __init__(
-        self,
-        max_wait_s: float,
-        initializer: Callable[[], None] | None = None,
-        clock: Callable[[], float] = time.monotonic,
-        on_wait: Callable[[float], object] = float,
-    ) -> None:
-        """Run what is submitted in a thread that begins with `initializer`.
-
-        `on_wait` hears how many seconds each call has waited.
-        """
-        self._on_wait = on_wait
+    def __init__(self, max_wait_s: float, clock: Callable[[], float] = time.monotonic) -> None:
+        """Begin with nobody waiting."""
         self._max_wait_s = max_wait_s or math.inf
-        self._pool = ThreadPoolExecutor(1, "search", initializer=initializer)
         self._clock = clock
-        self._lock = threading.Lock()
-        self._queued = 0
-        self._mean_s = 0.0
+        self.queued = 0
+        """How many wait or are being computed."""
+        self._share_s = 0.0
+        self._took_s = 0.0
         self._short = False
         self._reviewed_at = clock()
         self._came = self._refused = 0
@@ -65,37 +48,23 @@ class SearchQueue(Executor):
     @property
     def expected_wait_s(self) -> float:
         """How long a request that came now would wait."""
-        return self._queued * self._mean_s
+        return self.queued * self._share_s
 
-    def submit(
-        self, function: Callable[_P, _T], /, *args: _P.args, **kwargs: _P.kwargs
-    ) -> Future[_T]:
-        """Queue a call, or raise Overloaded or DeadlinePassed."""
-        came = self._clock()
-        deadline = DEADLINE.get()
-        if came >= deadline:
-            raise DeadlinePassed("the deadline had passed before the request was computed")
+    def check_coming(self, left_s: float) -> None:
+        """Raise Overloaded for a request that comes now and whose caller gives it so long."""
         self._review()
         self._came += 1
-        self._check(self.expected_wait_s, deadline - came)
-        with self._lock:
-            self._queued += 1
+        self._check(self.expected_wait_s, left_s)
 
-        def run() -> Any:
-            began = self._clock()
-            self._on_wait(began - came)
-            if began > deadline:
-                raise DeadlinePassed("the deadline passed while the request waited")
-            self._check(began - came, math.inf)
-            try:
-                return function(*args, **kwargs)
-            finally:
-                took = self._clock() - began
-                self._mean_s += (0.1 if self._mean_s else 1.0) * (took - self._mean_s)
+    def check_waited(self, waited_s: float) -> None:
+        """Raise Overloaded for a request that has waited too long to be computed yet."""
+        self._check(waited_s, math.inf)
 
-        future = self._pool.submit(run)
-        future.add_done_callback(self._leave)
-        return future
+    def learn(self, took_s: float, requests: int) -> None:
+        """Take note of how long a search for so many requests took."""
+        share = 0.1 if self._took_s else 1.0
+        self._took_s += share * (took_s - self._took_s)
+        self._share_s += share * (took_s / requests - self._share_s)
 
     def shorten(self) -> None:
         """Let few wait from now on."""
@@ -107,25 +76,19 @@ class SearchQueue(Executor):
         """Raise Overloaded for a wait that is too long, given the time that the caller has left."""
         if wait_s > self._max_wait_s:
             self.shorten()
-        longest_s = min(self._max_wait_s, _SHORT * self._mean_s if self._short else math.inf)
+        longest_s = min(self._max_wait_s, _SHORT * self._took_s if self._short else math.inf)
         if wait_s > min(longest_s, left_s):
             self._refused += 1
             raise overloaded(self.expected_wait_s)
 
     def _review(self) -> None:
         """Let more wait again once hardly any is refused."""
+        if not self._short:
+            return
         passed_s = self._clock() - self._reviewed_at
-        if self._short and passed_s >= _REVIEW_S:
+        if passed_s >= _REVIEW_S:
             self._short = passed_s < 2 * _REVIEW_S and self._refused > _FEW * self._came
             self._reviewed_at, self._came, self._refused = self._clock(), 0, 0
-
-    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
-        """End the thread once the queue is empty."""
-        self._pool.shutdown(wait, cancel_futures=cancel_futures)
-
-    def _leave(self, _: Future[Any]) -> None:
-        with self._lock:
-            self._queued -= 1
 
 
 class Admission:
@@ -134,12 +97,12 @@ class Admission:
     def __init__(
         self,
         max_concurrent: int,
-        queue: SearchQueue,
+        patience: Patience,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Let in at most `max_concurrent` at a time, for the queue."""
+        """Let in at most `max_concurrent` at a time, for a queue of such patience."""
         self._max_concurrent = max_concurrent
-        self._queue = queue
+        self._patience = patience
         self._clock = clock
         self._inside = 0
         self._shed = 0
@@ -148,8 +111,8 @@ class Admission:
     def enter(self) -> None:
         """Let a request in, or raise Overloaded; leave must follow once it is in."""
         if self._inside >= self._max_concurrent:
-            self._queue.shorten()
-            raise overloaded(self._queue.expected_wait_s)
+            self._patience.shorten()
+            raise overloaded(self._patience.expected_wait_s)
         self._inside += 1
 
     def leave(self) -> None:

@@ -1,18 +1,57 @@
-"""Memory that was freed goes back to the system, so that a server does not grow by rollouts."""
+"""Whether a version fits into memory, asked before it is read."""
 
-import ctypes
-import sys
+from pathlib import Path
 
-_M_MMAP_THRESHOLD = -3  # malloc.h
-_LARGE = 4 << 20
+from registry import Version
+from registry.layout import ITEM_IDS, ITEM_TITLES, USER_IDS
+from server.approximate import IndexPlan
+from server.errors import UnservableVersion
+
+# What a text takes in memory for each byte that it takes in its file.
+_TEXT = 4
 
 
-def keep_large_apart() -> None:
-    """Have large blocks, such as an index, be given back when they are freed, where it is glibc.
+def check(version: Version, plan: IndexPlan) -> None:
+    """Raise UnservableVersion, with figures, for a version that needs more than there is."""
+    need, free = needed(version, plan), available()
+    if free is not None and need > free:
+        raise UnservableVersion(
+            f"version {version.name!r} needs about {need / 2**20:.0f} MiB of memory, and "
+            f"{free / 2**20:.0f} MiB are free; give the server more, or keep fewer versions"
+        )
 
-    By itself glibc does so only until it has seen one freed, and puts the next into a heap.
-    """
-    if sys.platform == "linux":
-        set_option = getattr(ctypes.CDLL(None), "mallopt", None)
-        if set_option is not None:
-            set_option(_M_MMAP_THRESHOLD, _LARGE)
+
+def needed(version: Version, plan: IndexPlan) -> int:
+    """Return how many bytes a version takes in memory, its mapped files included."""
+    manifest = version.manifest
+    total = 0
+    for name, entry in manifest.files.items():
+        if name.startswith("report/"):
+            continue
+        texts = name in (USER_IDS, ITEM_IDS, ITEM_TITLES)
+        total += entry.size * (_TEXT if texts else 1)
+    for variant in manifest.variants.values():
+        total += plan.extra_bytes(manifest.data.items, variant.embedding_dim)
+    return total
+
+
+def available(root: Path = Path("/")) -> int | None:
+    """Return how many bytes can be had: of the machine's, and of the container's limit."""
+    found = []
+    try:
+        for line in (root / "proc/meminfo").read_text().splitlines():
+            if line.startswith("MemAvailable:"):
+                found.append(1024 * int(line.split()[1]))
+    except OSError:
+        pass
+    group = root / "sys/fs/cgroup"
+    try:
+        limit = (group / "memory.max").read_text().strip()
+        if limit != "max":
+            stat = dict(line.split() for line in (group / "memory.stat").read_text().splitlines())
+            # pages of files make room when it is wanted
+            used = int((group / "memory.current").read_text()) - int(stat["file"])
+            found.append(int(limit) - used)
+    except (OSError, KeyError, ValueError):
+        pass
+    return min(found) if found else None

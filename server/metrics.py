@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Literal, get_args
 
-from prometheus_client import Counter, Histogram
+from prometheus_client import Counter, Gauge, Histogram
 
 from server import series
 from server.series import Labels, Series
@@ -18,6 +18,38 @@ Stage = Literal["queue", "embed", "search", "respond"]
 Reason = Literal["overloaded", "deadline", "unauthenticated", "not_ready"]
 UnknownKind = Literal["user", "item", "listed_item"]
 NewcomerKind = Literal["new_user", "new_item"]
+
+
+class Calls:
+    """Counts the calls of one RPC; what it counts with is looked up once, and not for each."""
+
+    def __init__(
+        self,
+        started: Counter,
+        in_flight: Gauge,
+        seconds: Histogram,
+        handled: Callable[[str], Counter],
+    ) -> None:
+        """Take the RPC's metrics; `handled` returns the one for a code."""
+        self._started = started
+        self._in_flight = in_flight
+        self._seconds = seconds
+        self._handled = handled
+        self._by_code: dict[str, Counter] = {}
+
+    def start(self, in_flight: int) -> None:
+        """Count a call that begins; `in_flight` with it."""
+        self._started.inc()
+        self._in_flight.set(in_flight)
+
+    def finish(self, in_flight: int, code: str, seconds: float) -> None:
+        """Count a call that ends; `in_flight` without it."""
+        self._in_flight.set(in_flight)
+        series.observe(self._seconds, seconds)
+        handled = self._by_code.get(code)
+        if handled is None:
+            handled = self._by_code[code] = self._handled(code)
+        handled.inc()
 
 
 class Metrics(VersionMetrics):
@@ -83,8 +115,26 @@ class Metrics(VersionMetrics):
             "Texts in features that training has not seen.",
             ("feature",),
         )
+        self.cached = counter(
+            "gnnrec_cache_lookups", "Requests looked up among the ready answers.", ("result",)
+        )
+        self.cache_bytes = self._series.gauge(
+            "gnnrec_cache_bytes", "Size of the ready answers.", joined="livesum"
+        )
+        for result in ("hit", "miss"):
+            self.cached.labels(result)
         for kind in get_args(UnknownKind):
             self.unknown_ids.labels(kind)
+
+    def calls(self, service: str, rpc: str) -> Calls:
+        """Return what counts the calls of an RPC."""
+        labels = ("unary", service, rpc)
+        return Calls(
+            self.started.labels(*labels),
+            self.in_flight,
+            self.handling.labels(*labels),
+            lambda code: self.handled.labels(*labels, code),
+        )
 
     def announce(self, service: str, rpcs: Iterable[str]) -> None:
         """Show a service's RPCs at 0, so that the first call of each is seen as a rise."""
@@ -108,7 +158,10 @@ class Metrics(VersionMetrics):
 
         A name that is not served, which a caller may have made up, is counted as empty text.
         """
-        version, variant = self.served(version, alias, variant)
+        self.count(rpc, code, seconds, *self.served(version, alias, variant))
+
+    def count(self, rpc: str, code: str, seconds: float, version: str, variant: str) -> None:
+        """Count a finished request under a version and variant that have answered."""
         labels = (rpc, version, variant, code)
         requests = self._requests.get(labels)
         if requests is None:
@@ -118,7 +171,7 @@ class Metrics(VersionMetrics):
         durations = self._durations.get((rpc, version))
         if durations is None:
             durations = self._durations[rpc, version] = self.durations.labels(rpc, version)
-        durations.observe(seconds)
+        series.observe(durations, seconds)
 
     def _drop_forgotten(self) -> None:
         """Drop the series of versions under which nothing is counted any more."""
@@ -133,11 +186,12 @@ class Metrics(VersionMetrics):
         """Count a request that was turned away before it was looked at."""
         self.rejected.labels(reason).inc()
 
-    def count_answer(self, k: int, returned: int) -> None:
-        """Count the k of a query, and whether the answer has fewer items."""
-        self.requested_k.observe(k)
-        if returned < k:
-            self.short_answers.inc()
+    def count_answers(self, asked: Mapping[int, int], short: int) -> None:
+        """Count answered queries by their k, and how many got fewer items."""
+        for k, count in asked.items():
+            series.observe(self.requested_k, k, count)
+        if short:
+            self.short_answers.inc(short)
 
     def count_unknown(self, kind: UnknownKind, count: int = 1) -> None:
         """Count unknown ids: the query's own user or item, or items listed in it."""

@@ -57,6 +57,7 @@ def _loaded_version(resident: Resident, aliases: list[str]) -> model_pb2.LoadedV
                 name=variant.name,
                 embedding_dim=variant.embedding_dim,
                 index=variant.index.kind,
+                index_recall=variant.index.recall,
                 metrics=_metrics(variant.name, manifest.variants[variant.name].metrics),
             )
             for variant in resident.snapshot.variants.values()

@@ -10,7 +10,7 @@ from registry import FeatureEncoder
 from registry.arrays import Embeddings
 from registry.errors import InvalidFeature
 from registry.features import Matrix, Value
-from registry.ranking import Rows
+from registry.ranking import NO_ROW, Rows
 from server.errors import CannotEmbed, InvalidQuery
 from server.models import Weights
 from server.queries import Interaction, NewItem, NewUser
@@ -77,8 +77,8 @@ def _find(
     weights: dict[int, float] = {}
     unknown: dict[str, None] = {}
     for interaction in interactions:
-        row = snapshot.item_rows.get(interaction.item_id)
-        if row is None:
+        row = snapshot.item_ids.row(interaction.item_id)
+        if row == NO_ROW:
             unknown[interaction.item_id] = None
         else:
             weights[row] = weights.get(row, 0.0) + interaction.weight

@@ -1,7 +1,7 @@
 """The core: queries in, answers out, from one snapshot each. It has never heard of gRPC."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ParamSpec, TypeVar
 
@@ -10,7 +10,7 @@ import numpy as np
 from registry.ranking import NO_ROW, Rows, Scores
 from server.errors import UnknownItem, UnknownUser
 from server.index import FlatIndex
-from server.metrics import Metrics
+from server.metrics import Metrics, UnknownKind
 from server.plans import Found, Plan, place, plan, search
 from server.queries import ScoreQuery, TopKQuery
 from server.serving import Serving
@@ -19,18 +19,30 @@ from server.snapshot import Snapshot
 P = ParamSpec("P")
 T = TypeVar("T")
 
+_KINDS: Mapping[type[Exception], UnknownKind] = {UnknownUser: "user", UnknownItem: "item"}
 
-@dataclass(frozen=True)
+
+@dataclass(slots=True, eq=False)
 class TopKAnswer:
     """Items best first, as parallel sequences."""
 
-    version: str
+    snapshot: Snapshot
     variant: str
-    item_ids: list[str]
+    rows: Rows
     scores: Scores
     probabilities: Scores | None
     titles: list[str] | None
     unknown_item_ids: list[str]
+
+    @property
+    def version(self) -> str:
+        """The version that answered."""
+        return self.snapshot.version
+
+    @property
+    def item_ids(self) -> list[str]:
+        """The items."""
+        return self.snapshot.item_ids.texts(self.rows)
 
 
 @dataclass(frozen=True)
@@ -68,10 +80,10 @@ class Recommender:
 
     def top_k(self, query: TopKQuery) -> TopKAnswer:
         """Return the k best permitted items; the answer equals brute force over them."""
-        made = self._plan(self._serving, query)
-        with self._metrics.stages["search"].time():
-            found = search(made)
-        return self._answer(made, found)
+        (answer,) = self.top_k_batch([query])
+        if isinstance(answer, Exception):
+            raise answer
+        return answer
 
     def top_k_batch(self, queries: Sequence[TopKQuery | Exception]) -> list[TopKAnswer | Exception]:
         """Return for each query the answer that top_k gives, or the error that it raises.
@@ -80,10 +92,11 @@ class Recommender:
         versions; where several ask alike they are searched together.
         """
         serving = self._serving
-        plans = [
-            query if isinstance(query, Exception) else _attempt(self._plan, serving, query)
-            for query in queries
-        ]
+        with self._metrics.stages["embed"].time():
+            plans = [
+                query if isinstance(query, Exception) else _attempt(self._plan, serving, query)
+                for query in queries
+            ]
         with self._metrics.stages["search"].time():
             found = _search_all(plans)
         results: list[TopKAnswer | Exception] = []
@@ -93,19 +106,25 @@ class Recommender:
             elif isinstance(result, Exception):
                 results.append(result)
             else:
-                results.append(_attempt(self._answer, made, result))
+                results.append(_attempt(_answer, made, result))
+        self._count(results, queries)
         return results
 
     def score(self, query: ScoreQuery) -> ScoreAnswer:
         """Return the score of each named item."""
         snapshot = self._serving.choose(query.target, query.subject)
         variant = snapshot.variant(query.target.variant)
-        with self._counting_unknown():
-            placed = place(snapshot, variant, query.subject, self._metrics, include_seen=True)
-        rows = np.array([snapshot.item_rows.get(item_id, NO_ROW) for item_id in query.item_ids])
+        try:
+            with self._metrics.stages["embed"].time():
+                placed = place(snapshot, variant, query.subject, self._metrics, include_seen=True)
+        except (UnknownUser, UnknownItem) as error:
+            self._metrics.count_unknown(_KINDS[type(error)])
+            raise
+        rows = snapshot.item_ids.rows(query.item_ids)
         known = rows != NO_ROW
-        unknown = len(placed.unknown_item_ids) + int((~known).sum())
-        self._metrics.count_unknown("listed_item", unknown)
+        unknown = len(placed.unknown_item_ids) + len(known) - int(np.count_nonzero(known))
+        if unknown:
+            self._metrics.count_unknown("listed_item", unknown)
         return ScoreAnswer(
             version=snapshot.version,
             variant=variant.name,
@@ -115,36 +134,22 @@ class Recommender:
         )
 
     def _plan(self, serving: Serving, query: TopKQuery) -> Plan:
-        with self._counting_unknown():
-            return plan(serving.choose(query.target, query.subject), query, self._metrics)
+        return plan(serving.choose(query.target, query.subject), query, self._metrics)
 
-    def _answer(self, made: Plan, found: Found) -> TopKAnswer:
-        query, snapshot = made.query, made.snapshot
-        scores, rows = found
-        self._metrics.count_answer(query.k, len(rows))
-        self._metrics.count_unknown("listed_item", len(made.unknown_item_ids))
-        return TopKAnswer(
-            version=snapshot.version,
-            variant=made.variant.name,
-            item_ids=[snapshot.item_ids[row] for row in rows],
-            scores=scores,
-            probabilities=_softmax(scores) if query.with_probabilities else None,
-            titles=_titles(snapshot, rows) if query.with_titles else None,
-            unknown_item_ids=made.unknown_item_ids,
-        )
-
-    @contextmanager
-    def _counting_unknown(self) -> Iterator[None]:
-        """Time how a subject gets its embedding, and count one that the version does not know."""
-        try:
-            with self._metrics.stages["embed"].time():
-                yield
-        except UnknownUser:
-            self._metrics.count_unknown("user")
-            raise
-        except UnknownItem:
-            self._metrics.count_unknown("item")
-            raise
+    def _count(
+        self, results: Sequence[TopKAnswer | Exception], queries: Sequence[TopKQuery | Exception]
+    ) -> None:
+        asked: Counter[int] = Counter()
+        short = 0
+        for query, result in zip(queries, results, strict=True):
+            if isinstance(result, TopKAnswer) and isinstance(query, TopKQuery):
+                asked[query.k] += 1
+                short += len(result.rows) < query.k
+                if result.unknown_item_ids:
+                    self._metrics.count_unknown("listed_item", len(result.unknown_item_ids))
+            elif isinstance(result, UnknownUser | UnknownItem):
+                self._metrics.count_unknown(_KINDS[type(result)])
+        self._metrics.count_answers(asked, short)
 
 
 def _search_all(plans: Sequence[Plan | Exception]) -> list[Found | Exception]:
@@ -158,7 +163,7 @@ def _search_all(plans: Sequence[Plan | Exception]) -> list[Found | Exception]:
         if isinstance(made, Plan) and made.can_share:
             alike.setdefault((made.variant.index, made.query.k), []).append((number, made))
     for (index, k), members in alike.items():
-        vectors = np.stack([made.vector for _, made in members])
+        vectors = np.concatenate([made.vector for _, made in members]).reshape(len(members), -1)
         results = _attempt(index.search_many, vectors, k, [made.excluded for _, made in members])
         if not isinstance(results, Exception):  # else each fails, or not, by itself
             numbers = [number for number, _ in members]
@@ -180,6 +185,19 @@ def _attempt(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) ->
         return function(*arguments, **named)
     except Exception as error:
         return error
+
+
+def _answer(made: Plan, found: Found) -> TopKAnswer:
+    query, (scores, rows) = made.query, found
+    return TopKAnswer(
+        made.snapshot,
+        made.variant.name,
+        rows,
+        scores,
+        _softmax(scores) if query.with_probabilities else None,
+        _titles(made.snapshot, rows) if query.with_titles else None,
+        list(made.unknown_item_ids),
+    )
 
 
 def _titles(snapshot: Snapshot, rows: Rows) -> list[str]:

@@ -1,61 +1,72 @@
 """The wire: parse a message, call the core, convert the answer. No decisions."""
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Any
+from typing import Any, TypeVar
 
 from grpc import aio
 
-from protos.gnnrec.v1 import model_pb2, model_pb2_grpc, recommender_pb2, recommender_pb2_grpc
+from protos.gnnrec.v1 import model_pb2, model_pb2_grpc, recommender_pb2
 from server import model_wire, wire
-from server.boundary import report
+from server.batcher import SearchQueue
 from server.catalogue import Catalogue
 from server.errors import InvalidQuery
 from server.metrics import Metrics
-from server.queries import Limits, TopKQuery, check_batch
+from server.queries import Limits, ScoreQuery, TopKQuery, check_batch
 from server.recommender import Recommender
+from server.statuses import report
 
 pb = recommender_pb2
 Context = aio.ServicerContext[Any, Any]
+A = TypeVar("A")
 
 
-class RecommenderServicer(recommender_pb2_grpc.RecommenderServiceServicer):
-    """gnnrec.v1.RecommenderService."""
+class RecommenderServicer:
+    """gnnrec.v1.RecommenderService; it answers with bytes that stand for the messages."""
 
     def __init__(
-        self, recommender: Recommender, limits: Limits, search: Executor, metrics: Metrics
+        self, recommender: Recommender, limits: Limits, search: SearchQueue, metrics: Metrics
     ) -> None:
-        """Search in the threads of `search`, so that the event loop stays free."""
+        """Search in the thread of `search`, so that the event loop stays free."""
         self._respond = metrics.stages["respond"]
         self._recommender = recommender
         self._limits = limits
         self._search = search
 
-    async def TopK(self, request: pb.TopKRequest, context: Context) -> pb.TopKResponse:
+    async def TopK(self, request: pb.TopKRequest, context: Context) -> wire.Reply:
         """Return the k best items for one query."""
-        query = wire.parse_top_k(request, self._limits)
-        answer = await _run(self._search, self._recommender.top_k, query)
-        with self._respond.time():
-            return wire.top_k_response(answer)
+        return await self._search.run(self._top_k, wire.parse_top_k(request, self._limits))
 
-    async def BatchTopK(
-        self, request: pb.BatchTopKRequest, context: Context
-    ) -> pb.BatchTopKResponse:
+    async def BatchTopK(self, request: pb.BatchTopKRequest, context: Context) -> wire.Reply:
         """Answer many TopK queries, each for itself."""
         check_batch(len(request.requests), self._limits)
-        response: pb.BatchTopKResponse = await _run(self._search, self._answer_batch, request)
-        return response
+        return await self._search.run(self._batch, request)
 
-    def _answer_batch(self, request: pb.BatchTopKRequest) -> pb.BatchTopKResponse:
-        queries = [self._parse(entry) for entry in request.requests]
+    async def Score(self, request: pb.ScoreRequest, context: Context) -> wire.Reply:
+        """Score the named items for one query."""
+        return await self._search.run(self._score, wire.parse_score(request, self._limits))
+
+    def _top_k(self, queries: Sequence[TopKQuery]) -> list[wire.Reply | Exception]:
         answers = self._recommender.top_k_batch(queries)
         with self._respond.time():
-            return pb.BatchTopKResponse(
-                entries=[
-                    pb.BatchTopKEntry(error=report(answer, "an entry of BatchTopK"))
+            return [
+                answer if isinstance(answer, Exception) else wire.top_k_reply(query, answer)
+                for query, answer in zip(queries, answers, strict=True)
+            ]
+
+    def _batch(self, requests: Sequence[pb.BatchTopKRequest]) -> list[wire.Reply | Exception]:
+        """Answer each for itself: a batch is large enough alone."""
+        return [self._attempt(self._answer_batch, request) for request in requests]
+
+    def _answer_batch(self, request: pb.BatchTopKRequest) -> wire.Reply:
+        answers = self._recommender.top_k_batch([self._parse(each) for each in request.requests])
+        with self._respond.time():
+            return wire.batch_reply(
+                [
+                    report(answer, "an entry of BatchTopK")
                     if isinstance(answer, Exception)
-                    else pb.BatchTopKEntry(response=wire.top_k_response(answer))
+                    else answer
                     for answer in answers
                 ]
             )
@@ -66,12 +77,21 @@ class RecommenderServicer(recommender_pb2_grpc.RecommenderServiceServicer):
         except InvalidQuery as error:
             return error
 
-    async def Score(self, request: pb.ScoreRequest, context: Context) -> pb.ScoreResponse:
-        """Score the named items for one query."""
-        query = wire.parse_score(request, self._limits)
-        answer = await _run(self._search, self._recommender.score, query)
+    def _score(self, queries: Sequence[ScoreQuery]) -> list[wire.Reply | Exception]:
+        return [self._attempt(self._answer_score, query) for query in queries]
+
+    def _answer_score(self, query: ScoreQuery) -> wire.Reply:
+        answer = self._recommender.score(query)
         with self._respond.time():
-            return wire.score_response(answer)
+            return wire.score_reply(answer)
+
+    @staticmethod
+    def _attempt(function: Callable[[A], wire.Reply], argument: A) -> wire.Reply | Exception:
+        """Return what a function returns or raises: one request's error is not another's."""
+        try:
+            return function(argument)
+        except Exception as error:
+            return error
 
 
 class ModelServicer(model_pb2_grpc.ModelServiceServicer):

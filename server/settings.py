@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from server.approximate import IndexPlan
 from server.queries import Limits
 from server.tls import TlsFiles
 
@@ -19,6 +20,8 @@ class Settings:
     """HOST:PORT of gRPC; port 0 takes a free one."""
     metrics_port: int = 9464
     """The port of the Prometheus metrics, on the same host; 0 takes a free one."""
+    health_port: int | None = None
+    """A port of health's own on the same host, where no load can refuse it; 0 takes a free one."""
     poll_interval_s: float = 1.0
     """How often the alias is looked at."""
     served_aliases: tuple[str, ...] = ()
@@ -34,8 +37,16 @@ class Settings:
     """The largest request that is read and the largest answer that is sent."""
     max_concurrent: int = 256
     """How many requests may be in the server, waiting or computed; more are refused."""
+    max_pending: int = 0
+    """How many requests may wait to be taken in; gRPC itself ends more with CANCELLED and without
+    RetryInfo, for a tenth of the price of an answer, and some of the last fifth already. 0 leaves
+    it at its thousands, so that every refusal says RESOURCE_EXHAUSTED."""
     max_queue_s: float = 0.5
     """How long a request may wait to be computed; 0 lets it wait up to its deadline."""
+    workers: int = 1
+    """How many processes answer on the port."""
+    cache_bytes: int = 32 * 1024 * 1024
+    """How much of ready answers is kept for requests that come again; 0 keeps none."""
     max_connection_age_s: float = 0.0
     """After how long a connection is closed, so that balancers spread anew; 0 keeps it."""
     max_connection_age_grace_s: float = 30.0
@@ -44,10 +55,14 @@ class Settings:
     """Where certificate and key are; without, the server talks in the clear."""
     tokens_file: Path | None = None
     """The digests of the bearer tokens, one of which every caller must then send."""
+    index: IndexPlan = field(default_factory=IndexPlan)
+    """How items are searched: all of them, or an index that finds nearly all of the best."""
     max_neighbours: int = 32
     """How many users of each of its items a sage model looks at for a new user."""
     require_gpu: bool = False
     """Whether a model that could only be bound to the CPU is refused."""
+    log: tuple[str, str] = ("info", "text")
+    """Level and format of the log, for worker processes."""
     limits: Limits = field(default_factory=Limits)
 
     @property

@@ -71,11 +71,9 @@ class Shadow:
             return
         seconds = time.perf_counter() - began
         snapshot = made.snapshot
-        own = {snapshot.item_ids[row] for row in rows}
+        own = set(snapshot.item_ids.texts(rows))
         overlap = sum(item in own for item in answer.item_ids) / max(1, len(answer.item_ids))
-        found = np.array(
-            [snapshot.item_rows.get(item, NO_ROW) for item in answer.item_ids], np.int64
-        )
+        found = snapshot.item_ids.rows(answer.item_ids)
         known = found != NO_ROW
         theirs = np.array(answer.scores, np.float32)[known]
         drift = _drift(theirs, made.variant.index.scores(made.vector, found[known]))

@@ -13,15 +13,17 @@ from registry.arrays import Embeddings
 from registry.attributes import Attribute
 from registry.layout import GOLDEN
 from registry.ranking import NO_ROW, Rows
+from server import memory
+from server.approximate import IndexPlan, build
 from server.errors import MissingVariant, UnknownItem, UnknownUser, UnservableVersion
+from server.ids import IdTable
 from server.index import FlatIndex
 from server.models import Folding, Model, load_foldings, load_models
 
 # Two machines may round the last bit of a score differently.
 _GOLDEN_TOLERANCE = 1e-5
 
-# 0, 1, 2, ...: the same numbers for all versions, since two share the memory during a rollout.
-_ROWS: list[int] = []
+_DEFAULT_INDEX = IndexPlan()
 
 _WARM_UP_USERS = 16
 _WARM_UP_K = 20
@@ -55,13 +57,11 @@ class Snapshot:
     """Everything of a version that answering needs."""
 
     manifest: Manifest
-    user_ids: list[str]
-    item_ids: list[str]
+    user_ids: IdTable
+    item_ids: IdTable
     item_titles: list[str] | None
     attributes: dict[str, Attribute]
     """What items can be filtered by; empty for a version without."""
-    user_rows: dict[str, int]
-    item_rows: dict[str, int]
     seen_indptr: NDArray[np.int64]
     seen_items: NDArray[np.int32]
     variants: dict[str, LoadedVariant]
@@ -97,17 +97,17 @@ class Snapshot:
 
     def user_row(self, user_id: str) -> int:
         """Return a user's row, or raise UnknownUser."""
-        try:
-            return self.user_rows[user_id]
-        except KeyError:
-            raise UnknownUser(f"version {self.version!r} has no user {user_id!r:.200}") from None
+        row = self.user_ids.row(user_id)
+        if row == NO_ROW:
+            raise UnknownUser(f"version {self.version!r} has no user {user_id!r:.200}")
+        return row
 
     def item_row(self, item_id: str) -> int:
         """Return an item's row, or raise UnknownItem."""
-        try:
-            return self.item_rows[item_id]
-        except KeyError:
-            raise UnknownItem(f"version {self.version!r} has no item {item_id!r:.200}") from None
+        row = self.item_ids.row(item_id)
+        if row == NO_ROW:
+            raise UnknownItem(f"version {self.version!r} has no item {item_id!r:.200}")
+        return row
 
     def seen(self, user_row: int) -> NDArray[np.int32]:
         """Return the rows of the items that a user had in the training data."""
@@ -115,24 +115,30 @@ class Snapshot:
 
     def find_items(self, item_ids: tuple[str, ...]) -> tuple[Rows, list[str]]:
         """Return the rows of the known ids, distinct and ascending, and the unknown ids."""
-        rows = [self.item_rows.get(item_id, NO_ROW) for item_id in item_ids]
-        unknown = [item_id for item_id, row in zip(item_ids, rows, strict=True) if row == NO_ROW]
-        known = np.unique(np.array(rows, np.int64))
+        rows = self.item_ids.rows(item_ids)
+        unknown = [item_ids[place] for place in np.flatnonzero(rows == NO_ROW)]
+        known = np.unique(rows)
         return known[known != NO_ROW], list(dict.fromkeys(unknown))
 
 
-def load(version: Version, *, max_neighbours: int = 32, require_gpu: bool = False) -> Snapshot:
+def load(
+    version: Version,
+    *,
+    max_neighbours: int = 32,
+    require_gpu: bool = False,
+    index: IndexPlan = _DEFAULT_INDEX,
+) -> Snapshot:
     """Verify a version, read it, build its indexes and have it reproduce its golden answers.
 
-    Raises the registry's VersionCorrupt for damage, UnservableVersion for a wrong answer or a model
-    that does not run, CannotStart for one on the CPU where a GPU is required.
+    Raises the registry's VersionCorrupt for damage, UnservableVersion for a wrong answer a model
+    that does not run or too little memory, CannotStart for one on the CPU where a GPU is required.
     """
     clock = _Clock()
+    memory.check(version, index)
     version.verify()
     clock.lap("verify")
     indptr, items = version.seen
-    user_ids, item_ids = version.user_ids, version.item_ids
-    user_rows, item_rows = _rows(user_ids), _rows(item_ids)
+    user_ids, item_ids = IdTable(version.user_ids), IdTable(version.item_ids)
     clock.lap("read")
     foldings = load_foldings(version)
     models = load_models(version, foldings, max_neighbours, require_gpu)
@@ -140,8 +146,10 @@ def load(version: Version, *, max_neighbours: int = 32, require_gpu: bool = Fals
     variants = {}
     for name in version.manifest.variants:
         users, embeddings = version.embeddings(name)
+        where = f"version {version.name!r}, variant {name!r}"
+        built = build(index, users, embeddings, where)
         variants[name] = LoadedVariant(
-            name, users, FlatIndex(embeddings), foldings.get(name), models.get(name)
+            name, np.asarray(users), built, foldings.get(name), models.get(name)
         )
     clock.lap("build")
     snapshot = Snapshot(
@@ -150,10 +158,8 @@ def load(version: Version, *, max_neighbours: int = 32, require_gpu: bool = Fals
         item_ids=item_ids,
         item_titles=version.item_titles,
         attributes=version.attributes(),
-        user_rows=user_rows,
-        item_rows=item_rows,
-        seen_indptr=indptr,
-        seen_items=items,
+        seen_indptr=np.asarray(indptr),
+        seen_items=np.asarray(items),
         variants=variants,
         load_seconds=clock.laps,
     )
@@ -162,13 +168,6 @@ def load(version: Version, *, max_neighbours: int = 32, require_gpu: bool = Fals
     _warm_up(snapshot)
     clock.lap("warm_up")
     return snapshot
-
-
-def _rows(ids: list[str]) -> dict[str, int]:
-    """Return the row of each id."""
-    _ROWS.extend(range(len(_ROWS), len(ids)))
-    # step by step, so that the threads that answer come to their turn
-    return {each: row for each, row in zip(ids, _ROWS, strict=False)}
 
 
 def _warm_up(snapshot: Snapshot) -> None:
@@ -184,10 +183,11 @@ def _replay_golden(snapshot: Snapshot, content: bytes) -> None:
     golden = json.loads(content)
     for query in golden["queries"]:
         variant = snapshot.variant(query["variant"])
+        exact = variant.index.exact
         row = snapshot.user_row(query["user_id"])
         expected = np.array(query["scores"], np.float32)
         vector = np.array(variant.users[row])
-        scores, _ = variant.index.search(vector, golden["k"], snapshot.seen(row).astype(np.int64))
+        scores, _ = exact.search(vector, golden["k"], snapshot.seen(row).astype(np.int64))
         named = np.array([snapshot.item_row(item_id) for item_id in query["item_ids"]], np.int64)
         for found in (scores, variant.index.scores(vector, named)):
             if found.shape != expected.shape or not np.allclose(

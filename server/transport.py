@@ -18,8 +18,8 @@ _log = logging.getLogger("gnnrec.server")
 def options(settings: Settings) -> list[tuple[str, int]]:
     """Return what gRPC itself is told."""
     options = [
-        # A second server on the same port must fail, not share it.
-        ("grpc.so_reuseport", 0),
+        # A second server on the same port must fail, not share it; workers share theirs.
+        ("grpc.so_reuseport", int(settings.workers > 1)),
         ("grpc.max_receive_message_length", settings.max_message_bytes),
         ("grpc.max_send_message_length", settings.max_message_bytes),
         # Dead peers are noticed within 80 s, and idle clients may ping every 10 s.
@@ -28,6 +28,11 @@ def options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_recv_ping_interval_without_data_ms", 10_000),
     ]
+    if settings.max_pending:
+        options += [
+            ("grpc.server.max_pending_requests", max(1, settings.max_pending * 4 // 5)),
+            ("grpc.server.max_pending_requests_hard_limit", settings.max_pending),
+        ]
     if settings.max_connection_age_s:
         options += [
             ("grpc.max_connection_age_ms", int(1000 * settings.max_connection_age_s)),

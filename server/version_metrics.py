@@ -23,6 +23,7 @@ class _Held:
 
     items: dict[Labels, float]
     sizes: dict[Labels, float]
+    recalls: dict[Labels, float]
     providers: dict[Labels, float]
 
 
@@ -71,6 +72,11 @@ class VersionMetrics:
         self.index_items = gauge("gnnrec_index_items", "Items in the index.", _VARIANT)
         self.index_bytes = gauge(
             "gnnrec_index_bytes", "Size of the vectors in the index.", _VARIANT, joined="livesum"
+        )
+        self.index_recall = gauge(
+            "gnnrec_index_recall",
+            "The share of the 100 best items that a search finds; 1 where all are looked at.",
+            _VARIANT,
         )
         self.onnx_provider = gauge(
             "gnnrec_onnx_provider_info",
@@ -121,12 +127,15 @@ class VersionMetrics:
         version, variants = snapshot.version, list(snapshot.variants.values())
         counts: dict[Labels, float] = {}
         sizes: dict[Labels, float] = {}
+        recalls: dict[Labels, float] = {}
         for each in variants:
             counts[version, each.name] = len(each.index)
-            sizes[version, each.name] = len(each.index) * each.embedding_dim * 4  # float32
+            sizes[version, each.name] = each.index.nbytes
+            recalls[version, each.name] = each.index.recall
         self._held[version] = _Held(
             items=counts,
             sizes=sizes,
+            recalls=recalls,
             providers={
                 (each.name, each.model.encoder.provider): 1.0
                 for each in variants
@@ -165,6 +174,7 @@ class VersionMetrics:
         held = self._held.values()
         self._series.show(self.index_items, _joined(one.items for one in held))
         self._series.show(self.index_bytes, _joined(one.sizes for one in held))
+        self._series.show(self.index_recall, _joined(one.recalls for one in held))
         self._series.show(self.onnx_provider, _joined(one.providers for one in held))
 
     def _forget_old(self) -> None:

@@ -18,20 +18,33 @@ class Witness:
         self._trials = trials
         self._shadow = shadow
 
-    def see(self, rpc: str, request: Any, answer: Any, code: str, seconds: float) -> dict[str, str]:
+    @property
+    def is_needed(self) -> bool:
+        """Whether a trial is running, which wants to see what ends."""
+        return bool(self._trials.running)
+
+    def see(
+        self, rpc: str, raw: bytes, request: Any, answer: Any, code: str, seconds: float
+    ) -> dict[str, str]:
         """Return version, alias and variant as an answer, or else its request, names them.
 
-        answer: the request itself where it has failed; both are None if it was never read.
+        answer: the request itself where it has failed, None if it was never read; the request is
+        None where an answer was ready for its bytes.
         """
         names = {name: getattr(answer, name, "") for name in ("version", "alias", "variant")}
-        if request is None or not self._trials.running:
+        if answer is None:
             return names
+        has_failed = answer is request
+        if request is None:
+            request = wire.read_request(rpc, raw)
+        if not has_failed:
+            answer = wire.read_answer(rpc, answer)
         if rpc == "BatchTopK":
-            if answer is not request:
+            if not has_failed:
                 for asked, given, its_code in wire.entries(request, answer):
                     self._see(asked, given, its_code, None)
         else:
-            if answer is request and not names["version"]:
+            if has_failed and not names["version"]:
                 names["version"] = self._version_for(request)
             self._see(request, answer, code, seconds)
         return names

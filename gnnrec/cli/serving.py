@@ -1,5 +1,6 @@
 """gnnrec serve and token."""
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -8,12 +9,24 @@ import typer
 from gnnrec.cli import options
 
 
+class Index(Enum):
+    """The kinds of index."""
+
+    AUTO = "auto"
+    FLAT = "flat"
+    IVF = "ivf"
+    HNSW = "hnsw"
+
+
 def serve(
     registry: options.Registry = options.REGISTRY,
     model: options.Model = "",
     alias: options.Alias = options.ALIAS,
     address: Annotated[str, typer.Option(help="HOST:PORT to answer on.")] = options.ADDRESS,
     metrics_port: Annotated[int, typer.Option(help="Port of the Prometheus metrics.")] = 9464,
+    health_port: Annotated[
+        int, typer.Option(help="A port where health answers alone, whatever the load; 0: none.")
+    ] = 0,
     poll_interval: Annotated[float, typer.Option(min=0.05, help="Seconds between looks.")] = 1.0,
     aliases: Annotated[
         str, typer.Option(help="More aliases to answer for, such as canary,shadow; * for all.")
@@ -21,6 +34,13 @@ def serve(
     keep: Annotated[
         int, typer.Option(min=1, help="Versions of the alias to keep loaded, the last served.")
     ] = 1,
+    workers: Annotated[int, typer.Option(min=1, help="Processes that answer on the port.")] = 1,
+    index: Annotated[
+        Index, typer.Option(help="flat is exact; auto: flat up to 200,000 items, ivf above.")
+    ] = Index.FLAT,
+    recall: Annotated[
+        float, typer.Option(min=0.5, max=1, help="Of the 100 best, the share an index must find.")
+    ] = 0.99,
     max_k: Annotated[int, typer.Option(min=1, help="The largest k.")] = 1000,
     max_list: Annotated[int, typer.Option(min=1, help="The longest list in a query.")] = 10_000,
     max_batch: Annotated[int, typer.Option(min=1, help="The most queries in a batch.")] = 256,
@@ -43,9 +63,15 @@ def serve(
     max_concurrent: Annotated[
         int, typer.Option(min=1, help="Requests in the server at a time; more are refused.")
     ] = 256,
+    max_pending: Annotated[
+        int, typer.Option(min=0, help="Requests not yet taken in; gRPC cancels more. 0: no limit.")
+    ] = 0,
     max_queue_ms: Annotated[
         float, typer.Option(min=0, help="Milliseconds a request may wait; 0: to its deadline.")
     ] = 500,
+    cache: Annotated[
+        float, typer.Option(min=0, help="MiB of ready answers to keep for hot requests; 0: none.")
+    ] = 32.0,
     max_connection_age: Annotated[
         float, typer.Option(min=0, help="Seconds until a connection is closed; 0: never.")
     ] = 0.0,
@@ -68,6 +94,7 @@ def serve(
     """Serve the version that an alias names, and follow the alias."""
     from server import logs
     from server.app import serve as run
+    from server.approximate import IndexPlan
     from server.queries import Limits
     from server.settings import Settings
     from server.tls import TlsFiles
@@ -80,21 +107,27 @@ def serve(
         alias=alias,
         address=address,
         metrics_port=metrics_port,
+        health_port=health_port or None,
         poll_interval_s=poll_interval,
         served_aliases=tuple(name.strip() for name in aliases.split(",") if name.strip()),
         keep=keep,
+        workers=workers,
         drain_s=drain,
         grace_s=grace,
         reflection=reflection,
         max_message_bytes=max_message_bytes,
         max_concurrent=max_concurrent,
+        max_pending=max_pending,
         max_queue_s=max_queue_ms / 1000,
+        cache_bytes=int(cache * 2**20),
         max_connection_age_s=max_connection_age,
         max_connection_age_grace_s=max_connection_age_grace,
         tls=TlsFiles.of(tls_cert, tls_key, tls_client_ca),
         tokens_file=tokens_file,
+        index=IndexPlan(index.value, recall),
         max_neighbours=max_neighbours,
         require_gpu=require_gpu,
+        log=(log_level, log_format),
         limits=Limits(k=max_k, list_length=max_list, batch_size=max_batch, filters=max_filters),
     )
     run(settings, lambda line: print(line, flush=True))

@@ -48,9 +48,10 @@ def test_probes_ask_health_services_that_there_are(container: dict[str, Any]) ->
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     assert environment(container)["GNNREC_ADDRESS"] == f"0.0.0.0:{ports['grpc']}"
     assert environment(container)["GNNREC_METRICS_PORT"] == str(ports["metrics"])
+    assert environment(container)["GNNREC_HEALTH_PORT"] == str(ports["health"])
     probed = {"startupProbe": "", "readinessProbe": "", "livenessProbe": LIVENESS}
     for probe, service in probed.items():
-        assert container[probe]["grpc"] == {"port": ports["grpc"], "service": service}
+        assert container[probe]["grpc"] == {"port": ports["health"], "service": service}
 
 
 def test_a_pod_has_time_to_drain(pod: dict[str, Any], container: dict[str, Any]) -> None:

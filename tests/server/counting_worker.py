@@ -19,7 +19,7 @@ def main() -> None:
     metrics.activate(snapshot.load(store.open("v2")), "production", 100.0 + requests)
     for _ in range(requests):
         metrics.finish("TopK", "OK", 0.003, version="v2", variant="lightgcn")
-        metrics.count_answer(10, 7)
+        metrics.count_answers({10: 1}, 1)
     metrics.in_flight.set(requests)
     print("counted", flush=True)
     sys.stdin.readline()

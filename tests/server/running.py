@@ -2,7 +2,7 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,10 @@ class Running:
         self.model = model_pb2_grpc.ModelServiceStub(self.channel)
         self.client = Client(self.address, timeout_s=10)
         self._loop = loop
+
+    def call_soon(self, function: Callable[[], None]) -> None:
+        """Call a function in the server's event loop, and do not wait."""
+        self._loop.call_soon_threadsafe(function)
 
     def run(self, work: Any) -> Any:
         """Run a coroutine in the server's event loop."""

@@ -1,5 +1,6 @@
 """Every answer equals brute force over the permitted items, whatever lists and filters say."""
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
@@ -11,15 +12,19 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from protos.gnnrec.v1 import recommender_pb2 as pb
 from registry import ItemAttribute, ModelStore
 from registry.arrays import Embeddings
 from registry.features import Value
-from server import snapshot
+from server import snapshot, wire
+from server.batcher import SearchQueue
 from server.errors import UnknownUser
 from server.filters import AnyOf, Filter, Range
+from server.limiter import Patience
 from server.metrics import Metrics
 from server.queries import KnownItem, KnownUser, Limits, Subject, TopKQuery, Vector
 from server.recommender import Recommender, TopKAnswer
+from server.servicer import RecommenderServicer
 from tests import made
 from tests.server.serving import serving_only
 
@@ -185,6 +190,32 @@ def test_single_and_batch_equal_brute_force(drawn: tuple[World, list[TopKQuery]]
     for query, answer in zip(several, together, strict=True):
         check(world, query, world.recommender.top_k(query))
         check(world, query, answer)
+
+
+@given(batches())
+@settings(max_examples=25, deadline=None)
+def test_what_is_answered_together_equals_brute_force_and_the_messages_of_protobuf(
+    drawn: tuple[World, list[TopKQuery]],
+) -> None:
+    """The way of a real request: through the queue, in one search, to bytes."""
+    world, several = drawn
+    metrics = Metrics()
+    queue = SearchQueue(Patience(0))
+    servicer = RecommenderServicer(world.recommender, LIMITS, queue, metrics)
+
+    async def ask() -> list[wire.Reply]:
+        return await asyncio.gather(*(queue.run(servicer._top_k, query) for query in several))
+
+    try:
+        replies = asyncio.run(ask())
+    finally:
+        queue.shutdown()
+    for query, reply in zip(several, replies, strict=True):
+        message = pb.TopKResponse.FromString(reply.content)
+        expected = brute_force(world, query)
+        assert (list(message.item_ids), list(message.scores)) == expected
+        assert message.SerializeToString() == reply.content
+        assert (message.version, message.variant) == (reply.version, reply.variant)
 
 
 @given(batches(), st.integers(0, 12))

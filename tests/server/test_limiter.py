@@ -1,14 +1,15 @@
+import asyncio
 import threading
-import time
-from collections.abc import Iterator
-from concurrent.futures import wait
-from contextlib import suppress
-from contextvars import copy_context
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
+from server.batcher import SearchQueue
 from server.errors import DeadlinePassed, Overloaded
-from server.limiter import DEADLINE, Admission, SearchQueue
+from server.limiter import DEADLINE, Admission, Patience
+from tests.server.waiting import until
 
 
 class Clock:
@@ -24,124 +25,209 @@ class Slow:
 
     def __init__(self, max_wait_s: float) -> None:
         self.clock = Clock()
-        self.queue = SearchQueue(max_wait_s, clock=self.clock)
+        self.patience = Patience(max_wait_s, self.clock)
+        self.queue = SearchQueue(self.patience, clock=self.clock)
         self.gate = threading.Semaphore(0)
+        self.began = 0
         self.computed: list[object] = []
+        self.sizes: list[int] = []
 
-    def search(self, name: object) -> object:
+    def search(self, names: Sequence[object]) -> list[object | Exception]:
+        self.began += 1
         self.gate.acquire()
         self.clock.now += 1.0
-        self.computed.append(name)
-        return name
+        self.computed += names
+        self.sizes.append(len(names))
+        return [ValueError(name) if name == "bad" else name for name in names]
+
+    async def ask(
+        self, name: object, *, alone: bool = True, left_s: float = 1e9
+    ) -> object | Exception:
+        """Return the answer, or the error: of a call of its own, or of one with others."""
+
+        def search(names: Sequence[object]) -> list[object | Exception]:
+            return self.search(names)
+
+        DEADLINE.set(self.clock.now + left_s)
+        try:
+            return await self.queue.run(search if alone else self.search, name)
+        except (DeadlinePassed, Overloaded, ValueError) as error:
+            return error
 
     def let_go(self, count: int) -> None:
         for _ in range(count):
             self.gate.release()
 
-    def learn(self) -> None:
+    async def learn(self) -> None:
         """Let it see that a search takes a second."""
         self.let_go(1)
-        wait([self.queue.submit(self.search, "first")])
-        assert self.queue.expected_wait_s == 0
+        assert await self.ask("first") == "first"
+        assert self.patience.expected_wait_s == 0
+
+    async def queued(self, *names: object, **how: Any) -> list[asyncio.Task[object | Exception]]:
+        """Ask for each, and return once all stand in the queue."""
+        tasks = [asyncio.create_task(self.ask(name, **how)) for name in names]
+        await asyncio.sleep(0)
+        return tasks
+
+    async def busy(self) -> asyncio.Task[object | Exception]:
+        """Have it begin a search that is not let go."""
+        (task,) = await self.queued("busy")
+        began = self.began
+        await asyncio.to_thread(until, lambda: self.began > began or self.began == 1)
+        return task
 
 
-@pytest.fixture
-def slow() -> Iterator[Slow]:
-    made = Slow(max_wait_s=3.5)
+@contextmanager
+def slow_queue(max_wait_s: float) -> Iterator[Slow]:
+    made = Slow(max_wait_s)
     yield made
     made.let_go(1000)
     made.queue.shutdown()
 
 
-def test_who_would_wait_too_long_is_refused_and_told_when_to_come(slow: Slow) -> None:
-    slow.learn()
-    queued = [slow.queue.submit(slow.search, name) for name in range(4)]
-    assert slow.queue.expected_wait_s == pytest.approx(4)
-    with pytest.raises(Overloaded) as caught:
-        slow.queue.submit(slow.search, "refused")
-    assert caught.value.retry_after_s == pytest.approx(4)
-    slow.let_go(4)
-    assert [each.result(5) for each in queued[:3]] == [0, 1, 2]
-    with pytest.raises(Overloaded):
-        queued[3].result(5)  # the server is overloaded: this one would be late
-    assert slow.queue.expected_wait_s == 0
-    slow.let_go(1)
-    assert slow.queue.submit(slow.search, "later").result(5) == "later"
+def run(work: Callable[[Slow], Awaitable[None]], max_wait_s: float = 3.5) -> None:
+    async def main() -> None:
+        with slow_queue(max_wait_s) as slow:
+            await work(slow)
+
+    asyncio.run(main())
 
 
-def test_who_has_less_time_than_the_wait_is_refused(slow: Slow) -> None:
-    slow.learn()
-    queued = [slow.queue.submit(slow.search, name) for name in range(2)]
-    context = copy_context()
-    context.run(DEADLINE.set, slow.clock.now + 1.5)
-    with pytest.raises(Overloaded):
-        context.run(slow.queue.submit, slow.search, "refused")
-    slow.let_go(2)
-    wait(queued)
+def test_who_would_wait_too_long_is_refused_and_told_when_to_come() -> None:
+    async def work(slow: Slow) -> None:
+        await slow.learn()
+        queued = await slow.queued(*range(4))
+        assert slow.patience.expected_wait_s == pytest.approx(4)
+        refused = await slow.ask("refused")
+        assert isinstance(refused, Overloaded)
+        assert refused.retry_after_s == pytest.approx(4)
+        slow.let_go(4)
+        answers = await asyncio.gather(*queued)
+        assert answers[:3] == [0, 1, 2]
+        # the server is overloaded: this one would be late
+        assert isinstance(answers[3], Overloaded)
+        assert slow.patience.expected_wait_s == 0
+        assert await slow.ask("later") == "later"
+
+    run(work)
 
 
-def test_a_request_whose_deadline_passes_in_the_queue_is_not_computed(slow: Slow) -> None:
-    context = copy_context()
-    context.run(DEADLINE.set, slow.clock.now + 0.5)
-    first = slow.queue.submit(slow.search, "first")
-    late = context.run(slow.queue.submit, slow.search, "late")
-    slow.let_go(2)
-    first.result(5)
-    with pytest.raises(DeadlinePassed):
-        late.result(5)
-    with pytest.raises(DeadlinePassed):
-        context.run(slow.queue.submit, slow.search, "too late")
-    assert slow.computed == ["first"]
+def test_who_has_less_time_than_the_wait_is_refused() -> None:
+    async def work(slow: Slow) -> None:
+        await slow.learn()
+        queued = await slow.queued(0, 1)
+        assert isinstance(await slow.ask("refused", left_s=1.5), Overloaded)
+        slow.let_go(2)
+        assert await asyncio.gather(*queued) == [0, 1]
+
+    run(work)
 
 
-def test_a_cancelled_request_is_not_computed_and_leaves_the_queue(slow: Slow) -> None:
-    slow.learn()
-    first = slow.queue.submit(slow.search, "running")
-    while not first.running():
-        time.sleep(0.001)
-    gone = slow.queue.submit(slow.search, "gone")
-    assert gone.cancel()
-    assert slow.queue.expected_wait_s == pytest.approx(1)
-    slow.let_go(1)
-    wait([first])
-    assert slow.computed == ["first", "running"]
+def test_a_request_whose_deadline_passes_in_the_queue_is_not_computed() -> None:
+    async def work(slow: Slow) -> None:
+        busy = await slow.busy()
+        (late,) = await slow.queued("late", left_s=0.5)
+        slow.let_go(2)
+        assert await busy == "busy"
+        assert isinstance(await late, DeadlinePassed)
+        assert isinstance(await slow.ask("too late", left_s=0), DeadlinePassed)
+        assert slow.computed == ["busy"]
+
+    run(work)
 
 
-def test_after_too_long_a_wait_few_may_wait_until_hardly_any_is_refused(slow: Slow) -> None:
-    queue = SearchQueue(9.5, clock=slow.clock)
-    slow.let_go(1)
-    wait([queue.submit(slow.search, "first")])
+def test_a_cancelled_request_is_not_computed_and_leaves_the_queue() -> None:
+    async def work(slow: Slow) -> None:
+        await slow.learn()
+        (running,) = await slow.queued("running")
+        (gone,) = await slow.queued("gone")
+        assert slow.patience.expected_wait_s == pytest.approx(2)
+        gone.cancel()
+        await asyncio.sleep(0)
+        assert slow.patience.expected_wait_s == pytest.approx(1)
+        slow.let_go(1)
+        assert await running == "running"
+        assert slow.computed == ["first", "running"]
 
-    def taken(count: int) -> int:
-        """Submit so many at once, let them end, and return how many were taken."""
-        queued = []
-        for name in range(count):
-            with suppress(Overloaded):
-                queued.append(queue.submit(slow.search, name))
-        slow.let_go(len(queued))
-        done = wait(queued).done
-        return len([each for each in done if each.exception() is None])
-
-    assert taken(9) == 9, "a burst"
-    assert taken(30) <= 10
-    assert taken(30) <= 5, "overload"
-    slow.clock.now += 3
-    assert taken(9) == 9, "at ease again"
-    slow.let_go(1000)
-    queue.shutdown()
+    run(work)
 
 
-def test_without_a_limit_only_deadlines_count(slow: Slow) -> None:
-    queue = SearchQueue(0, clock=slow.clock)
-    queued = [queue.submit(slow.search, name) for name in range(100)]
-    slow.let_go(100)
-    wait(queued)
-    assert len(slow.computed) == 100
-    queue.shutdown()
+def test_after_too_long_a_wait_few_may_wait_until_hardly_any_is_refused() -> None:
+    async def work(slow: Slow) -> None:
+        await slow.learn()
+
+        async def taken(count: int) -> int:
+            """Ask for so many at once, let them end, and return how many were answered."""
+            queued = await slow.queued(*range(count))
+            slow.let_go(count)
+            answers = await asyncio.gather(*queued)
+            while slow.gate.acquire(blocking=False):
+                pass
+            return len([each for each in answers if not isinstance(each, Exception)])
+
+        assert await taken(9) == 9, "a burst"
+        assert await taken(30) <= 10
+        assert await taken(30) <= 5, "overload"
+        slow.clock.now += 3
+        assert await taken(9) == 9, "at ease again"
+
+    run(work, max_wait_s=9.5)
 
 
-def test_admission_counts_who_is_inside(slow: Slow) -> None:
-    admission = Admission(2, slow.queue)
+def test_without_a_limit_only_deadlines_count() -> None:
+    async def work(slow: Slow) -> None:
+        queued = await slow.queued(*range(100))
+        slow.let_go(100)
+        assert await asyncio.gather(*queued) == list(range(100))
+
+    run(work, max_wait_s=0)
+
+
+def test_what_came_while_it_was_busy_is_answered_together() -> None:
+    """The lone first waits for nobody; an error is that of one alone."""
+
+    async def work(slow: Slow) -> None:
+        busy = await slow.busy()
+        queued = await slow.queued("a", "bad", "b", alone=False)
+        slow.let_go(2)
+        assert await busy == "busy"
+        first, bad, last = await asyncio.gather(*queued)
+        assert (first, last) == ("a", "b")
+        assert isinstance(bad, ValueError)
+        assert slow.sizes == [1, 3]
+
+    run(work)
+
+
+def test_where_answering_together_fails_each_is_answered_alone() -> None:
+    async def work(slow: Slow) -> None:
+        def search(names: Sequence[object]) -> list[object | Exception]:
+            slow.sizes.append(len(names))
+            if len(names) > 1 or names[0] == "bad":
+                raise ValueError(names)
+            return list(names)
+
+        busy = await slow.busy()
+        tasks = [asyncio.create_task(slow.queue.run(search, name)) for name in ("a", "bad", "b")]
+        await asyncio.sleep(0)
+        slow.let_go(1)
+        await busy
+        first, bad, last = await asyncio.gather(*tasks, return_exceptions=True)
+        assert (first, last) == ("a", "b")
+        assert isinstance(bad, ValueError)
+        assert slow.sizes == [1, 3, 1, 1, 1]
+
+    run(work)
+
+
+@pytest.fixture
+def patience() -> Patience:
+    return Patience(3.5)
+
+
+def test_admission_counts_who_is_inside(patience: Patience) -> None:
+    admission = Admission(2, patience)
     admission.enter()
     admission.enter()
     with pytest.raises(Overloaded):
@@ -150,9 +236,11 @@ def test_admission_counts_who_is_inside(slow: Slow) -> None:
     admission.enter()
 
 
-def test_shedding_is_logged_once_in_a_while(slow: Slow, caplog: pytest.LogCaptureFixture) -> None:
+def test_shedding_is_logged_once_in_a_while(
+    patience: Patience, caplog: pytest.LogCaptureFixture
+) -> None:
     clock = Clock()
-    admission = Admission(1, slow.queue, clock)
+    admission = Admission(1, patience, clock)
     for _ in range(5):
         admission.note_shed()
     clock.now += 11.0

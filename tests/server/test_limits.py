@@ -38,7 +38,9 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def server(registry: Path) -> Iterator[Running]:
-    with running(registry, max_message_bytes=4096, max_concurrent=4, max_queue_s=5) as here:
+    with running(
+        registry, max_message_bytes=4096, max_concurrent=4, max_queue_s=5, cache_bytes=0
+    ) as here:
         yield here
 
 
@@ -48,14 +50,14 @@ class Gate:
     def __init__(self, server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
         self.open = threading.Event()
         self.searches = 0
-        top_k = server.server.recommender.top_k
+        top_k = server.server.recommender.top_k_batch
 
-        def held(query: Any) -> Any:
-            self.searches += 1
+        def held(queries: Any) -> Any:
+            self.searches += len(queries)
             self.open.wait(10)
-            return top_k(query)
+            return top_k(queries)
 
-        monkeypatch.setattr(server.server.recommender, "top_k", held)
+        monkeypatch.setattr(server.server.recommender, "top_k_batch", held)
 
 
 def test_a_message_over_the_limit_is_refused_and_harms_nothing(server: Running) -> None:
@@ -97,6 +99,33 @@ def test_overload_is_shed_with_a_time_to_come_back(
     rejected = scrape(server)["gnnrec_rejected_requests_total", (("reason", "overloaded"),)]
     assert rejected == 1
     assert server.recommender.TopK(REQUEST, timeout=5).version == "v1"
+
+
+def test_what_is_not_taken_in_is_refused_by_grpc_and_health_answers_on_its_port(
+    registry: Path,
+) -> None:
+    """While the event loop is held, calls pile up before it: two may."""
+    with running(registry, max_pending=2, health_port=0) as server:
+        began = threading.Event()
+
+        def hold() -> None:
+            began.set()
+            time.sleep(0.5)
+
+        server.call_soon(hold)
+        began.wait(5)
+        calls = [server.recommender.TopK.future(REQUEST, timeout=20) for _ in range(30)]
+        codes = [call.code() for call in calls]
+        assert set(codes) == {grpc.StatusCode.OK, grpc.StatusCode.CANCELLED}
+        assert codes.count(grpc.StatusCode.OK) < 10
+        assert server.recommender.TopK(REQUEST, timeout=5).version == "v1"
+        with grpc.insecure_channel(f"127.0.0.1:{server.server.health_port}") as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            assert health.Check(health_pb2.HealthCheckRequest(), timeout=5).status == 1
+            call: Any = channel.unary_unary("/gnnrec.v1.RecommenderService/TopK")
+            with pytest.raises(grpc.RpcError) as caught:
+                call(REQUEST.SerializeToString(), timeout=5)
+            assert caught.value.code() == grpc.StatusCode.UNIMPLEMENTED
 
 
 def test_who_has_gone_is_not_computed(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -153,7 +182,7 @@ def test_the_json_log_has_a_line_a_request_and_no_ids_of_people_at_info(
         def broken(_: object) -> None:
             raise ZeroDivisionError
 
-        monkeypatch.setattr(server.server.recommender, "top_k", broken)
+        monkeypatch.setattr(server.server.recommender, "top_k_batch", broken)
         with pytest.raises(grpc.RpcError):
             server.recommender.TopK(REQUEST, metadata=(("x-request-id", "r2"),))
         until(lambda: " INTERNAL in " in written.getvalue())  # it is written after the answer

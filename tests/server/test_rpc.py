@@ -12,7 +12,7 @@ from gnnrec import Client, Error
 from protos.gnnrec.v1 import model_pb2
 from protos.gnnrec.v1 import recommender_pb2 as pb
 from registry import ModelStore
-from server import boundary, errors
+from server import errors, statuses
 from server.errors import CannotStart
 from tests import made
 from tests.server.running import Running, failure, running, scrape
@@ -106,7 +106,7 @@ def test_a_defect_answers_internal_with_a_fixed_text(
     def broken(_: object) -> None:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(server.server.recommender, "top_k", broken)
+    monkeypatch.setattr(server.server.recommender, "top_k_batch", broken)
     with pytest.raises(grpc.RpcError) as caught:
         server.recommender.TopK(pb.TopKRequest(user_id="u0", k=1))
     assert caught.value.code() == grpc.StatusCode.INTERNAL
@@ -123,7 +123,7 @@ def test_every_error_class_has_a_status() -> None:
     assert len(classes) > 10
     for kind in classes:
         if kind is not errors.ServingError:
-            assert kind in boundary.MAPPING, kind
+            assert kind in statuses.MAPPING, kind
 
 
 def test_get_model_describes_what_is_loaded(server: Running) -> None:

@@ -157,16 +157,18 @@ class Attribute(_message.Message):
     def __init__(self, name: _Optional[str] = ..., kind: _Optional[_Union[AttributeKind, str]] = ...) -> None: ...
 
 class Variant(_message.Message):
-    __slots__ = ("name", "embedding_dim", "index", "metrics")
+    __slots__ = ("name", "embedding_dim", "index", "metrics", "index_recall")
     NAME_FIELD_NUMBER: _ClassVar[int]
     EMBEDDING_DIM_FIELD_NUMBER: _ClassVar[int]
     INDEX_FIELD_NUMBER: _ClassVar[int]
     METRICS_FIELD_NUMBER: _ClassVar[int]
+    INDEX_RECALL_FIELD_NUMBER: _ClassVar[int]
     name: str
     embedding_dim: int
     index: str
     metrics: _containers.RepeatedCompositeFieldContainer[Metrics]
-    def __init__(self, name: _Optional[str] = ..., embedding_dim: _Optional[int] = ..., index: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[Metrics, _Mapping]]] = ...) -> None: ...
+    index_recall: float
+    def __init__(self, name: _Optional[str] = ..., embedding_dim: _Optional[int] = ..., index: _Optional[str] = ..., metrics: _Optional[_Iterable[_Union[Metrics, _Mapping]]] = ..., index_recall: _Optional[float] = ...) -> None: ...
 
 class Metrics(_message.Message):
     __slots__ = ("name", "split", "values")

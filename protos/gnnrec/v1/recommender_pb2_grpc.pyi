@@ -3,7 +3,9 @@
 isort:skip_file
 The online API: who should see what, and how well does this fit.
 
-Answers are exact: a TopK answer equals brute force over the permitted items.
+Answers are exact: a TopK answer equals brute force over the permitted items, unless
+GetModel states an index_recall below 1 for the variant. Then some of the best items
+may be missing; scores, order, lists and filters are exact all the same.
 
 Scores. A score is the inner product of the query embedding and the item
 embedding, computed in double precision and rounded to float. It orders items

@@ -1,0 +1,259 @@
+"""Serving beside the floor of grpc.aio: python -m benchmarks.serving [--items N,N] ...
+
+Publishes a version of random embeddings, starts `gnnrec serve` and an empty grpc.aio service that
+answers with ready messages of the same size, loads both in turns with the same clients, and prints
+a table and JSON. The ratios count, not the numbers: both sides meet the same machine at the same
+time. Each row is measured ROUNDS times, floor and server in turns, and the median ratio is shown.
+"""
+
+import argparse
+import re
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import grpc
+import numpy as np
+
+from benchmarks import worlds
+from benchmarks.loading import Load, closed, h2load, open_loop
+from benchmarks.measure import median_seconds, report
+from protos.gnnrec.v1 import model_pb2, model_pb2_grpc
+from protos.gnnrec.v1 import recommender_pb2 as pb
+from registry import ModelStore
+
+SERVICE = "/gnnrec.v1.RecommenderService/"
+TOP_K, SCORE, BATCH = SERVICE + "TopK", SERVICE + "Score", SERVICE + "BatchTopK"
+GNNREC = Path(sys.executable).parent / "gnnrec"
+USERS = 20_000
+ROUNDS = 3
+
+
+@dataclass(frozen=True)
+class Process:
+    """A server under load."""
+
+    port: int
+    pid: int
+    seconds_to_start: float
+
+
+@contextmanager
+def serving(registry: Path, *options: str) -> Iterator[Process]:
+    """Start gnnrec serve."""
+    began = time.perf_counter()
+    command = [
+        str(GNNREC), "serve", "--registry", str(registry), "--model", worlds.MODEL,
+        "--address", "127.0.0.1:0", "--metrics-port", "0", "--drain", "0",
+        "--max-concurrent", "512", "--max-pending", "0", "--max-queue-ms", "0",
+        "--log-level", "error", *options,
+    ]  # fmt: skip
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            found = re.search(r" on \S+:(\d+),", process.stdout.readline())
+            assert found is not None, "the server did not start"
+            yield Process(int(found[1]), process.pid, time.perf_counter() - began)
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+@contextmanager
+def floor(folder: Path, port: int, calls: dict[str, bytes]) -> Iterator[int]:
+    """Start the empty service with what the server at `port` answers to these calls."""
+    arguments = []
+    with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
+        for number, (method, message) in enumerate(calls.items()):
+            path = folder / f"answer-{number}"
+            call: Any = channel.unary_unary(method)
+            path.write_bytes(call(message, timeout=30))
+            arguments.append(f"{method}={path}")
+    command = [sys.executable, "-m", "benchmarks.floor", *arguments]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield int(process.stdout.readline())
+        finally:
+            process.terminate()
+            process.wait(10)
+
+
+def top_k(user: int) -> bytes:
+    return pb.TopKRequest(user_id=f"user-{user}", k=20).SerializeToString()
+
+
+def zipf(count: int) -> list[bytes]:
+    """Return requests of users of whom a few come again and again."""
+    drawn = np.random.default_rng(0).zipf(1.3, 4 * count)
+    return [top_k(int(user)) for user in drawn[drawn < USERS][:count]]
+
+
+class Bench:
+    """Measures floor and server in turns."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        self.rows: list[list[object]] = []
+
+    def beside(
+        self, name: str, bar: str, floor: int, server: int, method: str,
+        messages: Sequence[bytes], in_flight: int,
+    ) -> None:  # fmt: skip
+        """Add a row: answers a second of both, and the median ratio."""
+        ratios, pairs = [], []
+        for _ in range(ROUNDS):
+            pair = [
+                self._load(port, method, messages, in_flight).per_second for port in (floor, server)
+            ]
+            pairs.append(pair)
+            ratios.append(pair[1] / pair[0])
+        middle = sorted(range(ROUNDS), key=ratios.__getitem__)[ROUNDS // 2]
+        self.rows.append([name, *map(round, pairs[middle]), ratios[middle], bar])
+
+    def delay(self, floor: int, server: int, messages: Sequence[bytes]) -> None:
+        """Add the row of one request at a time."""
+        medians = [
+            [closed(port, TOP_K, messages, 1, self.seconds / 2).p50_ms for port in (floor, server)]
+            for _ in range(ROUNDS)
+        ]
+        least, ours = sorted(medians, key=lambda pair: pair[1] - pair[0])[ROUNDS // 2]
+        self.rows.append(["p50 ms, one at a time", least, ours, ours - least, "floor + 0.6 ms"])
+
+    def batches(self, registry: Path, server: int) -> None:
+        """Add the rows of BatchTopK of 256 users."""
+        users = range(256)
+        request = pb.BatchTopKRequest(
+            requests=[pb.TopKRequest(user_id=f"user-{user}", k=20) for user in users]
+        ).SerializeToString()
+        version = ModelStore(registry, worlds.MODEL).open(worlds.VERSION)
+        vectors, items = (np.ascontiguousarray(each) for each in version.embeddings(worlds.VARIANT))
+        faiss.omp_set_num_threads(1)
+        faiss.cvar.distance_compute_blas_threshold = 1
+        bare, single, ours = [], [], []
+        for _ in range(ROUNDS):
+            bare.append(256 / median_seconds(lambda: faiss.knn(
+                vectors[:256], items, 20, metric=faiss.METRIC_INNER_PRODUCT), 5))  # fmt: skip
+            ours.append(256 * closed(server, BATCH, [request], 2, self.seconds).per_second)
+            alone = [top_k(user) for user in users]
+            single.append(closed(server, TOP_K, alone, 1, self.seconds / 2).per_second)
+        for name, bar, base in (
+            ("BatchTopK 256, users/s, to bare FAISS", ">= 0.9", bare),
+            ("BatchTopK 256, users/s, to single calls", ">= 8", single),
+        ):
+            ratios = [mine / other for mine, other in zip(ours, base, strict=True)]
+            row = [round(statistics.median(each)) for each in (base, ours)]
+            self.rows.append([name, *row, statistics.median(ratios), bar])
+
+    def _load(self, port: int, method: str, messages: Sequence[bytes], in_flight: int) -> Load:
+        if len(messages) == 1:
+            made = h2load(port, method, messages[0], in_flight, int(1500 * self.seconds))
+            if made is not None:
+                return made
+        return closed(port, method, messages, in_flight, self.seconds)
+
+
+def overload(bench: Bench, registry: Path) -> None:
+    """Add the row of five times the load that the server carries."""
+    messages = [top_k(user) for user in range(2000)]
+    options = ("--max-concurrent", "256", "--max-pending", "80", "--max-queue-ms", "500")
+    with serving(registry, *options, "--cache", "0") as server:
+        carried = closed(server.port, TOP_K, messages, 48, bench.seconds).per_second
+        phases = [(carried / 2, 3 * bench.seconds), (5 * carried, 6 * bench.seconds),
+                  (carried / 2, 2.0), (carried / 2, bench.seconds)]  # fmt: skip
+        half, five, _, after = open_loop(server.port, TOP_K, messages, phases)
+    bench.rows.append(
+        [
+            "p99 ms at 5x the load (floor: at half)",
+            half.p99_ms,
+            five.p99_ms,
+            five.p99_ms / half.p99_ms,
+            "<= 3",
+        ]
+    )
+    bench.rows.append(
+        [
+            "answers/s 2 s after 5x (floor: half load before)",
+            round(half.per_second),
+            round(after.per_second),
+            after.per_second / half.per_second,
+            ">= 1",
+        ]
+    )
+
+
+def size(bench: Bench, server: Process, items: int) -> None:
+    """Add the rows of what loading took and what it left."""
+    with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
+        stub = model_pb2_grpc.ModelServiceStub(channel)
+        (variant,) = stub.GetModel(model_pb2.GetModelRequest()).versions[0].variants
+    raw = 4 * 64 * (items + USERS)
+    lines = Path(f"/proc/{server.pid}/status").read_text().splitlines()
+    for name in ("VmRSS", "RssAnon"):
+        held = 1024 * next(int(line.split()[1]) for line in lines if line.startswith(name))
+        bar = "<= 1.5" if name == "VmRSS" and items >= 1_000_000 else ""
+        row = [f"{name} MiB (floor: raw embeddings)", raw / 2**20, held / 2**20, held / raw, bar]
+        bench.rows.append(row)
+    row = [f"index {variant.index}: recall@100", "", variant.index_recall, "", ">= 0.99"]
+    bench.rows.append(row)
+    bar = "<= 1.5 s" if items <= 41_000 else "<= 6 s flat, 20 s auto"
+    bench.rows.append(["start to ready, s", "", server.seconds_to_start, "", bar])
+
+
+def measure(items: int, seconds: float, only: set[str]) -> None:
+    """Measure one size of catalogue."""
+    bench = Bench(seconds)
+    scored = pb.ScoreRequest(user_id="user-7", item_ids=[f"item-{n}" for n in range(0, 1000, 10)])
+    calls = {TOP_K: top_k(7), SCORE: scored.SerializeToString()}
+    varied = [top_k(user) for user in range(USERS)]
+    bar = ">= 0.7" if items < 1_000_000 else ">= 0.5"
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+        registry = Path(folder)
+        worlds.publish(registry, items=items, users=USERS)
+        server = stack.enter_context(serving(registry, "--cache", "0"))
+        empty = stack.enter_context(floor(registry, server.port, calls))
+        ports = empty, server.port
+        bench.beside("TopK, 64 in flight, all users", bar, *ports, TOP_K, varied, 64)
+        if "one" in only:
+            bench.beside("TopK, 64 in flight, one user", bar, *ports, TOP_K, [top_k(7)], 64)
+            bench.beside("Score of 100, 64 in flight", bar, *ports, SCORE, [calls[SCORE]], 64)
+            bench.delay(*ports, varied)
+            bench.batches(registry, server.port)
+        if "cache" in only:
+            cached = stack.enter_context(serving(registry))
+            name, hot = "TopK, 64 in flight, Zipf users, cache", zipf(4000)
+            closed(cached.port, TOP_K, hot, 64, 4.0)  # as if it had been up for a while
+            bench.beside(name, ">= 0.9", empty, cached.port, TOP_K, hot, 64)
+        if "workers" in only:
+            two = stack.enter_context(serving(registry, "--cache", "0", "--workers", "2"))
+            name = "two workers (floor: one worker)"
+            bench.beside(name, ">= 1.7", server.port, two.port, TOP_K, varied, 64)
+        size(bench, server, items)
+        stack.close()
+        if "overload" in only:
+            overload(bench, registry)
+    report(f"serving {items} x 64", ["work", "floor", "server", "ratio", "bar"], bench.rows)
+
+
+def main(items: str, seconds: float, only: str) -> None:
+    if shutil.which("h2load") is None:
+        print("h2load (Debian nghttp2-client) is not installed: our own client loads every row")
+    for count in items.split(","):
+        measure(int(count), seconds, set(only.split(",")))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--items", default="41000", help="sizes of catalogues, with commas")
+    parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    parser.add_argument("--only", default="one,cache,workers,overload", help="groups of rows")
+    main(**vars(parser.parse_args()))

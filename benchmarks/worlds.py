@@ -1,0 +1,65 @@
+"""Versions of random embeddings, as large as a measurement asks for, published by the registry."""
+
+from pathlib import Path
+
+import numpy as np
+
+from registry import DataEntry, Export, ModelStore, VariantExport
+from registry.arrays import Embeddings
+
+MODEL = "random"
+VARIANT = "lightgcn"
+VERSION = "v1"
+_CLUSTER = 1000
+
+
+def publish(
+    root: Path, *, items: int, users: int = 20_000, width: int = 64, seen: float = 30.0
+) -> None:
+    """Publish and promote a version of so many items and users (width each).
+
+    A user has seen `seen` items on average, and some have seen ten times as many. Items lie around
+    `items / 1000` centres, as trained embeddings lie around tastes.
+    """
+    generator = np.random.default_rng(0)
+    centres = generator.standard_normal((max(1, items // _CLUSTER), width), np.float32)
+    lengths = np.minimum(generator.lognormal(np.log(seen) - 0.5, 1.0, users), 10 * seen)
+    rows = [
+        np.unique(generator.integers(0, items, int(length)).astype(np.int32)) for length in lengths
+    ]
+    export = Export(
+        user_ids=[f"user-{row}" for row in range(users)],
+        item_ids=[f"item-{row}" for row in range(items)],
+        seen_indptr=np.cumsum([0, *map(len, rows)]).astype(np.int64),
+        seen_items=np.concatenate(rows),
+        variants={
+            VARIANT: VariantExport(
+                _around(generator, centres, users), _around(generator, centres, items)
+            )
+        },
+        default_variant=VARIANT,
+        golden={"k": 10, "queries": []},
+        report={},
+        config={"name": MODEL},
+        data=DataEntry(
+            name=MODEL,
+            fingerprint="0",
+            users=users,
+            items=items,
+            interactions={"train": sum(map(len, rows))},
+        ),
+        metric_definition="none",
+        baselines={},
+        libraries={},
+    )
+    store = ModelStore(root, MODEL)
+    store.publish(export, version=VERSION)
+    store.aliases.promote(VERSION, alias="production")
+
+
+def _around(generator: np.random.Generator, centres: Embeddings, count: int) -> Embeddings:
+    """Return (count, D): each a centre and noise of the same size."""
+    chosen = generator.integers(0, len(centres), count)
+    noise = generator.standard_normal((count, centres.shape[1]), np.float32)
+    made: Embeddings = centres[chosen] + noise
+    return made

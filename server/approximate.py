@@ -1,0 +1,185 @@
+"""Indexes for catalogues too large to look at whole: FAISS finds candidates, we rank them exactly.
+
+How hard it looks is tuned when a version is loaded, until it finds enough.
+
+B queries, I items, D dimensions.
+"""
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import faiss
+import numpy as np
+
+from registry.arrays import Embeddings
+from registry.ranking import NO_ROW, Rows, Scores, exact_scores
+from server.index import FlatIndex, contains
+
+Kind = Literal["auto", "flat", "ivf", "hnsw"]
+
+# Up to so many items a whole look takes a few milliseconds at most.
+_FLAT_UP_TO = 200_000
+
+# Fewer items make no lists worth having.
+_LEAST = 1000
+
+# What recall is measured over.
+_RECALL_AT = 100
+_SAMPLE = 200
+
+_AT_A_TIME = 65_536
+_LINKS = 32
+_MARGIN = 8
+
+# How many items each list's centre is learned from.
+_POINTS = 40
+
+_log = logging.getLogger("gnnrec.server")
+
+
+@dataclass(frozen=True)
+class IndexPlan:
+    """Which index to build, and how many of the 100 best items it must find."""
+
+    kind: Kind = "flat"
+    recall: float = 0.99
+
+    def chosen(self, items: int) -> Kind:
+        """Return the kind for so many items; a small catalogue is always looked at whole."""
+        if self.kind == "auto":
+            return "flat" if items <= _FLAT_UP_TO else "ivf"
+        return self.kind if items >= _LEAST else "flat"
+
+    def extra_bytes(self, items: int, width: int) -> int:
+        """Return what the index takes beside the embeddings."""
+        match self.chosen(items):
+            case "ivf":
+                return items * (width + 8)
+            case "hnsw":
+                return items * (2 * width + 8 * _LINKS + 16)
+            case _:
+                return 0
+
+
+class ApproximateIndex(FlatIndex):
+    """Inner-product search that finds most of the best items, and ranks what it finds exactly.
+
+    Lists and filters are kept to exactly, and there are k items whenever k are permitted.
+    """
+
+    def __init__(self, items: Embeddings, kind: Literal["ivf", "hnsw"]) -> None:
+        """Build over embeddings (I, D): inverted lists of 8-bit codes, or a graph over fp16."""
+        super().__init__(items)
+        self.kind = kind
+        self.recall = 0.0
+        self._effort = 1
+        count, width = items.shape
+        if kind == "ivf":
+            self._lists = int(2 * np.sqrt(count))
+            made = faiss.index_factory(width, f"IVF{self._lists},SQ8", faiss.METRIC_INNER_PRODUCT)
+            made.cp.niter = 5  # type: ignore[attr-defined]
+            made.cp.max_points_per_centroid = _POINTS  # type: ignore[attr-defined]
+        else:
+            self._lists = 4096
+            made = faiss.index_factory(width, f"HNSW{_LINKS}_SQfp16", faiss.METRIC_INNER_PRODUCT)
+        self._index: Any = made
+        generator = np.random.default_rng(0)
+        some = np.sort(generator.choice(count, min(count, _POINTS * self._lists), replace=False))
+        self._index.train(self._items[some])
+        for first in range(0, count, _AT_A_TIME):
+            self._index.add(self._items[first : first + _AT_A_TIME])
+
+    def tune(self, queries: Embeddings, wanted: float) -> float:
+        """Look harder and harder until recall@100 on queries (B, D) is as wanted; return it."""
+        k = min(_RECALL_AT, len(self))
+        nothing = [np.empty(0, np.int64)] * len(queries)
+        best = [rows for _, rows in super()._search_together(queries, k, nothing)]
+        self._effort = 4
+        while True:
+            _, found = self._found(queries, k, nothing)
+            hits = sum(
+                len(np.intersect1d(mine, true)) for mine, true in zip(found, best, strict=True)
+            )
+            self.recall = hits / sum(map(len, best))
+            # beyond a quarter of all it would cost as much as to look at all
+            if self.recall >= wanted or 2 * self._effort > max(4, self._lists // 4):
+                return self.recall
+            self._effort *= 2
+
+    @property
+    def exact(self) -> FlatIndex:
+        """The index that looks at every item."""
+        return FlatIndex(self._items)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of what is searched: codes and lists, without the embeddings."""
+        return len(self) * int(self._index.code_size if self.kind == "ivf" else 2 * self._width)
+
+    @property
+    def _width(self) -> int:
+        return int(self._items.shape[1])
+
+    def _search_together(
+        self, queries: Embeddings, k: int, excluded: Sequence[Rows]
+    ) -> list[tuple[Scores, Rows]]:
+        scores, rows = self._found(queries, k, excluded)
+        there = rows != NO_ROW
+        answers = list(zip(scores, rows, strict=True))
+        # Where too few were found there may be more that it has not looked at.
+        short = np.flatnonzero(there.sum(axis=1) < min(k, len(self))).tolist()
+        if short:
+            left_out = [excluded[query] for query in short]
+            exact = super()._search_together(queries[short], k, left_out)
+            for query, answer in zip(short, exact, strict=True):
+                answers[query] = answer
+        return answers
+
+    def _found(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> tuple[Scores, Rows]:
+        """Return what the index finds, ranked; NO_ROW where it finds fewer than k."""
+        lengths = np.array([len(each) for each in excluded])
+        count = min(2 * (k + _MARGIN) + int(lengths.max()), len(self))
+        _, rows = self._index.search(np.ascontiguousarray(queries), count, params=self._how(count))
+        if lengths.max():
+            left_out = np.repeat(np.arange(len(queries)) * len(self), lengths)
+            left_out += np.concatenate(excluded)
+            at = rows + np.arange(len(queries))[:, None] * len(self)
+            rows[contains(left_out, at) & (rows != NO_ROW)] = NO_ROW
+        scores = exact_scores(queries, self._items, rows)
+        best = np.lexsort((rows, -scores), axis=-1)[:, :k]
+        return np.take_along_axis(scores, best, 1), np.take_along_axis(rows, best, 1)
+
+    def _how(self, count: int) -> Any:
+        library: Any = faiss  # whose types lack these
+        if self.kind == "ivf":
+            return library.SearchParametersIVF(nprobe=self._effort)
+        return library.SearchParametersHNSW(efSearch=max(self._effort, count))
+
+
+def build(plan: IndexPlan, users: Embeddings, items: Embeddings, where: str) -> FlatIndex:
+    """Return the index that a plan asks for over items (I, D), tuned on some of the users (U, D).
+
+    Where the recall is not reached, all items are looked at, and the log says so.
+    """
+    kind = plan.chosen(len(items))
+    if kind == "flat" or kind == "auto":
+        if plan.kind not in ("auto", "flat"):
+            _log.warning(
+                "%s: %d items are too few for index %s; all of them are looked at",
+                where, len(items), plan.kind,
+            )  # fmt: skip
+        return FlatIndex(items)
+    made = ApproximateIndex(items, kind)
+    some = np.linspace(0, len(users) - 1, min(_SAMPLE, len(users))).astype(np.int64)
+    reached = made.tune(np.array(users[some]), plan.recall)
+    if reached >= plan.recall:
+        _log.info("%s: index %s finds %.4f of the 100 best", where, kind, reached)
+        return made
+    _log.error(
+        "%s: index %s finds only %.4f of the 100 best, and %.4f are asked for; "
+        "all items are looked at instead",
+        where, kind, reached, plan.recall,
+    )  # fmt: skip
+    return FlatIndex(items)

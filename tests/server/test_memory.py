@@ -1,0 +1,41 @@
+from pathlib import Path
+
+import pytest
+
+from server import memory, snapshot
+from server.approximate import IndexPlan
+from server.errors import UnservableVersion
+from tests import made
+
+
+def test_a_version_that_does_not_fit_is_refused_before_it_is_read(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    version = made.publish(tmp_path, version="v1")
+    (version.folder / "lightgcn" / "items.npy").write_bytes(b"")  # reading would say it is damaged
+    monkeypatch.setattr(memory, "available", lambda: 100)
+    with pytest.raises(UnservableVersion, match=r"needs about 0 MiB of memory, and 0 MiB are free"):
+        snapshot.load(version)
+
+
+def test_what_an_index_adds_is_counted(tmp_path: Path) -> None:
+    version = made.publish(tmp_path, version="v1")
+    assert memory.needed(version, IndexPlan("flat")) >= (30 + 5) * 4 * 4
+    plan = IndexPlan("ivf")
+    assert plan.extra_bytes(1_000_000, 64) == 72_000_000
+    assert plan.extra_bytes(999, 64) == 0
+
+
+def test_the_limit_of_a_container_counts_without_its_pages_of_files(tmp_path: Path) -> None:
+    (tmp_path / "proc").mkdir()
+    (tmp_path / "proc/meminfo").write_text("MemTotal: 9 kB\nMemAvailable:       2000 kB\n")
+    assert memory.available(tmp_path) == 2000 * 1024
+    group = tmp_path / "sys/fs/cgroup"
+    group.mkdir(parents=True)
+    (group / "memory.max").write_text("max\n")
+    assert memory.available(tmp_path) == 2000 * 1024
+    (group / "memory.max").write_text("1000000\n")
+    (group / "memory.current").write_text("700000\n")
+    (group / "memory.stat").write_text("anon 400000\nfile 300000\n")
+    assert memory.available(tmp_path) == 600_000
+    assert memory.available(tmp_path / "nowhere") is None

@@ -1,0 +1,122 @@
+"""Several processes on one port, as the command starts them."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from gnnrec import Client
+from registry import ModelStore
+from tests import made
+from tests.server.scraping import key, parse, scraped_text
+from tests.server.waiting import until
+
+GNNREC = str(Path(sys.executable).parent / "gnnrec")
+TOTAL = key("gnnrec_requests_total", rpc="TopK", version="v1", variant="lightgcn", code="OK")
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("registry")
+    made.publish(root, version="v1")
+    ModelStore(root, "toy").aliases.promote("v1", alias="production")
+    return root
+
+
+def command(registry: Path, *options: str) -> list[str]:
+    return [
+        GNNREC, "serve", "--registry", str(registry), "--model", "toy", "--address", "127.0.0.1:0",
+        "--metrics-port", "0", "--drain", "0", *options,
+    ]  # fmt: skip
+
+
+@contextmanager
+def serving(registry: Path, *options: str) -> Iterator[tuple[subprocess.Popen[str], str, int]]:
+    """Yield the parent process, the address, and the port of the metrics."""
+    with subprocess.Popen(
+        command(registry, *options), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            found = re.search(r"on (\S+:\d+), metrics on http://\S+:(\d+)/metrics", line)
+            assert found is not None, process.stderr
+            assert "workers" in line
+            yield process, found[1], int(found[2])
+        finally:
+            process.terminate()
+            process.wait(20)
+
+
+def workers_of(parent: int) -> set[int]:
+    """Return the processes that a parent has started to serve."""
+    children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+    return {
+        int(each)
+        for each in children
+        if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes()
+    }
+
+
+def ask(address: str, count: int) -> None:
+    """Ask on so many connections."""
+    for _ in range(count):
+        with Client(address, timeout_s=10) as client:
+            assert client.top_k("u0", k=3).version == "v1"
+
+
+def test_workers_share_a_port_are_counted_together_and_replaced_and_end_together(
+    registry: Path,
+) -> None:
+    with serving(registry, "--workers", "2", "--log-level", "error") as (parent, address, metrics):
+        before = workers_of(parent.pid)
+        assert len(before) == 2
+        ask(address, 8)
+        assert parse(scraped_text(metrics))[TOTAL] == 8
+
+        os.kill(max(before), signal.SIGKILL)
+        until(lambda: len(workers_of(parent.pid) - before) == 1, 20)
+        ask(address, 2)
+        assert parse(scraped_text(metrics))[TOTAL] == 10, "what the dead one counted is kept"
+
+        taken = [*command(registry, "--workers", "2"), "--address", address]
+        second = subprocess.run(taken, capture_output=True, text=True, timeout=60)
+        assert second.returncode == 2
+        assert f"address {address} cannot be used" in second.stderr.splitlines()[-1]
+
+        parent.send_signal(signal.SIGTERM)
+        assert parent.wait(20) == 0
+        assert parent.stderr is not None
+        assert "has ended with exit code -9" in parent.stderr.read()
+
+
+def test_workers_that_cannot_start_end_in_one_line(tmp_path: Path) -> None:
+    made.publish(tmp_path, version="v1")  # no alias names it
+    run = subprocess.run(
+        command(tmp_path, "--workers", "3"), capture_output=True, text=True, timeout=60
+    )
+    assert run.returncode == 2
+    assert "Traceback" not in run.stderr
+    assert "production" in run.stderr.splitlines()[-1]
+    cores = len(os.sched_getaffinity(0))
+    assert (f"3 workers for {cores} cores" in run.stderr) == (cores < 3)
+
+
+def test_workers_look_at_the_alias_when_the_parent_is_told_to(tmp_path: Path) -> None:
+    made.publish(tmp_path, version="v1")
+    aliases = ModelStore(tmp_path, "toy").aliases
+    aliases.promote("v1", alias="production")
+    with serving(tmp_path, "--workers", "2", "--poll-interval", "600") as (parent, address, _):
+        before = workers_of(parent.pid)
+        with Client(address, timeout_s=10) as client:
+            made.publish(tmp_path, version="v2", seed=5)
+            aliases.promote("v2", alias="production")
+            parent.send_signal(signal.SIGHUP)
+            until(lambda: client.top_k("u0").version == "v2")
+        assert workers_of(parent.pid) == before
