@@ -54,7 +54,7 @@ def serving(registry: Path, *options: str) -> Iterator[Process]:
     command = [
         str(GNNREC), "serve", "--registry", str(registry), "--model", worlds.MODEL,
         "--address", "127.0.0.1:0", "--metrics-port", "0", "--drain", "0",
-        "--max-concurrent", "512", "--max-pending", "0", "--max-queue-ms", "0",
+        "--max-concurrent", "512", "--max-queue-ms", "0", "--index", "auto",
         "--log-level", "error", *options,
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
@@ -162,10 +162,10 @@ class Bench:
         return closed(port, method, messages, in_flight, self.seconds)
 
 
-def overload(bench: Bench, registry: Path) -> None:
-    """Add the row of five times the load that the server carries."""
+def overload(bench: Bench, registry: Path, pending: int) -> None:
+    """Add the rows of five times the load that the server carries, with a --max-pending."""
     messages = [top_k(user) for user in range(2000)]
-    options = ("--max-concurrent", "256", "--max-pending", "80", "--max-queue-ms", "500")
+    options = ("--max-concurrent", "256", "--max-pending", str(pending), "--max-queue-ms", "500")
     with serving(registry, *options, "--cache", "0") as server:
         carried = closed(server.port, TOP_K, messages, 48, bench.seconds).per_second
         phases = [(carried / 2, 3 * bench.seconds), (5 * carried, 6 * bench.seconds),
@@ -173,7 +173,7 @@ def overload(bench: Bench, registry: Path) -> None:
         half, five, _, after = open_loop(server.port, TOP_K, messages, phases)
     bench.rows.append(
         [
-            "p99 ms at 5x the load (floor: at half)",
+            f"p99 ms at 5x the load, --max-pending {pending} (floor: at half)",
             half.p99_ms,
             five.p99_ms,
             five.p99_ms / half.p99_ms,
@@ -182,7 +182,7 @@ def overload(bench: Bench, registry: Path) -> None:
     )
     bench.rows.append(
         [
-            "answers/s 2 s after 5x (floor: half load before)",
+            f"answers/s 2 s after 5x, --max-pending {pending} (floor: before)",
             round(half.per_second),
             round(after.per_second),
             after.per_second / half.per_second,
@@ -240,7 +240,8 @@ def measure(items: int, seconds: float, only: set[str]) -> None:
         size(bench, server, items)
         stack.close()
         if "overload" in only:
-            overload(bench, registry)
+            for pending in (0, 80):
+                overload(bench, registry, pending)
     report(f"serving {items} x 64", ["work", "floor", "server", "ratio", "bar"], bench.rows)
 
 
