@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from protos.gnnrec.v1 import recommender_pb2 as pb
-from registry import ItemAttribute, ModelStore
+from registry import FoldIn, ItemAttribute, ModelStore, Segment, VariantExport
 from registry.arrays import Embeddings
 from registry.features import Value
 from server import snapshot, wire
@@ -22,7 +22,16 @@ from server.errors import UnknownUser
 from server.filters import AnyOf, Filter, Range
 from server.limiter import Patience
 from server.metrics import Metrics
-from server.queries import KnownItem, KnownUser, Limits, Subject, TopKQuery, Vector
+from server.queries import (
+    Interaction,
+    KnownItem,
+    KnownUser,
+    Limits,
+    NewUser,
+    Subject,
+    TopKQuery,
+    Vector,
+)
 from server.recommender import Recommender, TopKAnswer
 from server.servicer import RecommenderServicer
 from tests import made
@@ -40,6 +49,8 @@ class World:
     recommender: Recommender
     users: Embeddings
     items: Embeddings
+    fold: Embeddings
+    """What each item adds to a new user (I, 3)."""
     seen: list[list[int]]
     hours: list[float | None]
     topics: list[list[str]]
@@ -71,12 +82,16 @@ def world(number: int) -> World:
         ItemAttribute("topics", "texts", texts),
         ItemAttribute("level", "text", level),
     ]
+    fold = generator.integers(-2, 3, (count, 3)).astype(np.float32)
+    rule = FoldIn(segments=(Segment(width=3, degree_exponent=0.5),), weighted=True)
     with TemporaryDirectory() as folder:
         export = made.export(users, items, seen, attributes=attributes)
+        variants = {"lightgcn": VariantExport(users, items, fold=fold, fold_in=rule)}
+        export = replace(export, variants=variants)
         loaded = snapshot.load(ModelStore(Path(folder), "toy").publish(export))
     recommender = Recommender("production", Metrics())
     recommender.swap(serving_only(loaded))
-    return World(recommender, users, items, seen, hours, topics, level)
+    return World(recommender, users, items, fold, seen, hours, topics, level)
 
 
 def permitted(world: World, query: TopKQuery) -> set[int]:
@@ -90,6 +105,8 @@ def permitted(world: World, query: TopKQuery) -> set[int]:
             rows -= set(world.seen[int(user_id[1:])])
         case KnownItem(item_id):
             rows -= {int(item_id[1:])}
+        case NewUser(interactions) if not query.include_seen:
+            rows -= {int(each.item_id[1:]) for each in interactions}
     for each in query.filters:
         rows = {row for row in rows if meets(world, row, each)}
     return rows
@@ -118,9 +135,23 @@ def brute_force(world: World, query: TopKQuery) -> tuple[list[str], list[float]]
             vector = world.items[int(item_id[1:])]
         case Vector(values):
             vector = values
+        case NewUser(interactions):
+            vector = folded(world, interactions)
     scores = (world.items.astype(np.float64) @ vector.astype(np.float64)).astype(np.float32)
     order = sorted(permitted(world, query), key=lambda row: (-scores[row], row))[: query.k]
     return [f"i{row}" for row in order], [float(scores[row]) for row in order]
+
+
+def folded(world: World, interactions: Sequence[Interaction]) -> Embeddings:
+    """Return the embedding of a new user; an item that is named twice counts with both weights."""
+    had = [(int(each.item_id[1:]), each.weight) for each in interactions]
+    known = [(row, weight) for row, weight in had if row < len(world.items)]
+    total = sum(weight for _, weight in known)
+    summed = np.zeros(3)
+    for row, weight in known:
+        summed += weight * world.fold[row].astype(np.float64)
+    vector: Embeddings = (summed / total**0.5).astype(np.float32)
+    return vector
 
 
 @st.composite
@@ -147,6 +178,7 @@ def queries(draw: st.DrawFn, count: int) -> TopKQuery:
         st.integers(0, 3).map(lambda row: KnownUser(f"u{row}"))
         | st.integers(0, count - 1).map(lambda row: KnownItem(f"i{row}"))
         | numbers.map(lambda values: Vector(np.array(values, np.float32)))
+        | newcomers(count)
     )
     return TopKQuery(
         subject,
@@ -157,6 +189,20 @@ def queries(draw: st.DrawFn, count: int) -> TopKQuery:
         with_probabilities=draw(st.booleans()),
         **lists,
     )
+
+
+def newcomers(count: int) -> st.SearchStrategy[Subject]:
+    """Draw a new user who had a known item, and others: the same again, or unknown ones."""
+
+    def had(last: int) -> st.SearchStrategy[Interaction]:
+        return st.builds(
+            Interaction,
+            st.integers(0, last).map(lambda row: f"i{row}"),
+            st.integers(1, 3).map(float),
+        )
+
+    several = st.lists(had(count + 1), max_size=6)
+    return st.builds(lambda one, more: NewUser((one, *more)), had(count - 1), several)
 
 
 def batches() -> st.SearchStrategy[tuple[World, list[TopKQuery]]]:
@@ -174,6 +220,8 @@ def check(world: World, query: TopKQuery, answer: TopKAnswer | Exception) -> Non
     assert (answer.item_ids, answer.scores.tolist()) == brute_force(world, query)
     assert len(answer.item_ids) == min(query.k, len(permitted(world, query)))
     listed = [*query.allow_item_ids, *query.exclude_item_ids]
+    if isinstance(query.subject, NewUser):
+        listed = [*(each.item_id for each in query.subject.interactions), *listed]
     assert answer.unknown_item_ids == list(
         dict.fromkeys(each for each in listed if each not in world.ids())
     )
