@@ -105,6 +105,23 @@ def test_the_hybrid_places_new_items_by_their_features(loss: str) -> None:
     assert (items[40:].norm(dim=1) > 0).all(), "what the graph does not know is still placed"
 
 
+def test_new_items_are_scaled_and_known_nodes_and_new_users_are_not() -> None:
+    config = HybridConfig(hidden_dim=16, training=QUICK)
+    data, graph = inputs(), graph_embeddings()
+    model, _ = fit_hybrid(data, graph, config, 0, CPU)
+    model.share.fill_(0)
+    users, items = embed_hybrid(model, data, graph)
+    model.new_items.fill_(0.25)
+    same_users, quieter = embed_hybrid(model, data, graph)
+    torch.testing.assert_close(same_users, users)
+    torch.testing.assert_close(quieter[:40], items[:40])
+    torch.testing.assert_close(quieter[40:], 0.25 * items[40:])
+    nobody = torch.zeros_like(graph[0])
+    here = embed_hybrid(model, data, (nobody, graph[1]))[0]
+    model.new_items.fill_(1.0)
+    torch.testing.assert_close(embed_hybrid(model, data, (nobody, graph[1]))[0], here)
+
+
 def test_a_fit_is_repeatable_and_a_seed_changes_it() -> None:
     config = SageConfig(embedding_dim=4, hidden_dim=8, training=QUICK)
     first, again, other = (fit_sage(inputs(), config, seed, CPU)[1] for seed in (0, 0, 1))

@@ -11,7 +11,8 @@ class Hybrid(nn.Module):
     """graph + share * MLP([graph | x]) where there is a graph embedding; the MLP where not.
 
     A node without a graph embedding has zeros for it. So the share is what features may change of
-    what the graph has learned, and a new node is placed by its features alone. The graph
+    what the graph has learned, and a new node is placed by its features alone. `new_items` scales
+    the scores of items placed so beside those of the others. The graph
     embeddings are scaled first, so that their scores suit a softmax.
     """
 
@@ -24,8 +25,10 @@ class Hybrid(nn.Module):
         nn.init.zeros_(self.second.weight)
         nn.init.zeros_(self.second.bias)
         self.share: Tensor
+        self.new_items: Tensor
         self.scale: Tensor
         self.register_buffer("share", torch.tensor(1.0))
+        self.register_buffer("new_items", torch.tensor(1.0))
         self.register_buffer("scale", torch.tensor(1.0))
 
     def forward(self, graph: Tensor, x: Tensor) -> Tensor:
@@ -34,4 +37,6 @@ class Hybrid(nn.Module):
         there = (graph.abs().sum(1, keepdim=True) > 0).to(graph.dtype)
         hidden = self.dropout(torch.relu(self.first(torch.cat([graph, x], 1))))
         placed: Tensor = self.second(hidden)
-        return graph + placed * (1 - there * (1 - self.share))
+        is_item = x[:, -1:]  # the second flag of registry.features
+        alone = 1 - is_item * (1 - self.new_items)
+        return graph + placed * (there * self.share + (1 - there) * alone)

@@ -1,10 +1,12 @@
-"""GraphSAGE and the hybrid as variants: fitted, their share chosen, exported, verified."""
+"""GraphSAGE and the hybrid as variants: fitted, balanced, exported, verified."""
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from registry import NodeModel, VariantExport
 from training.config import Config
@@ -17,7 +19,10 @@ from training.nodes.fit import embed_hybrid, embed_sage, fit_hybrid, fit_sage
 from training.nodes.inputs import NodeInputs, node_inputs
 from training.nodes.onnx import export_hybrid, export_sage
 
+# The most cautious first.
 _SHARES = (0.0, 0.125, 0.25, 0.5, 1.0)
+_NEW_ITEMS = (0.1, 0.25, 0.5, 0.75, 1.0)
+_USERS_ASKED = 4096
 
 Advance = Callable[[int, str], None]
 
@@ -63,7 +68,7 @@ def build_hybrid(
     inputs, known = _inputs(dataset, dataset.train), _inputs(dataset, dataset.known)
     graph = known_only(tensors(lightgcn), inputs)
     model, losses = fit_hybrid(inputs, graph, shape, config.seed, device, advance)
-    model.share.fill_(_best_share(config, dataset, model, inputs, graph))
+    _balance(config, dataset, model, inputs, graph)
     onnx = export_hybrid(model, graph[0].shape[1], inputs.x.shape[1])
     variant = _exported(embed_hybrid(model, known, graph), "hybrid", onnx, "lightgcn")
     return Fitted(variant, embed_hybrid(model, inputs, graph), losses)
@@ -76,22 +81,46 @@ def known_only(graph: Halves, inputs: NodeInputs) -> Halves:
     return users * has[0][:, None], items * has[1][:, None]
 
 
-def _best_share(
+def _balance(
     config: Config, dataset: Dataset, model: Hybrid, inputs: NodeInputs, graph: Halves
-) -> float:
-    """Return how much features may change known nodes, by NDCG on validation; 0 without one."""
+) -> None:
+    """Set how loud new items are and how much features change known nodes, by validation.
+
+    Each by the NDCG of the users asked: what finds the most, and of what finds as much within one
+    standard error, the setting that changes least of what the graph ranks. Without a validation
+    part new items stay as they were learned, and known nodes as the graph has them.
+    """
+    model.share.fill_(0.0)
     if len(dataset.validation) == 0:
-        return 0.0
+        return
     users, items = len(dataset.user_ids), len(dataset.item_ids)
-    seen, held_out = csr(dataset.train, users), heldout(dataset.validation, users, items)
+    there = np.unique(dataset.validation.user_rows)
+    some = np.random.default_rng([config.seed, 5]).permutation(there)[:_USERS_ASKED]
+    asked = dataset.validation.take(np.isin(dataset.validation.user_rows, some))
+    seen, held_out = csr(dataset.train, users), heldout(asked, users, items)
     k = config.evaluation.k[0]
-    found = []
-    for share in _SHARES:
-        model.share.fill_(share)
+
+    def ndcg() -> NDArray[np.float64]:
         halves = [half.numpy() for half in embed_hybrid(model, inputs, graph)]
         result = evaluate(halves[0], np.ascontiguousarray(halves[1]), seen, held_out, (k,))
-        found.append(result.metrics[f"ndcg@{k}"])
-    return _SHARES[int(np.argmax(found))]
+        return result.per_user[f"ndcg@{k}"]
+
+    for setting, candidates in ((model.new_items, _NEW_ITEMS), (model.share, _SHARES)):
+        found = []
+        for candidate in candidates:
+            setting.fill_(candidate)
+            found.append(ndcg())
+        setting.fill_(candidates[_first_as_good(np.array(found))])
+
+
+def _first_as_good(found: NDArray[np.float64]) -> int:
+    """Return the first of the candidates (C, V) that the best does not beat by a standard error."""
+    best = found[np.argmax(found.mean(axis=1))]
+    for place, values in enumerate(found):
+        lost = best - values
+        if lost.mean() <= lost.std() / math.sqrt(len(lost)):
+            return place
+    raise AssertionError("the best is as good as itself")
 
 
 def _inputs(dataset: Dataset, over: Interactions) -> NodeInputs:
