@@ -4,6 +4,7 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
@@ -22,7 +23,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from protos.gnnrec.v1 import model_pb2, model_pb2_grpc, recommender_pb2, recommender_pb2_grpc
 from registry import ModelStore, RegistryError
-from server import events, heap, logs, snapshot, tracing, transport, turns, wire, workers
+from server import events, heap, logs, snapshot, tracing, transport, wire, workers
 from server.batcher import SearchQueue
 from server.boundary import Boundary, Guarded
 from server.cache import AnswerCache
@@ -90,7 +91,8 @@ async def _serve(
     shared: Path | None = None,
     pipe: Connection | None = None,
 ) -> None:
-    turns.answer_soon()
+    # The thread that searches comes to its turn soon, however busy the one that talks is.
+    sys.setswitchinterval(0.0005)
     heap.keep_large_apart()
     server = Server(settings, shared)
     stopped = _on_signals(partial(server.rollout.wake, retry_all=True))

@@ -12,7 +12,6 @@ from concurrent.futures import Executor
 from contextlib import suppress
 
 from registry import Candidate, ModelStore, RegistryError, Version
-from server import turns
 from server.errors import CannotStart
 from server.metrics import Metrics
 from server.recommender import Recommender
@@ -162,8 +161,7 @@ class Rollout:
             self.loading = None
 
     def _load(self, version: str) -> Snapshot:
-        with turns.loading():
-            snapshot = self._load_version(self.store.open(version))
+        snapshot = self._load_version(self.store.open(version))
         self._metrics.loads.labels("loaded").inc()
         seconds = sum(snapshot.load_seconds.values())
         _log.info("version %s loaded in %.2f s", version, seconds)
