@@ -166,7 +166,7 @@ def overload(bench: Bench, registry: Path, pending: int) -> None:
     """Add the rows of five times the load that the server carries, with a --max-pending."""
     messages = [top_k(user) for user in range(2000)]
     options = ("--max-concurrent", "256", "--max-pending", str(pending), "--max-queue-ms", "500")
-    with serving(registry, *options, "--cache", "0") as server:
+    with serving(registry, *options, "--answer-cache", "0") as server:
         carried = closed(server.port, TOP_K, messages, 48, bench.seconds).per_second
         phases = [(carried / 2, 3 * bench.seconds), (5 * carried, 6 * bench.seconds),
                   (carried / 2, 2.0), (carried / 2, bench.seconds)]  # fmt: skip
@@ -219,7 +219,7 @@ def measure(items: int, seconds: float, only: set[str]) -> None:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         registry = Path(folder)
         worlds.publish(registry, items=items, users=USERS)
-        server = stack.enter_context(serving(registry, "--cache", "0"))
+        server = stack.enter_context(serving(registry, "--answer-cache", "0"))
         empty = stack.enter_context(floor(registry, server.port, calls))
         ports = empty, server.port
         bench.beside("TopK, 64 in flight, all users", bar, *ports, TOP_K, varied, 64)
@@ -234,7 +234,7 @@ def measure(items: int, seconds: float, only: set[str]) -> None:
             closed(cached.port, TOP_K, hot, 64, 4.0)  # as if it had been up for a while
             bench.beside(name, ">= 0.9", empty, cached.port, TOP_K, hot, 64)
         if "workers" in only:
-            two = stack.enter_context(serving(registry, "--cache", "0", "--workers", "2"))
+            two = stack.enter_context(serving(registry, "--answer-cache", "0", "--workers", "2"))
             name = "two workers (floor: one worker)"
             bench.beside(name, ">= 1.7", server.port, two.port, TOP_K, varied, 64)
         size(bench, server, items)

@@ -69,7 +69,7 @@ def serve(
     max_queue_ms: Annotated[
         float, typer.Option(min=0, help="Milliseconds a request may wait; 0: to its deadline.")
     ] = 500,
-    cache: Annotated[
+    answer_cache: Annotated[
         float, typer.Option(min=0, help="MiB of ready answers to keep for hot requests; 0: none.")
     ] = 32.0,
     max_connection_age: Annotated[
@@ -119,7 +119,7 @@ def serve(
         max_concurrent=max_concurrent,
         max_pending=max_pending,
         max_queue_s=max_queue_ms / 1000,
-        cache_bytes=int(cache * 2**20),
+        cache_bytes=int(answer_cache * 2**20),
         max_connection_age_s=max_connection_age,
         max_connection_age_grace_s=max_connection_age_grace,
         tls=TlsFiles.of(tls_cert, tls_key, tls_client_ca),

@@ -1,5 +1,6 @@
 """Amazon S3, and stores that speak its protocol."""
 
+import logging
 import os
 from datetime import datetime
 from functools import cached_property
@@ -12,6 +13,10 @@ from registry.errors import StoreError
 from registry.remote.failures import code_of
 from registry.remote.objects import Objects
 from registry.remote.probe import ConditionFailed, keeps_conditions
+
+# At INFO it tells at each start where it found credentials.
+logging.getLogger("aiobotocore.credentials").setLevel(logging.WARNING)
+logging.getLogger("botocore.credentials").setLevel(logging.WARNING)
 
 _FAILED = {"PreconditionFailed", "ConditionalRequestConflict", "412", "409"}
 

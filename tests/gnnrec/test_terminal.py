@@ -209,3 +209,12 @@ def test_a_comparison_is_a_page_and_an_object_for_programs(
     assert done["page"] == str(page)
     assert done["metrics"][0]["verdict"] == "worse"
     assert "B is worse" in page.read_text()
+
+
+def test_no_option_takes_the_variable_of_the_folder_of_downloads() -> None:
+    """GNNREC_CACHE and GNNREC_CACHE_GB belong to registries at URLs, for every command."""
+    taken = {
+        str(parameter.envvar) for each in command().commands.values() for parameter in each.params
+    }
+    assert "GNNREC_MAX_K" in taken
+    assert not taken & {"GNNREC_CACHE", "GNNREC_CACHE_GB"}
