@@ -20,14 +20,15 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks import worlds
 from benchmarks.measure import report
+from benchmarks.worlds import MODEL
 from gnnrec import Client
-from registry import DataEntry, Export, ModelStore, VariantExport
+from registry import ModelStore
 from registry.arrays import Embeddings
 from registry.ranking import exact_scores
 
 GNNREC = Path(sys.executable).parent / "gnnrec"
-MODEL = "rollout"
 USERS, ITEMS, WIDTH, SEEN = 29_858, 40_981, 64, 27
 ASKED, GOLDEN, K = 64, 20, 10
 CALLERS, SECONDS, MOVES, SWAPS = 8, 60, 20, 100
@@ -60,30 +61,14 @@ def publish(root: Path, name: str, seed: int) -> dict[str, list[str]]:
         }
         for user_id, (found, scores) in list(answers.items())[:GOLDEN]
     ]
-    ModelStore(root, MODEL).publish(
-        Export(
-            user_ids=[f"user-{row}" for row in range(USERS)],
-            item_ids=[f"item-{row}" for row in range(ITEMS)],
-            seen_indptr=np.arange(0, USERS * SEEN + 1, SEEN),
-            seen_items=seen.reshape(-1).astype(np.int32),
-            variants={"lightgcn": VariantExport(users, items)},
-            default_variant="lightgcn",
-            golden={"k": K, "queries": golden},
-            report={},
-            config={"name": MODEL},
-            data=DataEntry(
-                name=MODEL,
-                fingerprint="0",
-                users=USERS,
-                items=ITEMS,
-                interactions={"train": USERS * SEEN},
-            ),
-            metric_definition="none",
-            baselines={},
-            libraries={},
-        ),
-        version=name,
+    made = worlds.export(
+        users,
+        items,
+        np.arange(0, USERS * SEEN + 1, SEEN),
+        seen.reshape(-1).astype(np.int32),
+        {"k": K, "queries": golden},
     )
+    ModelStore(root, MODEL).publish(made, version=name)
     return {user_id: [f"item-{row}" for row in found] for user_id, (found, _) in answers.items()}
 
 
@@ -102,8 +87,6 @@ def serving(root: Path, *, events: bool = True) -> Iterator[tuple[str, int]]:
         *([str(GNNREC)] if events else [sys.executable, "-c", WITHOUT_EVENTS]),
         "serve", "--registry", str(root), "--address", "127.0.0.1:0",
         "--metrics-port", "0", "--log-level", "error",
-        # A machine that stalls for half a second is no matter of rollouts.
-        "--max-queue-ms", "5000",
     ]  # fmt: skip
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:

@@ -54,8 +54,7 @@ def serving(registry: Path, *options: str) -> Iterator[Process]:
     command = [
         str(GNNREC), "serve", "--registry", str(registry), "--model", worlds.MODEL,
         "--address", "127.0.0.1:0", "--metrics-port", "0", "--drain", "0",
-        "--max-concurrent", "512", "--max-queue-ms", "0", "--index", "auto",
-        "--log-level", "error", *options,
+        "--index", "auto", "--log-level", "error", *options,
     ]  # fmt: skip
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         try:

@@ -3,9 +3,11 @@
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from registry import DataEntry, Export, ModelStore, VariantExport
 from registry.arrays import Embeddings
+from registry.manifest import Json
 
 MODEL = "random"
 VARIANT = "lightgcn"
@@ -27,34 +29,46 @@ def publish(
     rows = [
         np.unique(generator.integers(0, items, int(length)).astype(np.int32)) for length in lengths
     ]
-    export = Export(
-        user_ids=[f"user-{row}" for row in range(users)],
-        item_ids=[f"item-{row}" for row in range(items)],
-        seen_indptr=np.cumsum([0, *map(len, rows)]).astype(np.int64),
-        seen_items=np.concatenate(rows),
-        variants={
-            VARIANT: VariantExport(
-                _around(generator, centres, users), _around(generator, centres, items)
-            )
-        },
+    made = export(
+        _around(generator, centres, users),
+        _around(generator, centres, items),
+        np.cumsum([0, *map(len, rows)]).astype(np.int64),
+        np.concatenate(rows),
+    )
+    store = ModelStore(root, MODEL)
+    store.publish(made, version=VERSION)
+    store.aliases.promote(VERSION, alias="production")
+
+
+def export(
+    users: Embeddings,
+    items: Embeddings,
+    seen_indptr: NDArray[np.int64],
+    seen_items: NDArray[np.int32],
+    golden: Json | None = None,
+) -> Export:
+    """Return a version to be, of embeddings (U, D) and (I, D) and who has seen what (CSR)."""
+    return Export(
+        user_ids=[f"user-{row}" for row in range(len(users))],
+        item_ids=[f"item-{row}" for row in range(len(items))],
+        seen_indptr=seen_indptr,
+        seen_items=seen_items,
+        variants={VARIANT: VariantExport(users, items)},
         default_variant=VARIANT,
-        golden={"k": 10, "queries": []},
+        golden=golden or {"k": 10, "queries": []},
         report={},
         config={"name": MODEL},
         data=DataEntry(
             name=MODEL,
             fingerprint="0",
-            users=users,
-            items=items,
-            interactions={"train": sum(map(len, rows))},
+            users=len(users),
+            items=len(items),
+            interactions={"train": len(seen_items)},
         ),
         metric_definition="none",
         baselines={},
         libraries={},
     )
-    store = ModelStore(root, MODEL)
-    store.publish(export, version=VERSION)
-    store.aliases.promote(VERSION, alias="production")
 
 
 def _around(generator: np.random.Generator, centres: Embeddings, count: int) -> Embeddings:

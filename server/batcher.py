@@ -110,6 +110,16 @@ class SearchQueue:
                 self._answer(function, group)
 
     def _answer(self, function: Together[Any, Any], group: list[_Waiting]) -> None:
+        try:
+            self._compute(function, group)
+        except Exception as error:  # a defect; without the thread everybody would wait for ever
+            for each in group:
+                each.result = error
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(_hand_out, group)
+
+    def _compute(self, function: Together[Any, Any], group: list[_Waiting]) -> None:
+        """Give each of a group its result or its error."""
         began = self._clock()
         self._on_wait(began - group[0].came)
         asking = [each for each in group if self._is_asking(each, began)]
@@ -118,8 +128,6 @@ class SearchQueue:
             for each, result in zip(asking, results, strict=True):
                 each.result = result
             self._patience.learn(self._clock() - began, len(asking))
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(_hand_out, group)
 
     def _is_asking(self, each: _Waiting, now: float) -> bool:
         """Return whether a call is still to be computed; give it its error if it is too late."""

@@ -226,6 +226,23 @@ def patience() -> Patience:
     return Patience(3.5)
 
 
+def test_a_defect_in_answering_together_ends_those_calls_and_not_the_thread() -> None:
+    queue = SearchQueue(Patience(0.0))
+
+    def forgetful(names: Sequence[str]) -> list[str]:
+        return [] if names == ["first"] else list(names)
+
+    async def ask() -> str:
+        with pytest.raises(ValueError, match="shorter"):
+            await asyncio.wait_for(queue.run(forgetful, "first"), 10)
+        return await asyncio.wait_for(queue.run(forgetful, "second"), 10)
+
+    try:
+        assert asyncio.run(ask()) == "second"
+    finally:
+        queue.shutdown()
+
+
 def test_admission_counts_who_is_inside(patience: Patience) -> None:
     admission = Admission(2, patience)
     admission.enter()
