@@ -38,20 +38,41 @@ def top_k(
     `find` decides what is permitted and may round as float32 arithmetic does. Where rounding or
     ties could hide a member of the top k it is asked again for more.
     """
-    count = min(k + _MARGIN, len(items))
+    count = candidates(k, len(items))
     approximate, rows = find(np.arange(len(queries)), count)
-    scores, ranked = _rank(queries, items, rows, k)
-    if count == len(items):
-        return scores, ranked
-    error = _rounding(queries, max_item_norm)
-    for query in np.flatnonzero(~_is_settled(approximate, k, error)):
-        which, wider, settled = np.array([query]), count, False
-        while not settled:
+    scores, ranked, settled = settle(queries, items, max_item_norm, k, approximate, rows)
+    for query in np.flatnonzero(~settled):
+        which, wider, done = np.array([query]), count, False
+        while not done:
             wider = min(4 * wider, len(items))
-            approximate, rows = find(which, wider)
-            settled = wider == len(items) or bool(_is_settled(approximate, k, error[which])[0])
-        scores[query], ranked[query] = _rank(queries[which], items, rows, k)
+            found = find(which, wider)
+            one, rows, (done,) = settle(queries[which], items, max_item_norm, k, *found)
+        scores[query], ranked[query] = one, rows
     return scores, ranked
+
+
+def candidates(k: int, items: int) -> int:
+    """Return how many candidates to find first for the k best of so many items."""
+    return min(k + _MARGIN, items)
+
+
+def settle(
+    queries: Embeddings,
+    items: Embeddings,
+    max_item_norm: float,
+    k: int,
+    approximate: Scores,
+    rows: Rows,
+) -> tuple[Scores, Rows, NDArray[np.bool_]]:
+    """Rank candidates exactly, and tell for each query whether none can be missing.
+
+    queries (B, D), items (I, D), approximate scores, descending, and rows (B, C), which are all
+    there are or the best -> scores (B, k), rows (B, k), settled (B,)
+    """
+    scores, ranked = _rank(queries, items, rows, k)
+    if rows.shape[1] == len(items):
+        return scores, ranked, np.ones(len(queries), bool)
+    return scores, ranked, _is_settled(approximate, k, _rounding(queries, max_item_norm))
 
 
 def exact_scores(queries: Embeddings, items: Embeddings, rows: Rows) -> Scores:

@@ -93,7 +93,8 @@ async def _serve(
 ) -> None:
     # The thread that searches comes to its turn soon, however busy the one that talks is.
     sys.setswitchinterval(0.0005)
-    heap.keep_large_apart()
+    heap.keep_tidy()
+    _use_one_core()
     server = Server(settings, shared)
     stopped = _on_signals(partial(server.rollout.wake, retry_all=True))
     if pipe is not None:  # which ends when the parent does

@@ -15,7 +15,7 @@ import numpy as np
 
 from registry.arrays import Embeddings
 from registry.ranking import NO_ROW, Rows, Scores, exact_scores
-from server.index import FlatIndex, contains
+from server.index import FlatIndex, Found, Rank, contains, each, pairs
 
 Kind = Literal["auto", "flat", "ivf", "hnsw"]
 
@@ -95,10 +95,13 @@ class ApproximateIndex(FlatIndex):
         """Look harder and harder until recall@100 on queries (B, D) is as wanted; return it."""
         k = min(_RECALL_AT, len(self))
         nothing = [np.empty(0, np.int64)] * len(queries)
-        best = [rows for _, rows in super()._search_together(queries, k, nothing)]
+        best = [
+            (found or super(ApproximateIndex, self).search(query, k, nothing[0]))[1]
+            for query, found in zip(queries, super()._begin(queries, k, nothing)(), strict=True)
+        ]
         self._effort = 4
         while True:
-            _, found = self._found(queries, k, nothing)
+            _, found = self._ranked(queries, self._candidates(queries, k, nothing), k, nothing)
             hits = sum(
                 len(np.intersect1d(mine, true)) for mine, true in zip(found, best, strict=True)
             )
@@ -122,31 +125,40 @@ class ApproximateIndex(FlatIndex):
     def _width(self) -> int:
         return int(self._items.shape[1])
 
-    def _search_together(
-        self, queries: Embeddings, k: int, excluded: Sequence[Rows]
-    ) -> list[tuple[Scores, Rows]]:
-        scores, rows = self._found(queries, k, excluded)
-        there = rows != NO_ROW
-        answers = list(zip(scores, rows, strict=True))
+    def search(self, query: Embeddings, k: int, excluded: Rows) -> Found:
+        """Return the k best that it finds of the items that are not excluded, as FlatIndex does."""
+        if self.can_search_many(excluded):
+            (found,) = self._begin(query[None, :], k, [excluded])()
+            if found is not None:
+                return found
         # Where too few were found there may be more that it has not looked at.
-        short = np.flatnonzero(there.sum(axis=1) < min(k, len(self))).tolist()
-        if short:
-            left_out = [excluded[query] for query in short]
-            exact = super()._search_together(queries[short], k, left_out)
-            for query, answer in zip(short, exact, strict=True):
-                answers[query] = answer
-        return answers
+        return super().search(query, k, excluded)
 
-    def _found(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> tuple[Scores, Rows]:
-        """Return what the index finds, ranked; NO_ROW where it finds fewer than k."""
-        lengths = np.array([len(each) for each in excluded])
-        count = min(2 * (k + _MARGIN) + int(lengths.max()), len(self))
+    def _begin(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
+        rows = self._candidates(queries, k, excluded)
+
+        def rank() -> list[Found | None]:
+            scores, ranked = self._ranked(queries, rows, k, excluded)
+            enough = (ranked != NO_ROW).sum(axis=1) >= min(k, len(self))
+            return each(scores, ranked, enough)
+
+        return rank
+
+    def _candidates(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rows:
+        """Return what the index finds, NO_ROW where it finds fewer."""
+        count = min(2 * (k + _MARGIN) + max(map(len, excluded)), len(self))
+        rows: Rows
         _, rows = self._index.search(np.ascontiguousarray(queries), count, params=self._how(count))
-        if lengths.max():
-            left_out = np.repeat(np.arange(len(queries)) * len(self), lengths)
-            left_out += np.concatenate(excluded)
+        return rows
+
+    def _ranked(
+        self, queries: Embeddings, rows: Rows, k: int, excluded: Sequence[Rows]
+    ) -> tuple[Scores, Rows]:
+        """Return the k best of candidates (B, C) not excluded; NO_ROW where there are fewer."""
+        if any(map(len, excluded)):
             at = rows + np.arange(len(queries))[:, None] * len(self)
-            rows[contains(left_out, at) & (rows != NO_ROW)] = NO_ROW
+            left_out = contains(pairs(excluded, len(self)), at)
+            rows = np.where(left_out & (rows != NO_ROW), NO_ROW, rows)
         scores = exact_scores(queries, self._items, rows)
         best = np.lexsort((rows, -scores), axis=-1)[:, :k]
         return np.take_along_axis(scores, best, 1), np.take_along_axis(rows, best, 1)

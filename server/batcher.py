@@ -13,8 +13,23 @@ from server.limiter import DEADLINE, Patience
 _A = TypeVar("_A")
 _T = TypeVar("_T")
 
-Together = Callable[[Sequence[_A]], Sequence[_T | Exception]]
-"""Answers several at once: for each argument a result, or the error that it ends in."""
+Finish = Callable[[], Sequence[_T | Exception]]
+"""Returns a result for each argument, or the error that it ends in; runs in the event loop."""
+
+Together = Callable[[Sequence[_A]], Finish[_T]]
+"""Searches for several arguments at once, in the thread; what it returns does what remains.
+
+The thread shares the interpreter with the event loop, and waits for it each time it comes back from
+a library. So the less it does besides searching, the less both wait.
+"""
+
+
+# After a call that was searched for alone, so many are searched for where they come; the next one
+# shows again whether others come meanwhile.
+_NEARBY = 8
+
+# What keeps the event loop for longer is left to the thread.
+_BRIEF_S = 0.001
 
 
 class _Waiting:
@@ -39,6 +54,9 @@ class SearchQueue:
     It takes all that has queued while it was busy, and answers those that ask alike in one call: so
     a lone request is answered at once, and the more come, the less each costs. Who waits too long
     is refused, as `patience` says. A request that is cancelled while it waits is not computed.
+
+    While requests come one at a time, those that take a moment only are searched for in the event
+    loop: to wake the thread, and it the loop, would take as long again.
     """
 
     def __init__(
@@ -59,11 +77,14 @@ class SearchQueue:
         self._todo: SimpleQueue[_Waiting | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._nearby = 0
+        """How many may be searched for in the event loop before the thread is asked again."""
 
-    async def run(self, function: Together[_A, _T], argument: _A) -> _T:
+    async def run(self, function: Together[_A, _T], argument: _A, *, brief: bool = False) -> _T:
         """Return what `function` returns for `argument`, asked for alone or with others.
 
-        Raises Overloaded, DeadlinePassed, or the error that the function returns or raises.
+        `brief` permits to search in the event loop, where it would not be kept for long. Raises
+        Overloaded, DeadlinePassed, or the error that the function returns or raises.
         """
         deadline = DEADLINE.get()
         came = self._clock()
@@ -71,6 +92,8 @@ class SearchQueue:
             raise DeadlinePassed("the deadline had passed before the request was computed")
         patience = self._patience
         patience.check_coming(deadline - came)
+        if brief and self._nearby and not patience.queued:
+            return self._search_here(function, argument)
         loop = self._loop or self._start()
         waiter = loop.create_future()
         patience.queued += 1
@@ -87,6 +110,19 @@ class SearchQueue:
             self._todo.put(None)
             self._thread.join()
             self._thread = None
+
+    def _search_here(self, function: Together[_A, _T], argument: _A) -> _T:
+        self._nearby -= 1
+        self._on_wait(0.0)
+        began = self._clock()
+        (result,) = _begin(function, [argument])()
+        took_s = self._clock() - began
+        self._patience.learn(took_s, 1)
+        if took_s > _BRIEF_S:
+            self._nearby = 0
+        if isinstance(result, Exception):
+            raise result
+        return result
 
     def _start(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.get_running_loop()
@@ -110,24 +146,35 @@ class SearchQueue:
                 self._answer(function, group)
 
     def _answer(self, function: Together[Any, Any], group: list[_Waiting]) -> None:
-        try:
-            self._compute(function, group)
-        except Exception as error:  # a defect; without the thread everybody would wait for ever
-            for each in group:
-                each.result = error
-        assert self._loop is not None
-        self._loop.call_soon_threadsafe(_hand_out, group)
-
-    def _compute(self, function: Together[Any, Any], group: list[_Waiting]) -> None:
-        """Give each of a group its result or its error."""
         began = self._clock()
         self._on_wait(began - group[0].came)
         asking = [each for each in group if self._is_asking(each, began)]
+        finish = _begin(function, [each.argument for each in asking])
+        took_s = self._clock() - began
         if asking:
-            results = _answers(function, [each.argument for each in asking])
-            for each, result in zip(asking, results, strict=True):
-                each.result = result
-            self._patience.learn(self._clock() - began, len(asking))
+            self._patience.learn(took_s, len(asking))
+        assert self._loop is not None
+        self._loop.call_soon_threadsafe(self._hand_out, group, asking, finish, took_s)
+
+    def _hand_out(
+        self, group: list[_Waiting], asking: list[_Waiting], finish: Finish[Any], took_s: float
+    ) -> None:
+        """Do what remains, and wake those who wait; runs in their event loop."""
+        has_come_alone = self._patience.queued == 1
+        self._nearby = _NEARBY if has_come_alone and took_s <= _BRIEF_S else 0
+        try:
+            results = list(zip(asking, finish(), strict=True))
+        except Exception as error:  # a defect; without a result they would wait for ever
+            results = [(each, error) for each in asking]
+        for each, result in results:
+            each.result = result
+        for each in group:
+            if each.waiter.done():
+                continue  # has gone
+            if isinstance(each.result, Exception):
+                each.waiter.set_exception(each.result)
+            else:
+                each.waiter.set_result(each.result)
 
     def _is_asking(self, each: _Waiting, now: float) -> bool:
         """Return whether a call is still to be computed; give it its error if it is too late."""
@@ -143,22 +190,15 @@ class SearchQueue:
         return True
 
 
-def _answers(function: Together[_A, _T], arguments: list[_A]) -> Sequence[_T | Exception]:
-    """Return the results; where asking together fails, each is asked alone."""
+def _begin(function: Together[_A, _T], arguments: list[_A]) -> Finish[_T]:
+    """Return what does the rest; where searching together fails, each is searched for alone."""
+    if not arguments:
+        return tuple
     try:
         return function(arguments)
     except Exception as error:
         if len(arguments) == 1:
-            return [error]
-    return [result for each in arguments for result in _answers(function, [each])]
-
-
-def _hand_out(group: list[_Waiting]) -> None:
-    """Wake those who wait; runs in their event loop."""
-    for each in group:
-        if each.waiter.done():
-            continue  # has gone
-        if isinstance(each.result, Exception):
-            each.waiter.set_exception(each.result)
-        else:
-            each.waiter.set_result(each.result)
+            failed = error
+            return lambda: [failed]
+    begun = [_begin(function, [each]) for each in arguments]
+    return lambda: [result for finish in begun for result in finish()]

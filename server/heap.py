@@ -1,13 +1,23 @@
-"""Memory that was freed goes back to the system, so that a server does not grow by rollouts."""
+"""Memory: what was freed goes back to the system, and little time goes into looking for garbage."""
 
 import ctypes
+import gc
 import sys
 
 _M_MMAP_THRESHOLD = -3  # malloc.h
 _LARGE = 4 << 20
 
+# So many objects more than before have the interpreter look for garbage in cycles.
+_MANY = 50_000
 
-def keep_large_apart() -> None:
+
+def keep_tidy() -> None:
+    """Set up the memory of a server; call it once all is imported."""
+    _keep_large_apart()
+    _collect_rarely()
+
+
+def _keep_large_apart() -> None:
     """Have large blocks, such as an index, be given back when they are freed, where it is glibc.
 
     By itself glibc does so only until it has seen one freed, and puts the next into a heap.
@@ -16,3 +26,14 @@ def keep_large_apart() -> None:
         set_option = getattr(ctypes.CDLL(None), "mallopt", None)
         if set_option is not None:
             set_option(_M_MMAP_THRESHOLD, _LARGE)
+
+
+def _collect_rarely() -> None:
+    """Look for garbage in cycles less often, and never among what is there now.
+
+    By itself the interpreter looks whenever some calls are under way
+    at once, and finds nothing: a fifteenth of the time that goes into answering.
+    """
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(_MANY, 10, 10)

@@ -3,7 +3,7 @@
 B queries, I items, D dimensions.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import faiss
@@ -11,14 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry.arrays import Embeddings
-from registry.ranking import NO_ROW, Rows, Scores, exact_scores, max_norm, top_k
+from registry.ranking import (
+    NO_ROW,
+    Rows,
+    Scores,
+    candidates,
+    exact_scores,
+    max_norm,
+    settle,
+    top_k,
+)
 
 # Up to so many excluded items it is cheaper to fetch as many more and drop them than to have FAISS
 # ask for every item whether it is permitted.
 _OVER_FETCH = 1024
 
-# What a first search fetches beyond what is asked for, where items are excluded. Most queries find
-# enough then, however many they exclude; the few others are searched again.
+# What a search of many fetches beyond what is asked for, where items are excluded. Most queries
+# find enough then, however many they exclude; the few others are searched for again, each alone.
 _FIRST_FETCH = 72
 
 # Up to so many permitted items it is cheaper to score each of them.
@@ -31,6 +40,12 @@ _AT_ONCE = 1 << 22
 _PRODUCT_FROM = 10
 
 Mask = NDArray[np.bool_]
+
+Found = tuple[Scores, Rows]
+"""Scores and rows (k,), best first; fewer where fewer are permitted."""
+
+Rank = Callable[[], list[Found | None]]
+"""Ranks candidates: for each query what is found, or None where it needs more of them."""
 
 
 class FlatIndex:
@@ -59,38 +74,51 @@ class FlatIndex:
         """Size of what is searched."""
         return self._items.nbytes
 
-    def search(self, query: Embeddings, k: int, excluded: Rows) -> tuple[Scores, Rows]:
+    def search(self, query: Embeddings, k: int, excluded: Rows) -> Found:
         """Return the k best items that are not excluded, best first; fewer if fewer are left.
 
         query (D,), excluded: distinct rows, ascending -> scores (k,), rows (k,)
 
         Equal scores are ordered by the lower row; the answer equals brute force.
         """
-        if len(excluded) <= _OVER_FETCH:
-            return self.search_many(query[None, :], k, [excluded])[0]
-        permitted = np.ones(len(self), bool)
-        permitted[excluded] = False
-        return self.search_where(query, k, permitted)
+        if len(excluded) > _OVER_FETCH:
+            permitted = np.ones(len(self), bool)
+            permitted[excluded] = False
+            return self.search_where(query, k, permitted)
 
-    def search_many(
-        self, queries: Embeddings, k: int, excluded: Sequence[Rows]
-    ) -> list[tuple[Scores, Rows]]:
-        """Return for each query what search returns for it, at most a matrix at once.
+        def find(which: NDArray[np.intp], count: int) -> Found:
+            fetched = min(count + len(excluded), len(self))
+            scores, rows = self._nearest(query[None, :], fetched)
+            if len(excluded) == 0:
+                return scores, rows
+            rows[contains(excluded, rows)] = NO_ROW
+            return _pressed(scores, rows, count)
+
+        scores, rows = top_k(find, query[None, :], self._items, self._max_norm, k)
+        return _without_gaps(scores[0], rows[0])
+
+    def begin_many(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
+        """Find candidates for queries that ask alike; what is returned ranks them.
 
         queries (B, D), excluded: distinct rows for each query, ascending
+
+        What is found for a query is what search returns for it. The long part, to find, needs no
+        interpreter; the ranking is short and nothing but that.
         """
-        answers: list[tuple[Scores, Rows]] = []
-        together = max(1, _AT_ONCE // ((k + max(map(len, excluded))) * queries.shape[1]))
-        for first in range(0, len(queries), together):
-            part = slice(first, first + together)
-            answers += self._search_together(queries[part], k, excluded[part])
-        return answers
+        together = max(1, _AT_ONCE // ((k + _FIRST_FETCH) * queries.shape[1]))
+        begun = [
+            self._begin(queries[first : first + together], k, excluded[first : first + together])
+            for first in range(0, len(queries), together)
+        ]
+        if len(begun) == 1:
+            return begun[0]
+        return lambda: [found for rank in begun for found in rank()]
 
     def can_search_many(self, excluded: Rows) -> bool:
-        """Return whether a query that leaves out so much is one for search_many."""
+        """Return whether a query that leaves out so much is one for begin_many."""
         return len(excluded) <= _OVER_FETCH
 
-    def search_where(self, query: Embeddings, k: int, permitted: Mask) -> tuple[Scores, Rows]:
+    def search_where(self, query: Embeddings, k: int, permitted: Mask) -> Found:
         """Return the k best of the items where `permitted` (I,), as search does."""
         count = int(permitted.sum())
         if count <= _SCORE_ALL:
@@ -98,18 +126,18 @@ class FlatIndex:
         bits = np.packbits(permitted, bitorder="little")
         selector = faiss.IDSelectorBitmap(len(self), faiss.swig_ptr(bits))
 
-        def find(which: NDArray[np.intp], count: int) -> tuple[Scores, Rows]:
+        def find(which: NDArray[np.intp], count: int) -> Found:
             scores, rows = self._nearest(query[None, :], count, selector)
             return np.where(rows == NO_ROW, np.float32(-np.inf), scores), rows
 
         scores, rows = top_k(find, query[None, :], self._items, self._max_norm, k)
         return _without_gaps(scores[0], rows[0])
 
-    def search_among(self, query: Embeddings, k: int, permitted: Rows) -> tuple[Scores, Rows]:
+    def search_among(self, query: Embeddings, k: int, permitted: Rows) -> Found:
         """Return the k best of the `permitted` distinct rows, as search does."""
         scores = self.scores(query, permitted)
         best = np.lexsort((permitted, -scores))[:k]
-        ordered: tuple[Scores, Rows] = scores[best], permitted[best]
+        ordered: Found = scores[best], permitted[best]
         return ordered
 
     def scores(self, query: Embeddings, rows: Rows) -> Scores:
@@ -138,33 +166,27 @@ class FlatIndex:
         )
         return scores, rows
 
-    def _search_together(
-        self, queries: Embeddings, k: int, excluded: Sequence[Rows]
-    ) -> list[tuple[Scores, Rows]]:
-        lengths = np.array([len(each) for each in excluded])
-        # Every pair of a query and an item that it leaves out, as one ascending number.
-        left_out = np.repeat(np.arange(len(queries)) * len(self), lengths)
-        left_out += np.concatenate(excluded)
+    def _begin(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
+        left_out = pairs(excluded, len(self))
+        count = candidates(k, len(self))
+        most = max(map(len, excluded))
+        scores, rows = self._nearest(queries, min(count + min(most, _FIRST_FETCH), len(self)))
 
-        def find(which: NDArray[np.intp], count: int) -> tuple[Scores, Rows]:
-            most = int(lengths[which].max())
-            fetched = min(count + min(most, _FIRST_FETCH), len(self))
-            scores, rows = self._nearest(queries[which], fetched)
-            if most == 0:
-                return scores, rows
-            rows[contains(left_out, rows + which[:, None] * len(self))] = NO_ROW
-            scores, rows = _pressed(scores, rows, count)
-            short = np.flatnonzero(rows[:, -1] == NO_ROW)
-            if len(short) and fetched < len(self):
-                again = which[short]
-                wider = min(count + int(lengths[again].max()), len(self))
-                more, found = self._nearest(queries[again], wider)
-                found[contains(left_out, found + again[:, None] * len(self))] = NO_ROW
-                scores[short], rows[short] = _pressed(more, found, count)
-            return scores, rows
+        def rank() -> list[Found | None]:
+            approximate, found = scores, rows
+            enough = np.ones(len(queries), bool)
+            if most:
+                at = rows + np.arange(len(queries))[:, None] * len(self)
+                found[contains(left_out, at)] = NO_ROW
+                approximate, found = _pressed(scores, found, count)
+                if rows.shape[1] < len(self):
+                    enough = found[:, -1] != NO_ROW
+            best, ranked, settled = settle(
+                queries, self._items, self._max_norm, k, approximate, found
+            )
+            return each(best, ranked, enough & settled)
 
-        scores, rows = top_k(find, queries, self._items, self._max_norm, k)
-        return _each(scores, rows)
+        return rank
 
 
 def contains(ascending: Rows, numbers: Rows) -> Mask:
@@ -191,13 +213,24 @@ def _pressed(scores: Scores, rows: Rows, count: int) -> tuple[Scores, Rows]:
     return pressed, pressed_rows
 
 
-def _each(scores: Scores, rows: Rows) -> list[tuple[Scores, Rows]]:
-    """Return the lines without their gaps."""
-    if (rows != NO_ROW).all():
+def pairs(excluded: Sequence[Rows], items: int) -> Rows:
+    """Return every pair of a query and a row that it leaves out, as one ascending number."""
+    lengths = [len(rows) for rows in excluded]
+    numbers = np.repeat(np.arange(len(excluded)) * items, lengths)
+    numbers += np.concatenate(excluded)
+    return numbers
+
+
+def each(scores: Scores, rows: Rows, settled: Mask) -> list[Found | None]:
+    """Return the lines without their gaps, None for those that are not settled."""
+    if settled.all() and (rows != NO_ROW).all():
         return list(zip(scores, rows, strict=True))
-    return [_without_gaps(*line) for line in zip(scores, rows, strict=True)]
+    return [
+        _without_gaps(*line) if done else None
+        for *line, done in zip(scores, rows, settled.tolist(), strict=True)
+    ]
 
 
-def _without_gaps(scores: Scores, rows: Rows) -> tuple[Scores, Rows]:
+def _without_gaps(scores: Scores, rows: Rows) -> Found:
     there = rows != NO_ROW
     return scores[there], rows[there]

@@ -7,16 +7,14 @@ from typing import Protocol
 import numpy as np
 
 from registry.arrays import Embeddings
-from registry.ranking import Rows, Scores
+from registry.ranking import Rows
 from server.errors import InvalidQuery
 from server.filters import Mask, meet
+from server.index import Found
 from server.metrics import NewcomerKind
 from server.newcomers import embed_item, embed_user
 from server.queries import KnownItem, KnownUser, NewItem, NewUser, Subject, TopKQuery, Vector
 from server.snapshot import LoadedVariant, Snapshot
-
-Found = tuple[Scores, Rows]
-"""Scores and rows (k,), best first; fewer where fewer are permitted."""
 
 _NO_ROWS: Rows = np.empty(0, np.int64)
 

@@ -9,15 +9,18 @@ import numpy as np
 
 from registry.ranking import NO_ROW, Rows, Scores
 from server.errors import UnknownItem, UnknownUser
-from server.index import FlatIndex
+from server.index import FlatIndex, Found, Rank
 from server.metrics import Metrics, UnknownKind
-from server.plans import Found, Plan, place, plan, search
+from server.plans import Plan, place, plan, search
 from server.queries import ScoreQuery, TopKQuery
 from server.serving import Serving
 from server.snapshot import Snapshot
 
 P = ParamSpec("P")
 T = TypeVar("T")
+
+Query = TopKQuery | Exception
+"""What is asked, or why it cannot be."""
 
 _KINDS: Mapping[type[Exception], UnknownKind] = {UnknownUser: "user", UnknownItem: "item"}
 
@@ -56,6 +59,10 @@ class ScoreAnswer:
     unknown_item_ids: list[str]
 
 
+Finish = Callable[[], list[TopKAnswer | Exception | None]]
+"""Makes the answers of what was searched for, in order."""
+
+
 class Recommender:
     """Answers from the versions that are served; swapping them is one assignment."""
 
@@ -85,30 +92,51 @@ class Recommender:
             raise answer
         return answer
 
-    def top_k_batch(self, queries: Sequence[TopKQuery | Exception]) -> list[TopKAnswer | Exception]:
+    def top_k_batch(self, queries: Sequence[Query]) -> list[TopKAnswer | Exception]:
         """Return for each query the answer that top_k gives, or the error that it raises.
 
-        What is no query but an error already is returned as it is. All queries see the same served
-        versions; where several ask alike they are searched together.
+        What is no query but an error already is returned as it is.
         """
         serving = self._serving
+        answers: list[TopKAnswer | Exception] = []
+        for query, answer in zip(queries, self.begin(queries, serving)(), strict=True):
+            if answer is None:
+                (answer,) = self.begin([query], serving, together=False)()
+            assert answer is not None
+            answers.append(answer)
+        return answers
+
+    def begin(self, queries: Sequence[Query], serving: Serving, *, together: bool = True) -> Finish:
+        """Search what is served for queries; what is returned makes their answers.
+
+        Where several ask alike they are searched for together, unless told not to. Then a few may
+        have no answer yet, but None: these have to be searched for by themselves.
+        """
         with self._metrics.stages["embed"].time():
             plans = [
                 query if isinstance(query, Exception) else _attempt(self._plan, serving, query)
                 for query in queries
             ]
         with self._metrics.stages["search"].time():
-            found = _search_all(plans)
-        results: list[TopKAnswer | Exception] = []
-        for made, result in zip(plans, found, strict=True):
-            if isinstance(made, Exception):
-                results.append(made)
-            elif isinstance(result, Exception):
-                results.append(result)
-            else:
-                results.append(_attempt(_answer, made, result))
-        self._count(results, queries)
-        return results
+            groups = _alike(plans) if together else []
+            shared = {number for members, _ in groups for number in members}
+            alone = {
+                number: made if isinstance(made, Exception) else _attempt(search, made)
+                for number, made in enumerate(plans)
+                if number not in shared
+            }
+
+        def finish() -> list[TopKAnswer | Exception | None]:
+            found: dict[int, Found | Exception | None] = {**alone}
+            for members, rank in groups:
+                ranked = _attempt(rank)
+                if not isinstance(ranked, Exception):  # else each fails, or not, by itself
+                    found.update(zip(members, ranked, strict=True))
+            answers = [_answer(made, found.get(number)) for number, made in enumerate(plans)]
+            self._count(answers, queries)
+            return answers
+
+        return finish
 
     def score(self, query: ScoreQuery) -> ScoreAnswer:
         """Return the score of each named item."""
@@ -137,7 +165,7 @@ class Recommender:
         return plan(serving.choose(query.target, query.subject), query, self._metrics)
 
     def _count(
-        self, results: Sequence[TopKAnswer | Exception], queries: Sequence[TopKQuery | Exception]
+        self, results: Sequence[TopKAnswer | Exception | None], queries: Sequence[Query]
     ) -> None:
         asked: Counter[int] = Counter()
         short = 0
@@ -152,31 +180,20 @@ class Recommender:
         self._metrics.count_answers(asked, short)
 
 
-def _search_all(plans: Sequence[Plan | Exception]) -> list[Found | Exception]:
-    """Search for each plan: together where they differ in their vectors and exclusions alone.
-
-    What is no plan but an error already is returned as it is.
-    """
-    shared: dict[int, Found] = {}
-    alike: dict[tuple[FlatIndex, int], list[tuple[int, Plan]]] = {}
+def _alike(plans: Sequence[Plan | Exception]) -> list[tuple[list[int], Rank]]:
+    """Search together for plans that differ in their vectors and exclusions alone."""
+    alike: dict[tuple[FlatIndex, int], list[int]] = {}
     for number, made in enumerate(plans):
         if isinstance(made, Plan) and made.can_share:
-            alike.setdefault((made.variant.index, made.query.k), []).append((number, made))
+            alike.setdefault((made.variant.index, made.query.k), []).append(number)
+    groups = []
     for (index, k), members in alike.items():
-        vectors = np.concatenate([made.vector for _, made in members]).reshape(len(members), -1)
-        results = _attempt(index.search_many, vectors, k, [made.excluded for _, made in members])
-        if not isinstance(results, Exception):  # else each fails, or not, by itself
-            numbers = [number for number, _ in members]
-            shared.update(zip(numbers, results, strict=True))
-    found: list[Found | Exception] = []
-    for number, made in enumerate(plans):
-        if isinstance(made, Exception):
-            found.append(made)
-        elif number in shared:
-            found.append(shared[number])
-        else:
-            found.append(_attempt(search, made))
-    return found
+        group = [made for number in members if isinstance(made := plans[number], Plan)]
+        vectors = np.concatenate([made.vector for made in group]).reshape(len(group), -1)
+        rank = _attempt(index.begin_many, vectors, k, [made.excluded for made in group])
+        if not isinstance(rank, Exception):  # else each fails, or not, by itself
+            groups.append((members, rank))
+    return groups
 
 
 def _attempt(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T | Exception:
@@ -187,8 +204,18 @@ def _attempt(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) ->
         return error
 
 
-def _answer(made: Plan, found: Found) -> TopKAnswer:
-    query, (scores, rows) = made.query, found
+def _answer(
+    made: Plan | Exception, found: Found | Exception | None
+) -> TopKAnswer | Exception | None:
+    if isinstance(made, Exception):
+        return made
+    if isinstance(found, tuple):
+        return _attempt(_filled, made, *found)
+    return found
+
+
+def _filled(made: Plan, scores: Scores, rows: Rows) -> TopKAnswer:
+    query = made.query
     return TopKAnswer(
         made.snapshot,
         made.variant.name,

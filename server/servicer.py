@@ -5,21 +5,30 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Any, TypeVar
 
+from google.rpc import status_pb2
 from grpc import aio
 
 from protos.gnnrec.v1 import model_pb2, model_pb2_grpc, recommender_pb2
 from server import model_wire, wire
-from server.batcher import SearchQueue
+from server.batcher import Finish, SearchQueue, Together
 from server.catalogue import Catalogue
 from server.errors import InvalidQuery
 from server.metrics import Metrics
 from server.queries import Limits, ScoreQuery, TopKQuery, check_batch
-from server.recommender import Recommender
+from server.recommender import Query, Recommender, TopKAnswer
+from server.serving import Serving
 from server.statuses import report
 
 pb = recommender_pb2
 Context = aio.ServicerContext[Any, Any]
 A = TypeVar("A")
+
+Part = tuple[Serving, Sequence[Query]]
+"""Some of a batch's queries, and what they are asked of."""
+Answers = list[TopKAnswer | Exception | None]
+
+# Small enough to keep nobody waiting for the event loop, large enough for the matrix product.
+_PART = 128
 
 
 class RecommenderServicer:
@@ -36,40 +45,71 @@ class RecommenderServicer:
 
     async def TopK(self, request: pb.TopKRequest, context: Context) -> wire.Reply:
         """Return the k best items for one query."""
-        return await self._search.run(self._top_k, wire.parse_top_k(request, self._limits))
+        return await self.top_k(wire.parse_top_k(request, self._limits))
+
+    async def top_k(self, query: TopKQuery) -> wire.Reply:
+        """Return the answer of one query, as bytes."""
+        reply: wire.Reply | None
+        reply = await self._search.run(self._top_k, query, brief=query.is_plain)
+        if reply is None:
+            reply = await self._search.run(self._top_k_alone, query)
+        assert reply is not None
+        return reply
 
     async def BatchTopK(self, request: pb.BatchTopKRequest, context: Context) -> wire.Reply:
-        """Answer many TopK queries, each for itself."""
+        """Answer many TopK queries, each for itself, all from the same versions."""
         check_batch(len(request.requests), self._limits)
-        return await self._search.run(self._batch, request)
+        serving = self._recommender.serving
+        queries = [self._parse(each) for each in request.requests]
+        parts = [queries[first : first + _PART] for first in range(0, len(queries), _PART)]
+        answers = await self._all(self._part, [(serving, part) for part in parts])
+        missing = [number for number, answer in enumerate(answers) if answer is None]
+        alone = await self._all(self._part_alone, [(serving, [queries[each]]) for each in missing])
+        for number, answer in zip(missing, alone, strict=True):
+            answers[number] = answer
+        with self._respond.time():
+            return wire.batch_reply([_entry(answer) for answer in answers])
 
     async def Score(self, request: pb.ScoreRequest, context: Context) -> wire.Reply:
         """Score the named items for one query."""
-        return await self._search.run(self._score, wire.parse_score(request, self._limits))
+        query = wire.parse_score(request, self._limits)
+        if query.is_short:
+            return self._answer_score(query)
+        return await self._search.run(self._score, query)
 
-    def _top_k(self, queries: Sequence[TopKQuery]) -> list[wire.Reply | Exception]:
-        answers = self._recommender.top_k_batch(queries)
-        with self._respond.time():
-            return [
-                answer if isinstance(answer, Exception) else wire.top_k_reply(query, answer)
-                for query, answer in zip(queries, answers, strict=True)
-            ]
+    def _top_k(
+        self, queries: Sequence[TopKQuery], *, together: bool = True
+    ) -> Finish[wire.Reply | None]:
+        finish = self._recommender.begin(queries, self._recommender.serving, together=together)
 
-    def _batch(self, requests: Sequence[pb.BatchTopKRequest]) -> list[wire.Reply | Exception]:
-        """Answer each for itself: a batch is large enough alone."""
-        return [self._attempt(self._answer_batch, request) for request in requests]
-
-    def _answer_batch(self, request: pb.BatchTopKRequest) -> wire.Reply:
-        answers = self._recommender.top_k_batch([self._parse(each) for each in request.requests])
-        with self._respond.time():
-            return wire.batch_reply(
-                [
-                    report(answer, "an entry of BatchTopK")
-                    if isinstance(answer, Exception)
-                    else answer
-                    for answer in answers
+        def replies() -> Sequence[wire.Reply | Exception | None]:
+            answers = finish()
+            with self._respond.time():
+                return [
+                    wire.top_k_reply(query, answer) if isinstance(answer, TopKAnswer) else answer
+                    for query, answer in zip(queries, answers, strict=True)
                 ]
-            )
+
+        return replies
+
+    def _top_k_alone(self, queries: Sequence[TopKQuery]) -> Finish[wire.Reply | None]:
+        return self._top_k(queries, together=False)
+
+    def _part(self, parts: Sequence[Part], *, together: bool = True) -> Finish[Answers]:
+        """Search for each part by itself: it is large enough alone."""
+        begun = [
+            self._recommender.begin(queries, serving, together=together)
+            for serving, queries in parts
+        ]
+        return lambda: [finish() for finish in begun]
+
+    def _part_alone(self, parts: Sequence[Part]) -> Finish[Answers]:
+        return self._part(parts, together=False)
+
+    async def _all(self, function: Together[Part, Answers], parts: Sequence[Part]) -> Answers:
+        """Return the answers of all parts; those of one are made while the next is searched for."""
+        made = await asyncio.gather(*(self._search.run(function, part) for part in parts))
+        return [answer for answers in made for answer in answers]
 
     def _parse(self, entry: pb.TopKRequest) -> TopKQuery | Exception:
         try:
@@ -77,8 +117,9 @@ class RecommenderServicer:
         except InvalidQuery as error:
             return error
 
-    def _score(self, queries: Sequence[ScoreQuery]) -> list[wire.Reply | Exception]:
-        return [self._attempt(self._answer_score, query) for query in queries]
+    def _score(self, queries: Sequence[ScoreQuery]) -> Finish[wire.Reply]:
+        replies = [self._attempt(self._answer_score, query) for query in queries]
+        return lambda: replies
 
     def _answer_score(self, query: ScoreQuery) -> wire.Reply:
         answer = self._recommender.score(query)
@@ -92,6 +133,11 @@ class RecommenderServicer:
             return function(argument)
         except Exception as error:
             return error
+
+
+def _entry(answer: TopKAnswer | Exception | None) -> TopKAnswer | status_pb2.Status:
+    assert answer is not None
+    return report(answer, "an entry of BatchTopK") if isinstance(answer, Exception) else answer
 
 
 class ModelServicer(model_pb2_grpc.ModelServiceServicer):

@@ -1,7 +1,9 @@
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import grpc
+import numpy as np
 import pytest
 from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2
@@ -173,7 +175,7 @@ def test_a_defect_in_one_entry_is_that_entrys_alone(
 def test_where_searching_together_fails_each_entry_is_searched_alone(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    search = FlatIndex.search_many
+    search = FlatIndex.begin_many
     sizes = []
 
     def broken(self: FlatIndex, queries: Embeddings, k: int, excluded: list[Rows]) -> Any:
@@ -183,6 +185,25 @@ def test_where_searching_together_fails_each_entry_is_searched_alone(
         return search(self, queries, k, excluded)
 
     alone = [server.recommender.TopK(request) for request in GOOD]
-    monkeypatch.setattr(FlatIndex, "search_many", broken)
+    monkeypatch.setattr(FlatIndex, "begin_many", broken)
     assert [entry.response for entry in batch(server, *GOOD)] == alone
     assert max(sizes) == 3, "of GOOD, three ask v1 for 3 items and differ in what they leave out"
+
+
+def test_those_who_have_had_the_best_get_the_next_alone_and_in_a_batch(tmp_path: Path) -> None:
+    """Each second user's 300 best are left out: more than is found at first for many."""
+    users, items = made.embeddings(40, 8), made.embeddings(2000, 8, seed=1)
+    order = np.argsort(-(users.astype(float) @ items.T.astype(float)), kind="stable")
+    seen = [row[:300].tolist() if number % 2 else [] for number, row in enumerate(order)]
+    store = ModelStore(tmp_path, "toy")
+    store.publish(made.export(users, items, seen), version="v1")
+    store.aliases.promote("v1", alias="production")
+    requests = [pb.TopKRequest(user_id=f"u{number}", k=5) for number in range(40)]
+    with running(tmp_path) as server:
+        alone = [server.recommender.TopK(request) for request in requests]
+        request = pb.BatchTopKRequest(requests=requests)
+        together = [entry.response for entry in server.recommender.BatchTopK(request).entries]
+    assert together == alone
+    for number, answer in enumerate(alone):
+        first = 300 if number % 2 else 0
+        assert list(answer.item_ids) == [f"i{row}" for row in order[number, first : first + 5]]

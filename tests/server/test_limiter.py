@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from server.batcher import SearchQueue
+from server.batcher import Finish, SearchQueue
 from server.errors import DeadlinePassed, Overloaded
 from server.limiter import DEADLINE, Admission, Patience
 from tests.server.waiting import until
@@ -32,20 +32,20 @@ class Slow:
         self.computed: list[object] = []
         self.sizes: list[int] = []
 
-    def search(self, names: Sequence[object]) -> list[object | Exception]:
+    def search(self, names: Sequence[object]) -> Finish[object]:
         self.began += 1
         self.gate.acquire()
         self.clock.now += 1.0
         self.computed += names
         self.sizes.append(len(names))
-        return [ValueError(name) if name == "bad" else name for name in names]
+        return lambda: [ValueError(name) if name == "bad" else name for name in names]
 
     async def ask(
         self, name: object, *, alone: bool = True, left_s: float = 1e9
     ) -> object | Exception:
         """Return the answer, or the error: of a call of its own, or of one with others."""
 
-        def search(names: Sequence[object]) -> list[object | Exception]:
+        def search(names: Sequence[object]) -> Finish[object]:
             return self.search(names)
 
         DEADLINE.set(self.clock.now + left_s)
@@ -202,11 +202,11 @@ def test_what_came_while_it_was_busy_is_answered_together() -> None:
 
 def test_where_answering_together_fails_each_is_answered_alone() -> None:
     async def work(slow: Slow) -> None:
-        def search(names: Sequence[object]) -> list[object | Exception]:
+        def search(names: Sequence[object]) -> Finish[object]:
             slow.sizes.append(len(names))
             if len(names) > 1 or names[0] == "bad":
                 raise ValueError(names)
-            return list(names)
+            return lambda: list(names)
 
         busy = await slow.busy()
         tasks = [asyncio.create_task(slow.queue.run(search, name)) for name in ("a", "bad", "b")]
@@ -229,8 +229,8 @@ def patience() -> Patience:
 def test_a_defect_in_answering_together_ends_those_calls_and_not_the_thread() -> None:
     queue = SearchQueue(Patience(0.0))
 
-    def forgetful(names: Sequence[str]) -> list[str]:
-        return [] if names == ["first"] else list(names)
+    def forgetful(names: Sequence[str]) -> Finish[str]:
+        return lambda: [] if names == ["first"] else list(names)
 
     async def ask() -> str:
         with pytest.raises(ValueError, match="shorter"):
@@ -241,6 +241,36 @@ def test_a_defect_in_answering_together_ends_those_calls_and_not_the_thread() ->
         assert asyncio.run(ask()) == "second"
     finally:
         queue.shutdown()
+
+
+def test_those_who_come_one_at_a_time_are_searched_for_in_the_event_loop() -> None:
+    """Until others come as well, which the thread finds out now and then."""
+    queue = SearchQueue(Patience(0.0))
+    searched: list[tuple[str, str]] = []
+
+    def search(names: Sequence[str]) -> Finish[str]:
+        searched.extend((name, threading.current_thread().name) for name in names)
+        return lambda: [ValueError(name) if name == "bad" else name for name in names]
+
+    async def ask() -> None:
+        for name in ("a", "b", "c"):
+            assert await queue.run(search, name, brief=True) == name
+        with pytest.raises(ValueError, match="bad"):
+            await queue.run(search, "bad", brief=True)
+        assert await queue.run(search, "long") == "long"
+        asked = [queue.run(search, str(number), brief=True) for number in range(40)]
+        assert await asyncio.gather(*asked) == [str(number) for number in range(40)]
+
+    try:
+        asyncio.run(ask())
+    finally:
+        queue.shutdown()
+    where = dict(searched)
+    here = threading.current_thread().name
+    assert [where[name] for name in ("a", "b", "c", "bad", "long")] == [
+        "search", here, here, here, "search",
+    ]  # fmt: skip
+    assert [where[str(number)] for number in range(20, 40)] == ["search"] * 20
 
 
 def test_admission_counts_who_is_inside(patience: Patience) -> None:

@@ -50,14 +50,14 @@ class Gate:
     def __init__(self, server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
         self.open = threading.Event()
         self.searches = 0
-        top_k = server.server.recommender.top_k_batch
+        begin = server.server.recommender.begin
 
-        def held(queries: Any) -> Any:
+        def held(queries: Any, *rest: Any, **named: Any) -> Any:
             self.searches += len(queries)
             self.open.wait(10)
-            return top_k(queries)
+            return begin(queries, *rest, **named)
 
-        monkeypatch.setattr(server.server.recommender, "top_k_batch", held)
+        monkeypatch.setattr(server.server.recommender, "begin", held)
 
 
 def test_a_message_over_the_limit_is_refused_and_harms_nothing(server: Running) -> None:
@@ -179,10 +179,10 @@ def test_the_json_log_has_a_line_a_request_and_no_ids_of_people_at_info(
                 pb.TopKRequest(user_id="person-7", k=1), metadata=(("x-request-id", "r1"),)
             )
 
-        def broken(_: object) -> None:
+        def broken(*_: object, **__: object) -> None:
             raise ZeroDivisionError
 
-        monkeypatch.setattr(server.server.recommender, "top_k_batch", broken)
+        monkeypatch.setattr(server.server.recommender, "begin", broken)
         with pytest.raises(grpc.RpcError):
             server.recommender.TopK(REQUEST, metadata=(("x-request-id", "r2"),))
         until(lambda: " INTERNAL in " in written.getvalue())  # it is written after the answer

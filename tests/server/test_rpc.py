@@ -103,10 +103,10 @@ def test_a_defect_answers_internal_with_a_fixed_text(
 ) -> None:
     """The caller learns nothing of the inside; the log has the traceback."""
 
-    def broken(_: object) -> None:
+    def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(server.server.recommender, "top_k_batch", broken)
+    monkeypatch.setattr(server.server.recommender, "begin", broken)
     with pytest.raises(grpc.RpcError) as caught:
         server.recommender.TopK(pb.TopKRequest(user_id="u0", k=1))
     assert caught.value.code() == grpc.StatusCode.INTERNAL

@@ -42,7 +42,7 @@ def spans_of(
     monkeypatch.setattr(tracing, "from_environment", lambda _: traced)
     with running(registry) as server:
         if broken:
-            monkeypatch.setattr(server.server.recommender, "top_k_batch", None)
+            monkeypatch.setattr(server.server.recommender, "begin", None)
         metadata: tuple[tuple[str, str], ...] = (("traceparent", f"00-{TRACE}-{PARENT}-01"),)
         for request in requests:
             with suppress(grpc.RpcError):
