@@ -123,7 +123,10 @@ def _export(
         golden=golden(variants, dataset.user_ids, dataset.item_ids, seen),
         report={
             "loss": built.losses,
-            "validations": [list(entry) for entry in built.validations],
+            "validations": {
+                name: [list(entry) for entry in entries]
+                for name, entries in built.validations.items()
+            },
             "metrics": metrics,
             "slices": measured.slices,
             "unknown_texts": dict(dataset.unknown_texts),

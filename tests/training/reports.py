@@ -62,7 +62,7 @@ def contents(
         variants=variants,
         default_variant=best(measured.metrics, ["lightgcn"], k),
         losses={"lightgcn": [0.7, 0.5, 0.4]},
-        validations=[(1, 0.1), (2, 0.3), (3, 0.2)],
+        validations={"lightgcn": [(1, 0.1), (2, 0.3), (3, 0.2)]},
         measured=measured,
     )
 

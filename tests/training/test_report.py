@@ -92,7 +92,7 @@ def test_the_page_tells_what_it_should(files: dict[str, bytes]) -> None:
     assert re.search(r"fingerprint</dt><dd class=\"id\">[0-9a-f]{64}<", page)
     assert "lightgcn.embedding_dim" in page
     pictures = {name.removeprefix("report/").partition(".")[0] for name in files}
-    assert {"metrics", "activity", "rarity", "popularity", "loss-lightgcn", "validation", "map",
+    assert {"metrics", "activity", "rarity", "popularity", "loss-lightgcn", "validation-lightgcn", "map",
             "degrees", "neighbourhood"} <= pictures  # fmt: skip
     # nothing is fetched, and colours follow the theme of the reader
     assert not re.search(r"(src|href)=\"(?!#|data:)", page)
@@ -140,7 +140,7 @@ def test_a_thousand_labels_become_a_few() -> None:
 
 
 def test_one_user_and_one_item_have_a_report_of_a_closed_form() -> None:
-    files = build_report(replace(contents(1, 1, [(0, 0)], k=1), losses={}, validations=[]))
+    files = build_report(replace(contents(1, 1, [(0, 0)], k=1), losses={}, validations={}))
     page = files["report/index.html"].decode()
     assert "nothing: they had every item" in page
     assert "Nothing was fitted in epochs" in page

@@ -70,6 +70,22 @@ def test_every_model_of_the_mission_stands_in_one_version(courses: Version) -> N
     assert found[courses.manifest.default_variant] == max(found.values())
 
 
+def test_every_fitted_variant_tells_its_validations(courses: Version) -> None:
+    """The last one of what validation did not tune afterwards is the metric that is published."""
+    report = json.loads(courses.read("report/metrics.json"))
+    config = courses.manifest.config
+    for name, validations in report["validations"].items():
+        training = config[name]["training"]
+        every = range(5, training["epochs"] + 1, 5)
+        assert [epoch for epoch, _ in validations] == list(every)
+        assert len(report["loss"][name]) == training["epochs"]
+        assert f"report/validation-{name}.png" in courses.manifest.files
+        if name != "hybrid" and training["epochs"] % 5 == 0:
+            published = courses.manifest.variants[name].metrics["validation"]["ndcg@10"]
+            assert validations[-1][1] == pytest.approx(published, abs=1e-6)
+    assert set(report["validations"]) == {"lightgcn", "sage", "hybrid"}
+
+
 def test_the_hybrid_is_no_worse_than_its_graph_on_validation(courses: Version) -> None:
     metrics = {name: entry.metrics for name, entry in courses.manifest.variants.items()}
     ours, graph = (metrics[name]["validation"]["ndcg@10"] for name in ("hybrid", "lightgcn"))

@@ -59,12 +59,15 @@ def bias(contents: Contents) -> dict[str, Metrics]:
 
 def _training(contents: Contents) -> Section:
     config = contents.config
-    pictures = [loss_curve(name, losses) for name, losses in contents.losses.items() if losses]
-    if contents.validations:
-        patience = config.lightgcn is not None and config.lightgcn.training.patience is not None
-        metric = f"ndcg@{config.evaluation.k[0]}"
-        curve = validation_curve(contents.validations, metric, keeps_best=patience)
-        pictures.insert(min(1, len(pictures)), curve)
+    lightgcn, metric = config.lightgcn, f"ndcg@{config.evaluation.k[0]}"
+    pictures = []
+    for name, losses in contents.losses.items():
+        if losses:
+            pictures.append(loss_curve(name, losses))
+        if validations := contents.validations.get(name):
+            patience = lightgcn.training.patience if name == "lightgcn" and lightgcn else None
+            curve = validation_curve(name, validations, metric, keeps_best=patience is not None)
+            pictures.append(curve)
     said = "" if pictures else "Nothing was fitted in epochs: the model is a closed form."
     return Section("training", "Training", said, pictures)
 

@@ -7,8 +7,15 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from training.report.canvas import FAINT, INK, ITEMS, THIRD, USERS, Picture, picture
+from training.validation import WATCHED_USERS
 
 _MARKED = 30
+_KEPT = {
+    "best": "It was kept.",
+    "lightgcn": "The last epoch was kept: no patience is set.",
+    "sage": "The last epoch was kept.",
+    "hybrid": "The last epoch was kept; after it validation set how much features may change.",
+}
 
 
 def loss_curve(variant: str, losses: Sequence[float]) -> Picture:
@@ -28,15 +35,15 @@ def loss_curve(variant: str, losses: Sequence[float]) -> Picture:
 
 
 def validation_curve(
-    validations: Sequence[tuple[int, float]], metric: str, *, keeps_best: bool
+    variant: str, validations: Sequence[tuple[int, float]], metric: str, *, keeps_best: bool
 ) -> Picture:
-    """Draw the validations of LightGCN, the best one marked."""
+    """Draw the validations of a variant, the best one marked."""
     epochs, scores = zip(*validations, strict=True)
     place = max(range(len(scores)), key=lambda step: scores[step])
-    kept = "It was kept." if keeps_best else "The last epoch was kept: no patience is set."
+    asked = "" if keeps_best else f" of at most {WATCHED_USERS:,} users"
     caption = (
-        f"{metric.upper()} on the validation part, best {scores[place]:.4f} at epoch "
-        f"{epochs[place]}. {kept}"
+        f"{metric.upper()}{asked} on the validation part, best {scores[place]:.4f} at epoch "
+        f"{epochs[place]}. {_KEPT['best' if keeps_best else variant]}"
     )
 
     def draw(axes: Axes) -> None:
@@ -46,7 +53,7 @@ def validation_curve(
         axes.set_ylabel(metric.upper())
         _at_the_end(axes, epochs[-1], scores[-1])
 
-    return picture("validation", "Validation of lightgcn", caption, draw)
+    return picture(f"validation-{variant}", f"Validation of {variant}", caption, draw)
 
 
 def _line(axes: Axes, x: Sequence[int], y: Sequence[float], colour: str) -> None:
