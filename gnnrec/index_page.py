@@ -7,6 +7,7 @@ from urllib.parse import quote
 
 from registry import Damaged, ModelStore, Move, Version
 from registry.layout import REPORT_PAGE
+from registry.moves import by_version
 from registry.page import render
 
 _TEMPLATE = Path(__file__).parent / "templates" / "index.html"
@@ -80,16 +81,17 @@ def _listing(store: ModelStore, start: Path) -> Listing:
     found = store.versions()
     whole = [version for version in found if isinstance(version, Version)]
     moves = store.aliases.all()
-    named: dict[str, list[str]] = {}
-    for name, move in moves.items():
-        named.setdefault(move.version, []).append(name)
+    named = by_version(moves)
     split, metrics = _judged_by(whole)
     return Listing(
         store.layout.model,
         split,
         metrics,
         [chart for metric in metrics if (chart := _chart(whole, named, split, metric))],
-        [_entry(version, named, split, metrics, start) for version in found],
+        [
+            _entry(version, named, split, metrics, start, local=not store.layout.is_remote)
+            for version in found
+        ],
         list(moves.values()),
         store.aliases.history()[: -_HISTORY - 1 : -1],
     )
@@ -101,6 +103,8 @@ def _entry(
     split: str,
     metrics: tuple[str, ...],
     start: Path,
+    *,
+    local: bool,
 ) -> Entry:
     aliases = named.get(version.name, [])
     if isinstance(version, Damaged):
@@ -116,7 +120,7 @@ def _entry(
         tuple(f"{measured[name]:.4f}" if name in measured else "-" for name in metrics),
         (manifest.data.users, manifest.data.items, sum(manifest.data.interactions.values())),
         manifest.data.fingerprint[:8],
-        quote(os.path.relpath(page, start)) if page.is_file() else "",
+        quote(os.path.relpath(page, start)) if local and page.is_file() else "",
     )
 
 

@@ -14,7 +14,7 @@ from tests import made
 
 
 def publish(
-    root: Path,
+    root: Path | str,
     version: str,
     halves: tuple[Embeddings, Embeddings],
     ndcg: NDArray[np.float64],

@@ -165,6 +165,15 @@ def test_programs_can_read_every_answer() -> None:
     assert without == {"serve"}
 
 
+def test_the_help_names_arguments_and_variables_once(shell: Shell) -> None:
+    """Typer puts brackets around what may be left out, and braces around what may not."""
+    said = shell.run("report", "--help")[1]
+    assert "gnnrec report [OPTIONS] [VERSION]\n" in said
+    assert "GNNREC_OPEN]" in said
+    assert "gnnrec compare [OPTIONS] {A} {B}\n" in shell.run("compare", "--help")[1]
+    assert "gnnrec topk [OPTIONS] [USER]\n" in shell.run("topk", "--help")[1]
+
+
 def test_report_says_where_the_page_is_and_opens_it(registry: Path, tmp_path: Path) -> None:
     page = registry / "toy/versions/second/report/index.html"
     at = ("--registry", registry)
