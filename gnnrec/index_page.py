@@ -1,5 +1,6 @@
 """The registry as a page: versions, aliases, history, and the metric over time."""
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,7 +161,8 @@ def _chart(
             measured.append((version, values[metric], baseline))
     if len(measured) < 2:
         return None
-    most = max(max(value, baseline or 0.0) for _, value, baseline in measured) * 1.1 or 1.0
+    ticks = _ticks(max(max(value, baseline or 0.0) for _, value, baseline in measured))
+    most = ticks[-1]
     step = (_WIDTH - _LEFT - 24) / (len(measured) - 1)
 
     def x(place: int) -> float:
@@ -182,9 +184,18 @@ def _chart(
             for place, (_, _, baseline) in enumerate(measured)
             if baseline is not None
         ),
-        [(y(part * most), f"{part * most:.3f}") for part in (0.0, 0.5, 1.0)],
+        [(y(tick), f"{tick:g}") for tick in ticks],
         *_moments(measured[0][0], measured[-1][0]),
     )
+
+
+def _ticks(most: float) -> list[float]:
+    """Return round numbers from 0 to one that is at least `most`, three to five of them."""
+    if most <= 0:
+        return [0.0, 0.5, 1.0]
+    power = 10.0 ** math.floor(math.log10(most))
+    step = next(part * power for part in (0.25, 0.5, 1, 2.5) if most <= 4 * part * power)
+    return [round(step * place, 12) for place in range(math.ceil(most / step) + 1)]
 
 
 def _moments(first: Version, last: Version) -> tuple[str, str]:

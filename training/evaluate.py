@@ -71,8 +71,8 @@ class Evaluation:
     """Metrics by user, and their means.
 
     users (V,): the rows of the users with held-out items; per_user: an array (V,) a metric;
-    hits: where their held-out items stand in the longest list; item_hits (I,): for how many users each
-    item was found there; shown (I,): in how many lists of the first of the ks each item stands.
+    hits: where their held-out items stand in the longest list; item_hits (I,): for how many users
+    each item was found there; shown (I,): in how many lists of the first of the ks it stands.
     """
 
     users: NDArray[np.int64]

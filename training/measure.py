@@ -30,8 +30,8 @@ _SPECTRAL_DIM = 64
 class Measured:
     """Metrics by model and split; slices of them; and what metrics by user follow from.
 
-    arrays: by file name, the hits of each variant's lists and, for each split, the number of held-out
-    items of each user (U,); see registry.measures.
+    arrays: by file name, the hits of each variant's lists and, for each split, how many held-out
+    items each user has (U,); see registry.measures.
     shown: in how many lists of the first k each item stands (I,), by model and split.
     """
 

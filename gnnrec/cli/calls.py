@@ -91,9 +91,7 @@ def topk(
 @connected
 def score(
     client: Client,
-    ids: Annotated[
-        list[str], typer.Argument(metavar="ID", help="A user's id, and items' ids.")
-    ],
+    ids: Annotated[list[str], typer.Argument(metavar="ID", help="A user's id, and items' ids.")],
     new_user: NewUserJson = "",
     new_item: NewItemJson = "",
     variant: Variant = "",

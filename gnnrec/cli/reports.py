@@ -139,7 +139,7 @@ def _print(found: "Comparison") -> None:
     if not found.same_data:
         print("The data differ: what was held out of the users may differ too.")
     for split in dict.fromkeys(each.split for each in found.metrics):
-        print(f"\n{split} part, with the 95 % interval of B - A:")
+        print(f"\n{split} part, with the 95% interval of B - A:")
         options.print_table(
             ["metric", "A", "B", "B - A", "low", "high", "B is"],
             [

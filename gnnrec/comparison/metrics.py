@@ -76,7 +76,7 @@ def metric_differences(
 
 
 def bootstrap(differences: Values, seed: int = 0) -> tuple[Values, Values, Values]:
-    """Return the mean of each column, and the bounds of its 95 % percentile interval.
+    """Return the mean of each column, and the bounds of its 95% percentile interval.
 
     differences (V, M) -> (M,) three times. Users are drawn with replacement, as many as there are,
     1000 times (Efron and Tibshirani 1993, "An Introduction to the Bootstrap", 13.3).

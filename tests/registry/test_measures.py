@@ -20,9 +20,7 @@ def hits(lists: list[set[int]]) -> Hits:
 def test_hits_survive_packing(lists: list[set[int]]) -> None:
     made = hits(lists)
     packed = made.packed()
-    assert packed.dtype == (
-        np.uint16 if any(max(each, default=0) > 255 for each in lists) else "u1"
-    )
+    assert packed.dtype == (np.uint16 if made.ranks.max(initial=0) > 255 else np.uint8)
     again = Hits.unpacked(packed, narrow(made.held_out))
     for field in ("places", "ranks", "held_out"):
         np.testing.assert_array_equal(getattr(again, field), getattr(made, field))

@@ -92,8 +92,8 @@ def test_the_page_tells_what_it_should(files: dict[str, bytes]) -> None:
     assert re.search(r"fingerprint</dt><dd class=\"id\">[0-9a-f]{64}<", page)
     assert "lightgcn.embedding_dim" in page
     pictures = {name.removeprefix("report/").partition(".")[0] for name in files}
-    assert {"metrics", "activity", "rarity", "popularity", "loss-lightgcn", "validation-lightgcn", "map",
-            "degrees", "neighbourhood"} <= pictures  # fmt: skip
+    assert {"metrics", "activity", "rarity", "popularity", "loss-lightgcn", "validation-lightgcn",
+            "map", "degrees", "neighbourhood"} <= pictures  # fmt: skip
     # nothing is fetched, and colours follow the theme of the reader
     assert not re.search(r"(src|href)=\"(?!#|data:)", page)
     assert "var(--users)" in page

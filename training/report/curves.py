@@ -29,7 +29,7 @@ def loss_curve(variant: str, losses: Sequence[float]) -> Picture:
     def draw(axes: Axes) -> None:
         _line(axes, range(1, len(losses) + 1), losses, USERS)
         axes.set_ylabel("loss")
-        _at_the_end(axes, len(losses), last)
+        _at_the_end(axes, len(losses), last, f"{last:.4g}")
 
     return picture(f"loss-{variant}", f"Loss of {variant}", caption, draw)
 
@@ -51,7 +51,7 @@ def validation_curve(
         axes.axvline(epochs[place], color=FAINT, linewidth=0.8, linestyle=":")
         axes.plot([epochs[place]], [scores[place]], "o", color=ITEMS, markersize=6)
         axes.set_ylabel(metric.upper())
-        _at_the_end(axes, epochs[-1], scores[-1])
+        _at_the_end(axes, epochs[-1], scores[-1], f"{scores[-1]:.4f}")
 
     return picture(f"validation-{variant}", f"Validation of {variant}", caption, draw)
 
@@ -60,15 +60,15 @@ def _line(axes: Axes, x: Sequence[int], y: Sequence[float], colour: str) -> None
     marker = "o" if len(y) <= _MARKED else ""
     axes.plot(x, y, color=colour, marker=marker, markersize=3)
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
     axes.grid(axis="y")
     axes.margins(x=0.03, y=0.12)
 
 
-def _at_the_end(axes: Axes, x: float, y: float) -> None:
+def _at_the_end(axes: Axes, x: float, y: float, label: str) -> None:
     axes.annotate(
-        f"{y:.4g}", (x, y), (6, 0), textcoords="offset points", va="center", color=INK,
+        label, (x, y), (6, 0), textcoords="offset points", va="center", color=INK,
         annotation_clip=False,
     )  # fmt: skip
 
