@@ -52,8 +52,7 @@ def train(
     """
     started = time.monotonic()
     memory.keep_freed()
-    reporter.start("reading", 1)
-    dataset = load_dataset(config, beside)
+    dataset = load_dataset(config, beside, reporter)
     _check_sizes(config, dataset)
     memory.check(config, dataset)
     built = build(config, dataset, beside, reporter, checkpoint, resume=resume)

@@ -10,14 +10,7 @@ from training.config import Config
 from training.data.dataset import Dataset, Interactions
 from training.measure import best, measure
 from training.report import Contents
-
-
-class Quiet:
-    """A reporter that says nothing."""
-
-    def start(self, step: str, total: float) -> None: ...
-
-    def advance(self, done: float, note: str = "") -> None: ...
+from training.reporter import Silent
 
 
 def interactions(pairs: Sequence[tuple[int, int]]) -> Interactions:
@@ -55,7 +48,7 @@ def contents(
         item_titles=titles,
     )
     variants = {"lightgcn": halves or (embeddings(users, 4, 1), embeddings(items, 4, 2))}
-    measured = measure(config, dataset, variants, {}, Quiet())
+    measured = measure(config, dataset, variants, {}, Silent())
     return Contents(
         config=config,
         dataset=dataset,

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from registry import ModelStore, Version
-from tests.training.reports import Quiet, contents, world
+from tests.training.reports import contents, world
 from training.config import load
 from training.data import sample, toys
 from training.graph import csr
@@ -19,6 +19,7 @@ from training.report.graph import neighbourhood
 from training.report.page import judge
 from training.report.people import sample_people
 from training.report.plane import project
+from training.reporter import Silent
 from training.train import train
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -47,7 +48,7 @@ def trained(name: str, folder: Path) -> Version:
     sample.write(toys.toy(name), folder / "data")
     config = load(folder / "data" / sample.CONFIG)
     store = ModelStore(folder / "registry", config.name)
-    return train(config, folder / "data", store, Quiet(), folder / "checkpoint.npz").version
+    return train(config, folder / "data", store, Silent(), folder / "checkpoint.npz").version
 
 
 @pytest.mark.parametrize(("name", "users", "items", "edges"), [("a", 5, 6, 7), ("b", 5, 8, 12)])

@@ -10,24 +10,17 @@ from training.config import load
 from training.data import sample, sample_world, toys
 from training.data.load import load_dataset
 from training.errors import InvalidConfig, TrainingDiverged
+from training.reporter import Silent
 from training.train import train
 
 WORLD = sample_world.sample_world(300, 200, 6000, 0)
-
-
-class Quiet:
-    """A reporter that says nothing."""
-
-    def start(self, step: str, total: float) -> None: ...
-
-    def advance(self, done: float, note: str = "") -> None: ...
 
 
 def run(made: sample.Sample, folder: Path) -> Version:
     sample.write(made, folder / "data")
     config = load(folder / "data" / sample.CONFIG)
     store = ModelStore(folder / "registry", config.name)
-    return train(config, folder / "data", store, Quiet(), folder / "checkpoint.npz").version
+    return train(config, folder / "data", store, Silent(), folder / "checkpoint.npz").version
 
 
 @pytest.fixture(scope="module")
@@ -152,5 +145,5 @@ def test_a_training_that_fails_leaves_no_trace(tmp_path: Path) -> None:
     path.write_text(text)
     store = ModelStore(tmp_path / "registry", "toy-b")
     with pytest.raises(TrainingDiverged):
-        train(load(path), tmp_path / "data", store, Quiet(), tmp_path / "checkpoint.npz")
+        train(load(path), tmp_path / "data", store, Silent(), tmp_path / "checkpoint.npz")
     assert not (tmp_path / "registry").exists()
