@@ -162,7 +162,7 @@ def _chart(
     if len(measured) < 2:
         return None
     ticks = _ticks(max(max(value, baseline or 0.0) for _, value, baseline in measured))
-    most = ticks[-1]
+    most, digits = ticks[-1], max(len(f"{tick:g}".partition(".")[2]) for tick in ticks)
     step = (_WIDTH - _LEFT - 24) / (len(measured) - 1)
 
     def x(place: int) -> float:
@@ -184,7 +184,7 @@ def _chart(
             for place, (_, _, baseline) in enumerate(measured)
             if baseline is not None
         ),
-        [(y(tick), f"{tick:g}") for tick in ticks],
+        [(y(tick), f"{tick:.{digits}f}") for tick in ticks],
         *_moments(measured[0][0], measured[-1][0]),
     )
 
