@@ -65,7 +65,7 @@ def test_a_version_is_trained_from_a_database_and_records_no_password(tmp_path: 
 
 
 FITTED = {
-    "min_count = 2": "min_count = 1",
+    '[[data.items.features]]\nname = "words"\nkind = "tags"\nmin_count = 2\n': "",
     "[spectral]": "[lightgcn]",
     "k = [2]": "k = [1]",
 }
