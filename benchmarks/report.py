@@ -38,6 +38,9 @@ class Clock:
     def advance(self, done: float, note: str = "") -> None:
         """Do nothing."""
 
+    def count(self, done: float, total: float | None, note: str = "") -> None:
+        """Do nothing."""
+
 
 def _is_array(file: str) -> bool:
     return file.startswith("report/") and file.endswith(".npy")

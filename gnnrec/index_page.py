@@ -1,5 +1,6 @@
 """The registry as a page: versions, aliases, history, and the metric over time."""
 
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,6 +8,7 @@ from urllib.parse import quote
 
 from registry import Damaged, ModelStore, Move, Version
 from registry.layout import REPORT_PAGE
+from registry.moves import by_version
 from registry.page import render
 
 _TEMPLATE = Path(__file__).parent / "templates" / "index.html"
@@ -80,16 +82,17 @@ def _listing(store: ModelStore, start: Path) -> Listing:
     found = store.versions()
     whole = [version for version in found if isinstance(version, Version)]
     moves = store.aliases.all()
-    named: dict[str, list[str]] = {}
-    for name, move in moves.items():
-        named.setdefault(move.version, []).append(name)
+    named = by_version(moves)
     split, metrics = _judged_by(whole)
     return Listing(
         store.layout.model,
         split,
         metrics,
         [chart for metric in metrics if (chart := _chart(whole, named, split, metric))],
-        [_entry(version, named, split, metrics, start) for version in found],
+        [
+            _entry(version, named, split, metrics, start, local=not store.layout.is_remote)
+            for version in found
+        ],
         list(moves.values()),
         store.aliases.history()[: -_HISTORY - 1 : -1],
     )
@@ -101,6 +104,8 @@ def _entry(
     split: str,
     metrics: tuple[str, ...],
     start: Path,
+    *,
+    local: bool,
 ) -> Entry:
     aliases = named.get(version.name, [])
     if isinstance(version, Damaged):
@@ -116,7 +121,7 @@ def _entry(
         tuple(f"{measured[name]:.4f}" if name in measured else "-" for name in metrics),
         (manifest.data.users, manifest.data.items, sum(manifest.data.interactions.values())),
         manifest.data.fingerprint[:8],
-        quote(os.path.relpath(page, start)) if page.is_file() else "",
+        quote(os.path.relpath(page, start)) if local and page.is_file() else "",
     )
 
 
@@ -156,7 +161,8 @@ def _chart(
             measured.append((version, values[metric], baseline))
     if len(measured) < 2:
         return None
-    most = max(max(value, baseline or 0.0) for _, value, baseline in measured) * 1.1 or 1.0
+    ticks = _ticks(max(max(value, baseline or 0.0) for _, value, baseline in measured))
+    most, digits = ticks[-1], max(len(f"{tick:g}".partition(".")[2]) for tick in ticks)
     step = (_WIDTH - _LEFT - 24) / (len(measured) - 1)
 
     def x(place: int) -> float:
@@ -178,9 +184,18 @@ def _chart(
             for place, (_, _, baseline) in enumerate(measured)
             if baseline is not None
         ),
-        [(y(part * most), f"{part * most:.3f}") for part in (0.0, 0.5, 1.0)],
+        [(y(tick), f"{tick:.{digits}f}") for tick in ticks],
         *_moments(measured[0][0], measured[-1][0]),
     )
+
+
+def _ticks(most: float) -> list[float]:
+    """Return round numbers from 0 to one that is at least `most`, three to five of them."""
+    if most <= 0:
+        return [0.0, 0.5, 1.0]
+    power = 10.0 ** math.floor(math.log10(most))
+    step = next(part * power for part in (0.25, 0.5, 1, 2.5) if most <= 4 * part * power)
+    return [round(step * place, 12) for place in range(math.ceil(most / step) + 1)]
 
 
 def _moments(first: Version, last: Version) -> tuple[str, str]:

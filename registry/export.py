@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -61,7 +62,7 @@ class Export:
     libraries: Mapping[str, str]
     seconds: Mapping[str, float] = field(default_factory=dict)
     item_titles: Sequence[str] | None = None
-    report_arrays: Mapping[str, NDArray[np.float32]] = field(default_factory=dict)
+    report_arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """Arrays that the report speaks of, by file name under report/."""
     report_files: Mapping[str, bytes] = field(default_factory=dict)
     """The report's page and pictures, by file name under report/."""

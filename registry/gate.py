@@ -41,7 +41,7 @@ def check(store: ModelStore, version: str, *, alias: str, tolerance: float = TOL
     try:
         current = store.aliases.get(alias)
     except NoSuchAlias:
-        return f"{alias!r} names nothing yet: there is nothing to compare with"
+        return f"{alias!r} named nothing before: there is nothing to compare with"
     if current.version == version:
         return f"{alias!r} names {version!r} already: there is nothing to compare with"
     try:

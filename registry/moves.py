@@ -1,5 +1,6 @@
 """What an alias file says: its last move, and what it may carry beside the version it names."""
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Annotated, Literal
 
@@ -56,3 +57,11 @@ class Move(BaseModel):
     """A version on trial beside `version`, since this move."""
     forced: bool = False
     """Whether the checks before a promotion were overridden."""
+
+
+def by_version(moves: Mapping[str, Move]) -> dict[str, list[str]]:
+    """Return the aliases that name each version, of every alias's last move."""
+    named: dict[str, list[str]] = {}
+    for alias, move in moves.items():
+        named.setdefault(move.version, []).append(alias)
+    return named

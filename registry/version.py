@@ -100,6 +100,13 @@ class Version:
             raise VersionCorrupt(f"version {self.name!r}: {name} is missing")
         return path
 
+    def folder_of(self, name: str, advance: Callable[[float], None] = lambda share: None) -> Path:
+        """Return a local folder where a file stands with all those beside it, by their names.
+
+        `advance` hears which share of them is here. Raises VersionCorrupt.
+        """
+        return self.file(name).parent
+
     def verify(self, advance: Callable[[int], None] = lambda read: None) -> None:
         """Raise VersionCorrupt, naming every damaged file, unless the version is whole and sound.
 

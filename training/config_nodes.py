@@ -17,6 +17,8 @@ class NodeFitConfig(Section):
     loss: Literal["softmax", "bce"] = "softmax"
     """softmax: over the step's items; bce: link prediction."""
     epochs: Annotated[int, Field(ge=1)] = 40
+    validate_every: Annotated[int, Field(ge=1)] = 5
+    """Epochs between two looks at the validation part, for the report's curve alone."""
     batch_size: Annotated[int, Field(ge=1)] = 256
     """Users a step."""
     candidates: Annotated[int, Field(ge=2)] = 4096

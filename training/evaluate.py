@@ -14,6 +14,7 @@ from torch import Tensor
 
 from registry.arrays import Embeddings
 from registry.manifest import Metrics
+from registry.measures import Hits
 from registry.ranking import NO_ROW, Rows, Scores, max_norm, top_k
 from training.data.dataset import Interactions
 from training.graph import Csr
@@ -70,12 +71,13 @@ class Evaluation:
     """Metrics by user, and their means.
 
     users (V,): the rows of the users with held-out items; per_user: an array (V,) a metric;
-    item_hits (I,): for how many users each item was found in the longest list; shown (I,): in how
-    many lists of the first of the ks each item stands.
+    hits: where their held-out items stand in the longest list; item_hits (I,): for how many users
+    each item was found there; shown (I,): in how many lists of the first of the ks it stands.
     """
 
     users: NDArray[np.int64]
     per_user: dict[str, NDArray[np.float64]]
+    hits: Hits
     metrics: Metrics
     item_hits: NDArray[np.int64]
     shown: NDArray[np.int64]
@@ -110,13 +112,13 @@ def evaluate(
         for k in ks:
             shown[k] += np.bincount(rows[:, :k][rows[:, :k] != NO_ROW], minlength=len(item_hits))
         advance((start + len(which)) / len(users))
-    per_user = {
-        name: values for k in ks for name, values in _at(k, hits, held_out.sizes[users]).items()
-    }
+    places, columns = np.nonzero(hits)
+    found_at = Hits(places, columns + 1, held_out.sizes[users])
+    per_user = {name: values for k in ks for name, values in found_at.metrics(k).items()}
     counted = len(users) + held_out.unknown_users
     metrics = {name: float(values.sum() / counted) for name, values in per_user.items()}
     metrics |= {f"coverage@{k}": float((shown[k] > 0).mean()) for k in ks}
-    return Evaluation(users, per_user, metrics, item_hits, shown[ks[0]])
+    return Evaluation(users, per_user, found_at, metrics, item_hits, shown[ks[0]])
 
 
 def rank(
@@ -161,21 +163,3 @@ def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     largest, places = inside.flatten(1).topk(count)
     rows = chosen.gather(1, places // _BLOCK) * _BLOCK + places % _BLOCK
     return largest, rows
-
-
-def _at(
-    k: int, hits: NDArray[np.bool_], sizes: NDArray[np.int64]
-) -> dict[str, NDArray[np.float64]]:
-    """Return each metric at k by user: hits (V, K), sizes (V,) -> arrays (V,)."""
-    hits = hits[:, :k]
-    found = hits.sum(1)
-    discounts = 1 / np.log2(np.arange(2, max(k, hits.shape[1]) + 2))
-    ideal = np.cumsum(discounts)[np.minimum(k, sizes) - 1]
-    first = np.where(hits.any(1), hits.argmax(1) + 1.0, np.inf)
-    return {
-        f"recall@{k}": found / sizes,
-        f"ndcg@{k}": hits @ discounts[: hits.shape[1]] / ideal,
-        f"precision@{k}": found / k,
-        f"hit_rate@{k}": (found > 0).astype(np.float64),
-        f"mrr@{k}": 1 / first,
-    }

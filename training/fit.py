@@ -14,9 +14,7 @@ from training.errors import TrainingDiverged
 from training.graph import Halves
 from training.models.lightgcn import LightGCN
 from training.steps import Steps
-
-Validate = Callable[[Halves], float]
-"""validate(final embeddings) -> how good they are; more is better."""
+from training.validation import Validate
 
 Progress = Callable[[int, str], None]
 """progress(epoch, note), called after each epoch; epochs count from 1."""

@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 from registry.arrays import Embeddings
 from registry.manifest import Json, Metrics
+from registry.measures import narrow
 from training import baselines
 from training.config import Config, SpectralConfig
 from training.data.dataset import Dataset
-from training.evaluate import Evaluation, evaluate, heldout
+from training.evaluate import evaluate, heldout
 from training.graph import csr, edges
 from training.models.spectral import spectral
 from training.reporter import Reporter
@@ -27,9 +28,10 @@ _SPECTRAL_DIM = 64
 
 @dataclass
 class Measured:
-    """Metrics by model and split; slices of them; and metrics by user.
+    """Metrics by model and split; slices of them; and what metrics by user follow from.
 
-    arrays: float32 (V, M) by file name; the report says which users and metrics they are of.
+    arrays: by file name, the hits of each variant's lists and, for each split, how many held-out
+    items each user has (U,); see registry.measures.
     shown: in how many lists of the first k each item stands (I,), by model and split.
     """
 
@@ -78,10 +80,14 @@ def measure(
                 measured.slices.setdefault(name, {})[split] = {
                     "by_activity": by_activity(result.users, result.per_user, sliced),
                     "by_popularity": by_popularity(found.astype(np.int64), wanted, sliced, max(ks)),
-                    "per_user": f"report/{name}.{split}.npy",
-                    "per_user_columns": ["user_row", *result.per_user],
+                    "hits": {
+                        "ranks": f"report/{name}.{split}.npy",
+                        "held_out": f"report/{split}.held_out.npy",
+                        "k": list(ks),
+                    },
                 }
-                measured.arrays[f"report/{name}.{split}.npy"] = _per_user(result)
+                measured.arrays[f"report/{name}.{split}.npy"] = result.hits.packed()
+                measured.arrays[f"report/{split}.held_out.npy"] = narrow(held_out.sizes)
     return measured
 
 
@@ -118,8 +124,3 @@ def _baselines(
 
 def _advance(reporter: Reporter, users: int, share: float) -> None:
     reporter.advance(share * users)
-
-
-def _per_user(result: Evaluation) -> NDArray[np.float32]:
-    """Return the user row and each metric, a row for each user: (V, 1 + M)."""
-    return np.stack([result.users, *result.per_user.values()], axis=1).astype(np.float32)

@@ -1,3 +1,5 @@
+"""Who is told how far a training is."""
+
 from typing import Protocol
 
 
@@ -9,3 +11,19 @@ class Reporter(Protocol):
 
     def advance(self, done: float, note: str = "") -> None:
         """Say how much of the step is done."""
+
+    def count(self, done: float, total: float | None, note: str = "") -> None:
+        """Say how much is done of a total that is known only now, about, or not at all."""
+
+
+class Silent:
+    """A reporter that tells nobody."""
+
+    def start(self, step: str, total: float) -> None:
+        """Do nothing."""
+
+    def advance(self, done: float, note: str = "") -> None:
+        """Do nothing."""
+
+    def count(self, done: float, total: float | None, note: str = "") -> None:
+        """Do nothing."""

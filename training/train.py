@@ -52,8 +52,7 @@ def train(
     """
     started = time.monotonic()
     memory.keep_freed()
-    reporter.start("reading", 1)
-    dataset = load_dataset(config, beside)
+    dataset = load_dataset(config, beside, reporter)
     _check_sizes(config, dataset)
     memory.check(config, dataset)
     built = build(config, dataset, beside, reporter, checkpoint, resume=resume)
@@ -123,7 +122,10 @@ def _export(
         golden=golden(variants, dataset.user_ids, dataset.item_ids, seen),
         report={
             "loss": built.losses,
-            "validations": [list(entry) for entry in built.validations],
+            "validations": {
+                name: [list(entry) for entry in entries]
+                for name, entries in built.validations.items()
+            },
             "metrics": metrics,
             "slices": measured.slices,
             "unknown_texts": dict(dataset.unknown_texts),

@@ -12,11 +12,10 @@ from torch import Tensor
 from registry import FoldIn, Segment, VariantExport
 from training.checkpoint import FileCheckpoint
 from training.config import Config, LightGCNConfig, data_folder
-from training.data.dataset import Dataset, Interactions, Rows
+from training.data.dataset import Dataset, Interactions
 from training.data.features import read_features
 from training.errors import InvalidConfig
-from training.evaluate import evaluate, heldout
-from training.fit import Validate, fit
+from training.fit import fit
 from training.fold_in import fold_in
 from training.fusion import compress, join
 from training.graph import Halves, adjacency, csr, edges, tensors
@@ -26,8 +25,7 @@ from training.models.spectral import spectral
 from training.nodes.variants import Fitted, build_hybrid, build_sage
 from training.reporter import Reporter
 from training.steps import PairSteps, Steps, UserSteps
-
-_WATCHED_USERS = 1000
+from training.validation import validation
 
 
 @dataclass
@@ -37,8 +35,8 @@ class Built:
     variants: dict[str, VariantExport] = field(default_factory=dict)
     losses: dict[str, list[float]] = field(default_factory=dict)
     """The mean loss of each epoch, by variant."""
-    validations: list[tuple[int, float]] = field(default_factory=list)
-    """LightGCN's, as epoch and score."""
+    validations: dict[str, list[tuple[int, float]]] = field(default_factory=dict)
+    """Epoch and score of each validation, by variant."""
     on_train: dict[str, Halves] = field(default_factory=dict)
     """Of the variants embedded over more than the training part: how they look over that alone."""
 
@@ -85,7 +83,8 @@ def build(
 
 def _take(built: Built, name: str, fitted: Fitted) -> None:
     built.variants[name] = fitted.variant
-    built.losses[name] = fitted.losses
+    built.losses[name] = fitted.course.losses
+    built.validations[name] = fitted.course.validations
     built.on_train[name] = fitted.on_train
 
 
@@ -151,11 +150,12 @@ def _fit_lightgcn(
         steps = UserSteps(positives, items, shape.training, place)
     else:
         steps = PairSteps(dataset.train, positives, items, shape.training, place)
-    validate = _validation(config, shape, dataset) if len(dataset.validation) else None
+    watch = validation(config, dataset, all_users=shape.training.patience is not None)
+    validate = None if watch is None else lambda halves: watch(published(halves, shape))
     reporter.start("training", shape.training.epochs)
     report: Callable[[int, str], None] = reporter.advance
     embeddings, state = fit(model, steps, shape.training, generator, validate, saved, report)
-    built.losses["lightgcn"], built.validations = state.losses, state.validations
+    built.losses["lightgcn"], built.validations["lightgcn"] = state.losses, state.validations
     halves = published(embeddings, shape)
     if shape.num_layers == 0:
         return _exported(halves, dataset)  # without layers nothing comes from neighbours
@@ -193,31 +193,6 @@ def _exported(
 def _folded(config: Config, fold: Tensor, degree_exponent: float) -> FoldIn:
     segment = Segment(width=fold.shape[1], degree_exponent=degree_exponent)
     return FoldIn(segments=(segment,), weighted=config.graph.weighted)
-
-
-def _validation(config: Config, shape: LightGCNConfig, dataset: Dataset) -> Validate:
-    """Return the NDCG on the validation part, at the first of the configured list lengths.
-
-    Where nothing hangs on it but the report's curve, a sample of the users is asked.
-    """
-    users, items = len(dataset.user_ids), len(dataset.item_ids)
-    part = dataset.validation
-    if shape.training.patience is None:
-        part = part.take(np.isin(part.user_rows, _spread(part.user_rows, _WATCHED_USERS)))
-    seen, held_out = csr(dataset.train, users), heldout(part, users, items)
-    k = config.evaluation.k[0]
-
-    def validate(embeddings: Halves) -> float:
-        ours, theirs = (half.numpy() for half in published(embeddings, shape))
-        return evaluate(ours, theirs, seen, held_out, (k,)).metrics[f"ndcg@{k}"]
-
-    return validate
-
-
-def _spread(user_rows: Rows, count: int) -> Rows:
-    """Return at most `count` of the users, evenly spaced."""
-    users = np.unique(user_rows)
-    return users[:: -(-len(users) // count)]
 
 
 def _features(

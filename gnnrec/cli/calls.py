@@ -31,7 +31,7 @@ NewItemJson = Annotated[
 @connected
 def topk(
     client: Client,
-    user: Annotated[str, typer.Argument(metavar="[USER]", help="A user's id.")] = "",
+    user: Annotated[str, typer.Argument(metavar="USER", help="A user's id.")] = "",
     k: Annotated[int, typer.Option("-k", help="How many.")] = 10,
     item: Annotated[str, typer.Option(help="Similar to this item, in place of USER.")] = "",
     new_user: NewUserJson = "",
@@ -91,9 +91,7 @@ def topk(
 @connected
 def score(
     client: Client,
-    ids: Annotated[
-        list[str], typer.Argument(metavar="[USER] ITEM...", help="A user's id, and items' ids.")
-    ],
+    ids: Annotated[list[str], typer.Argument(metavar="ID", help="A user's id, and items' ids.")],
     new_user: NewUserJson = "",
     new_item: NewItemJson = "",
     variant: Variant = "",

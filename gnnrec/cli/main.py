@@ -51,7 +51,7 @@ def _name_variables(group: TyperGroup) -> None:
             _name_variables(subcommand)
         for parameter in subcommand.params:
             if isinstance(parameter, TyperOption) and parameter.name != "help":
-                parameter.envvar = f"GNNREC_{str(parameter.name).upper()}"
+                parameter.envvar = f"GNNREC_{str(parameter.name).upper().rstrip('_')}"
 
 
 def _stop(error: Exception) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from gnnrec.cli.complete import complete_aliases, complete_models
+from gnnrec.cli.complete import complete_aliases, complete_models, complete_versions
 from gnnrec.cli.table import print_table as print_table
 
 Registry = Annotated[
@@ -21,6 +21,14 @@ Model = Annotated[
         "--model", help="The model's name in the registry.", autocompletion=complete_models
     ),
 ]
+
+
+def version_argument(metavar: str) -> Any:
+    """Return an argument that is a version's id."""
+    return typer.Argument(metavar=metavar, help="A version's id.", autocompletion=complete_versions)
+
+
+Version = Annotated[str, version_argument("VERSION")]
 Alias = Annotated[str, typer.Option("--alias", help="The alias.", autocompletion=complete_aliases)]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 

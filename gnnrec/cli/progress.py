@@ -46,7 +46,8 @@ class Progress:
             get_time=time.monotonic,
         )
         self._task: TaskID | None = None
-        self._step, self._total, self._note, self._started = "", 0.0, "", 0.0
+        self._step, self._note, self._started = "", "", 0.0
+        self._total: float | None = None
 
     def start(self, step: str, total: float) -> None:
         """Begin a step of so much work; the one before is finished.
@@ -62,6 +63,12 @@ class Progress:
         self._note = note
         if self._task is not None:
             self._bars.update(self._task, completed=done, total=self._total, note=note)
+
+    def count(self, done: float, total: float | None, note: str = "") -> None:
+        """Show how much is done of a total that is known only now, about, or not at all."""
+        self._note, self._total = note, done  # what is done in the end is all there was
+        if self._task is not None:
+            self._bars.update(self._task, completed=done, total=total, note=note)
 
     def _finish(self) -> None:
         if self._task is None:
@@ -109,8 +116,10 @@ class _Rate(ProgressColumn):
     def render(self, task: Task) -> Text:
         """Return the rate, or nothing before it is known."""
         speed = task.finished_speed or task.speed
-        if not speed or task.total is None:
+        if not speed:
             return Text("")
-        if task.total <= 1:
+        if task.total is not None and task.total <= 1:
             return Text(f"{speed:.0%}/s")
+        if speed >= 100:
+            return Text(f"{speed:,.0f}/s")
         return Text(f"{speed:,.1f}/s" if speed >= 1 else f"{1 / speed:,.1f} s each")

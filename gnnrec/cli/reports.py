@@ -7,22 +7,17 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gnnrec.cli import options
-from gnnrec.cli.complete import complete_versions
 from gnnrec.errors import Error
 
 if TYPE_CHECKING:
     from gnnrec.comparison import Comparison
+    from registry import Version
 
 Open = Annotated[bool, typer.Option("--open", help="Open it in a browser.")]
 
 
 def report(
-    version: Annotated[
-        str,
-        typer.Argument(
-            metavar="[VERSION]", help="A version's id.", autocompletion=complete_versions
-        ),
-    ] = "",
+    version: options.Version = "",
     index: Annotated[
         bool, typer.Option("--index", help="In place of VERSION: a page of the whole registry.")
     ] = False,
@@ -50,13 +45,8 @@ def report(
 
 
 def compare(
-    first: Annotated[
-        str,
-        typer.Argument(metavar="A", help="A version's id.", autocompletion=complete_versions),
-    ],
-    second: Annotated[
-        str, typer.Argument(metavar="B", help="Another's.", autocompletion=complete_versions)
-    ],
+    a: Annotated[str, options.version_argument("A")],
+    b: Annotated[str, options.version_argument("B")],
     k: Annotated[int, typer.Option("-k", min=1, help="The length of the lists compared.")] = 10,
     variant: Annotated[
         str, typer.Option(help="Which embeddings of both; each one's default if not set.")
@@ -76,10 +66,10 @@ def compare(
     if open_ and html is None:
         raise typer.BadParameter("--open needs --html FILE, the page that it opens")
     store = options.open_store(registry, model)
-    a, b = store.open(first), store.open(second)
+    versions = store.open(a), store.open(b)
     with Progress() as progress:
         progress.start("comparing", 1)
-        found = run(a, b, k=k, variant=variant, advance=progress.advance)
+        found = run(*versions, k=k, variant=variant, advance=progress.advance)
     if html is not None:
         from gnnrec.comparison.page import render_page
         from registry.durable import replace
@@ -96,25 +86,23 @@ def compare(
 
 
 def _page_of(version: str, registry: str, model: str, html: Path | None) -> Path:
+    from gnnrec.cli.progress import Progress
     from registry import RegistryError
     from registry.durable import replace
     from registry.layout import REPORT_PAGE
 
-    opened = options.open_store(registry, model).open(version)
+    opened: Version = options.open_store(registry, model).open(version)
     if REPORT_PAGE not in opened.manifest.files:
         raise RegistryError(
             f"version {version!r} has no report page: it was published without one; its numbers "
             f"are in: gnnrec show {version}"
         )
-    page: Path = opened.file(REPORT_PAGE)
     if html is not None:
-        replace(html, page.read_bytes())
+        replace(html, opened.read(REPORT_PAGE))
         return html
-    if page.suffix != ".html":  # the cache names what it downloads by content
-        raise RegistryError(
-            f"the report of {version!r} is in a store; say where its page goes: --html FILE"
-        )
-    return page
+    with Progress() as progress:
+        progress.start("fetching the report", 1)
+        return opened.folder_of(REPORT_PAGE, progress.advance) / Path(REPORT_PAGE).name
 
 
 def _write_index(registry: str, model: str, html: Path | None) -> Path:
@@ -123,19 +111,19 @@ def _write_index(registry: str, model: str, html: Path | None) -> Path:
     from registry.durable import replace
     from registry.storage import models
 
-    if html is None and "://" in registry:
-        raise RegistryError("a registry at a URL takes no page; say where it goes: --html FILE")
-    page = html or Path(registry) / "index.html"
     names = [model] if model else models(registry)
     if not names:
         raise RegistryError(f"no model in {registry}; gnnrec train CONFIG --registry DIR makes one")
-    content = render_index([ModelStore(registry, name) for name in names], page)
-    replace(page, content.encode())
+    stores = [ModelStore(registry, name) for name in names]
+    if html is None and stores[0].layout.is_remote:
+        raise RegistryError("a registry at a URL takes no page; say where it goes: --html FILE")
+    page = html or stores[0].layout.root / "index.html"
+    replace(page, render_index(stores, page).encode())
     return page
 
 
 def _open(page: Path) -> None:
-    address = page.resolve().as_uri()
+    address = page.absolute().as_uri()  # not what a link leads to: a cache's names mean nothing
     if not webbrowser.open(address):
         raise Error("UNAVAILABLE", "", f"no browser could be started; open {address} yourself")
 
@@ -143,6 +131,7 @@ def _open(page: Path) -> None:
 def _print(found: "Comparison") -> None:
     from gnnrec.comparison.facts import is_metric
     from gnnrec.comparison.page import verdict
+    from registry.page import number, signed
 
     print(f"A  {found.a.version}, {found.a.variant}")
     print(f"B  {found.b.version}, {found.b.variant}")
@@ -150,14 +139,14 @@ def _print(found: "Comparison") -> None:
     if not found.same_data:
         print("The data differ: what was held out of the users may differ too.")
     for split in dict.fromkeys(each.split for each in found.metrics):
-        print(f"\n{split} part, with the 95 % interval of B - A:")
+        print(f"\n{split} part, with the 95% interval of B - A:")
         options.print_table(
             ["metric", "A", "B", "B - A", "low", "high", "B is"],
             [
                 [
                     each.metric,
-                    *map(_number, (each.a, each.b)),
-                    *map(_signed, (each.difference, each.low, each.high)),
+                    *map(number, (each.a, each.b)),
+                    *map(signed, (each.difference, each.low, each.high)),
                     each.verdict or "-",
                 ]
                 for each in found.metrics
@@ -188,14 +177,6 @@ def _print(found: "Comparison") -> None:
         )
     else:
         print("configuration, data and libraries are the same")
-
-
-def _number(value: float | None) -> str:
-    return "-" if value is None else f"{value:.4f}"
-
-
-def _signed(value: float | None) -> str:
-    return "-" if value is None else f"{value:+.4f}"
 
 
 def _text(value: object) -> str:

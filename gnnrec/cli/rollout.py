@@ -9,7 +9,6 @@ from gnnrec.answers import Trial, TrialSide
 from gnnrec.cli import options
 from gnnrec.cli.complete import complete_versions
 from gnnrec.cli.connect import connected
-from gnnrec.cli.versions import Version
 from gnnrec.client import Client
 from registry import Guard, Move
 from registry.errors import InvalidTrial, PromotionRefused
@@ -19,7 +18,7 @@ Why = Annotated[str, typer.Option(help="The reason, for the history.")]
 
 
 def promote(
-    version: Version,
+    version: options.Version,
     alias: options.Alias = options.ALIAS,
     why: Why = "",
     percent: Annotated[

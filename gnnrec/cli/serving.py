@@ -134,7 +134,7 @@ def serve(
 
 
 def token(
-    name: Annotated[str, typer.Argument(help="Who is to have it.")] = "",
+    name: Annotated[str, typer.Argument(metavar="NAME", help="Who is to have it.")] = "",
     json: options.Json = False,
 ) -> None:
     """Make a bearer token: it is for the caller, its line for the server's --tokens-file."""

@@ -5,13 +5,8 @@ from typing import Annotated
 import typer
 
 from gnnrec.cli import options
-from gnnrec.cli.complete import complete_versions
 from registry import Damaged, Manifest
-
-Version = Annotated[
-    str,
-    typer.Argument(metavar="VERSION", help="A version's id.", autocompletion=complete_versions),
-]
+from registry.moves import by_version
 
 
 def versions(
@@ -21,9 +16,7 @@ def versions(
 ) -> None:
     """List the published versions, newest first."""
     store = options.open_store(registry, model)
-    named: dict[str, list[str]] = {}
-    for name, move in store.aliases.all().items():
-        named.setdefault(move.version, []).append(name)
+    named = by_version(store.aliases.all())
     rows = []
     for entry in store.versions():
         row = {"version": entry.name, "aliases": named.get(entry.name, [])}
@@ -55,7 +48,7 @@ def versions(
 
 
 def show(
-    version: Version,
+    version: options.Version,
     registry: options.Registry = options.REGISTRY,
     model: options.Model = "",
     json: options.Json = False,
@@ -82,7 +75,7 @@ def show(
 
 
 def verify(
-    version: Version,
+    version: options.Version,
     registry: options.Registry = options.REGISTRY,
     model: options.Model = "",
     json: options.Json = False,

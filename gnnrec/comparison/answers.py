@@ -19,7 +19,7 @@ _EXTREMES = 10
 class Overlap:
     """How alike the lists are: the mean over users of the share of items in both lists.
 
-    histogram: how many users have an overlap of 0 to 10 %, of 10 to 20 %, ..., of 90 to 100 %.
+    histogram: how many users have an overlap of 0 to 10%, of 10 to 20%, ..., of 90 to 100%.
     """
 
     k: int

@@ -61,12 +61,12 @@ def intervals(metrics: Sequence[MetricDifference]) -> Intervals | None:
             place(parts[0]),
             place(parts[2]),
             place(parts[1]),
-            f"{each.metric}: {parts[1]:+.1f} %, from {parts[0]:+.1f} to {parts[2]:+.1f} %",
+            f"{each.metric}: {parts[1]:+.1f}%, from {parts[0]:+.1f} to {parts[2]:+.1f}%",
             tones.get(each.verdict, "muted"),
         )
         for row, (each, parts) in enumerate(shown)
     ]
-    ticks = [(place(part), f"{part:+.1f} %" if part else "0") for part in (-reach, 0.0, reach)]
+    ticks = [(place(part), f"{part:+.1f}%" if part else "0") for part in (-reach, 0.0, reach)]
     return Intervals(len(bars) * _ROW + 26, place(0.0), bars, ticks)
 
 

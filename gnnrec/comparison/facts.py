@@ -33,6 +33,9 @@ def _flat(manifest: Facts) -> Facts:
         if isinstance(value, dict):
             for key, inner in value.items():
                 walk(f"{prefix}.{key}" if prefix else str(key), inner)
+        elif isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
+            for place, inner in enumerate(value):
+                walk(f"{prefix}[{place}]", inner)
         else:
             flat[prefix] = value
 

@@ -8,7 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry import Version
+from registry.errors import VersionCorrupt
 from registry.layout import REPORT
+from registry.manifest import Json
+from registry.measures import Hits
 from registry.page import metric_place
 
 _ROUNDS = 1000
@@ -73,7 +76,7 @@ def metric_differences(
 
 
 def bootstrap(differences: Values, seed: int = 0) -> tuple[Values, Values, Values]:
-    """Return the mean of each column, and the bounds of its 95 % percentile interval.
+    """Return the mean of each column, and the bounds of its 95% percentile interval.
 
     differences (V, M) -> (M,) three times. Users are drawn with replacement, as many as there are,
     1000 times (Efron and Tibshirani 1993, "An Introduction to the Bootstrap", 13.3).
@@ -112,9 +115,23 @@ def _per_user(version: Version, variant: str, split: str) -> tuple[list[str], di
     entry = report.get("slices", {}).get(variant, {}).get(split)
     if entry is None:
         return [], {}
+    if "hits" in entry:
+        return _from_hits(version, entry["hits"])
+    # versions published before there were hits have the metrics themselves
     array = version.array(entry["per_user"])
     names = entry["per_user_columns"]
     users = [version.user_ids[row] for row in array[:, 0].astype(np.int64)]
     return users, {
         name: array[:, column].astype(np.float64) for column, name in enumerate(names) if column
     }
+
+
+def _from_hits(version: Version, entry: Json) -> tuple[list[str], dict[str, Values]]:
+    held_out = version.array(entry["held_out"])
+    rows = np.flatnonzero(held_out)
+    try:
+        hits = Hits.unpacked(version.array(entry["ranks"]), held_out[rows])
+    except ValueError as error:
+        raise VersionCorrupt(f"version {version.name!r}: {entry['ranks']} has {error}") from None
+    users = [version.user_ids[row] for row in rows]
+    return users, {name: values for k in entry["k"] for name, values in hits.metrics(k).items()}

@@ -14,7 +14,7 @@ def render_page(comparison: Comparison) -> str:
     """Return the page; it opens from disk and needs nothing beside it."""
     splits = list(dict.fromkeys(each.split for each in comparison.metrics))
     answers = comparison.answers
-    tenths = [*(f"{10 * tenth}" for tenth in range(9)), ""]  # 100 % stands at the end
+    tenths = [*(f"{10 * tenth}" for tenth in range(9)), ""]  # 100% stands at the end
     return render(
         _TEMPLATE,
         comparison=comparison,
@@ -45,7 +45,7 @@ def verdict(comparison: Comparison) -> tuple[str, str]:
         )
     spread = (
         f"{first.metric} on {first.split} goes from {first.a:.4f} to {first.b:.4f}: "
-        f"{first.difference:+.4f}, between {first.low:+.4f} and {first.high:+.4f} with 95 % "
+        f"{first.difference:+.4f}, between {first.low:+.4f} and {first.high:+.4f} with 95% "
         f"confidence over {first.users:,} users."
     )
     match first.verdict:

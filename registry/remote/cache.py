@@ -1,6 +1,7 @@
 """What was downloaded, by content: files named by their sha256, shared by all processes.
 
 <folder>/sha256/<2 digits>/<sha256>   whole and checked when they appear, by one rename
+<folder>/named/<digest>/...           links to contents by their names, such as a report's
 <folder>/partial/<sha256>             being downloaded, or left by a download that was cut
 <folder>/.staging-<random>/           a version being published
 """
@@ -8,9 +9,10 @@
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -81,6 +83,24 @@ class Cache:
                     os.replace(self._partial_path(entry.sha256), path)
             self.shrink(self.limit)
         return path
+
+    def named(self, entries: Mapping[str, FileEntry], place: Path) -> Path:
+        """Return a folder, called `place` at its end, with links to contents by their names.
+
+        So contents take no more room, and a page finds what stands beside it. The contents must be
+        here; one that is deleted later leaves its link behind, good again when it is fetched again.
+        """
+        digest = hashlib.sha256()
+        for name, entry in sorted(entries.items()):
+            digest.update(f"{name} {entry.sha256}\n".encode())
+        folder = self.folder / "named" / digest.hexdigest()[:16] / place
+        with self._writing():
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, entry in entries.items():
+                content = os.path.relpath(self._path(entry.sha256), folder)
+                with contextlib.suppress(FileExistsError):  # then it leads to the same
+                    (folder / name).symlink_to(content)
+        return folder
 
     def discard(self, entry: FileEntry) -> None:
         """Forget a content, such as one that rotted on the disk."""

@@ -1,6 +1,7 @@
 """A version in an object store: its manifest at once, its files downloaded as they are needed."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import BinaryIO
@@ -11,6 +12,7 @@ from registry.layout import MANIFEST
 from registry.manifest import FileEntry, Manifest, decode
 from registry.remote.cache import Cache
 from registry.remote.download import Damage, download
+from registry.remote.history import READERS
 from registry.remote.objects import Objects
 
 
@@ -38,6 +40,19 @@ class RemoteVersion(version.Version):
         except Damage as damage:
             where = self._objects.address(self._key(name))
             raise VersionCorrupt(f"version {self.name!r}: {name} {damage} ({where})") from None
+
+    def folder_of(self, name: str, advance: Callable[[float], None] = lambda share: None) -> Path:
+        """Return a folder in the cache where a file stands with all those beside it, by names.
+
+        `advance` hears which share of them is here. Raises VersionCorrupt.
+        """
+        place = Path(name).parent
+        names = [file for file in self.manifest.files if Path(file).parent == place]
+        with ThreadPoolExecutor(READERS) as readers:
+            for done, _ in enumerate(readers.map(self.file, names), start=1):
+                advance(done / len(names))
+        entries = {Path(file).name: self.manifest.files[file] for file in names}
+        return self._cache.named(entries, Path("versions") / self.name / place)
 
     def verify(self, advance: Callable[[int], None] = lambda read: None) -> None:
         """Raise VersionCorrupt, naming every damaged file, unless the version is whole and sound.

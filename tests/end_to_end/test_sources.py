@@ -1,7 +1,11 @@
 import json
 import sqlite3
+import sys
 from pathlib import Path
 
+import pytest
+
+from gnnrec.cli.main import main
 from registry import ModelStore, Version
 from tests.end_to_end.command import ok
 
@@ -58,3 +62,55 @@ def test_a_version_is_trained_from_a_database_and_records_no_password(tmp_path: 
     assert source["sql"] == "sqlite:///shop.db?password=***"
     for path in (tmp_path / "registry").rglob("*"):
         assert path.is_dir() or b"hush" not in path.read_bytes(), path
+
+
+FITTED = {
+    '[[data.items.features]]\nname = "words"\nkind = "tags"\nmin_count = 2\n': "",
+    "[spectral]": "[lightgcn]",
+    "k = [2]": "k = [1]",
+}
+GONE = "postgresql://reader:$SHOP_SECRET@127.0.0.1:1/shop"
+CUT = "SELECT user_id, abs(CASE item_id WHEN 'c' THEN -9223372036854775808 ELSE 1 END) AS item_id"
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"SELECT user_id,": "SELECT person,"}, "failed: no such column: person"),
+        (
+            {"SELECT user_id,": "SELECT user_id AS person,"},
+            "has no column 'user_id'; its",
+        ),
+        ({"sqlite:///shop.db?password=hush": GONE}, "refused"),
+        ({"SELECT user_id, item_id": CUT}, "failed: integer overflow"),
+        ({" ORDER BY": " WHERE item_id = 'b' ORDER BY", **FITTED}, "every item"),
+        ({" ORDER BY": " WHERE user_id = 'u' ORDER BY", **FITTED}, "every item"),
+        ({" ORDER BY": " WHERE user_id = 'w' ORDER BY"}, "has no rows"),
+    ],
+)
+def test_what_cannot_be_trained_on_is_one_line_and_publishes_nothing(
+    change: dict[str, str],
+    said: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """A wrong column, a database that is down, one cut midway, one item, one user, nobody."""
+    config = shop(tmp_path)
+    text = config.read_text()
+    for before, after in change.items():
+        assert before in text
+        text = text.replace(before, after, 1)
+    config.write_text(text)
+    monkeypatch.setenv("SHOP_SECRET", "hush-hush")
+    at = ["--registry", str(tmp_path / "registry"), "--checkpoint", str(tmp_path / "c.npz")]
+    monkeypatch.setattr(sys, "argv", ["gnnrec", "train", str(config), *at])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    out, err = capsys.readouterr()
+    assert (ended.value.code, out) == (2, "")
+    (line,) = err.splitlines()
+    assert line.startswith("gnnrec: ")
+    assert said in line
+    assert "hush" not in line
+    assert not (tmp_path / "registry").exists()

@@ -9,11 +9,12 @@ from numpy.typing import NDArray
 
 from registry import ModelStore, Version
 from registry.arrays import Embeddings
+from registry.measures import Hits, narrow
 from tests import made
 
 
 def publish(
-    root: Path,
+    root: Path | str,
     version: str,
     halves: tuple[Embeddings, Embeddings],
     ndcg: NDArray[np.float64],
@@ -23,25 +24,30 @@ def publish(
     titles: Sequence[str] | None = None,
     config: dict[str, object] | None = None,
     fingerprint: str = "0",
+    hits: Hits | None = None,
 ) -> Version:
-    """Publish a version whose users have so much NDCG each; nobody has seen anything."""
+    """Publish a version whose users have so much NDCG each; nobody has seen anything.
+
+    As versions did before they had hits, or with the `hits` given, of every second user.
+    """
     export = made.export(*halves, user_ids=user_ids, item_ids=item_ids, titles=titles)
     name = "report/lightgcn.test.npy"
     metrics = {"test": {"ndcg@10": float(ndcg.mean()), "coverage@10": 0.5}}
+    entry: dict[str, object] = {"per_user": name, "per_user_columns": ["user_row", "ndcg@10"]}
+    arrays = {name: np.stack([np.arange(len(ndcg)), ndcg], 1).astype(np.float32)}
+    if hits is not None:
+        sizes = np.zeros(len(halves[0]), np.int64)
+        sizes[::2] = hits.held_out
+        entry = {"hits": {"ranks": name, "held_out": "report/test.held_out.npy", "k": [10]}}
+        arrays = {name: hits.packed(), "report/test.held_out.npy": narrow(sizes)}  # type: ignore[dict-item]
     export = replace(
         export,
         variants={"lightgcn": replace(export.variants["lightgcn"], metrics=metrics)},
         config=config or {"name": "toy", "lightgcn": {"embedding_dim": halves[0].shape[1]}},
         data=export.data.model_copy(update={"fingerprint": fingerprint}),
         baselines={"popularity": {"test": {"ndcg@10": 0.1}}},
-        report={
-            "slices": {
-                "lightgcn": {
-                    "test": {"per_user": name, "per_user_columns": ["user_row", "ndcg@10"]}
-                }
-            }
-        },
-        report_arrays={name: np.stack([np.arange(len(ndcg)), ndcg], 1).astype(np.float32)},
+        report={"slices": {"lightgcn": {"test": entry}}},
+        report_arrays=arrays,
         report_files={"report/index.html": b"<!doctype html><title>report</title>"},
     )
     return ModelStore(root, "toy").publish(export, version=version)

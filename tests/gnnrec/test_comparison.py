@@ -11,6 +11,7 @@ from gnnrec.comparison.facts import differences
 from gnnrec.comparison.metrics import bootstrap
 from gnnrec.comparison.page import render_page
 from registry import RegistryError
+from registry.measures import Hits
 from tests.gnnrec.measured import publish
 from tests.made import embeddings
 
@@ -70,6 +71,25 @@ def test_users_and_items_are_matched_by_id(tmp_path: Path) -> None:
     assert found.answers is not None
     assert found.answers.overlap.users == 30
     assert found.answers.overlap.mean > 0.9  # only the new item can come between
+
+
+def test_metrics_follow_from_hits_as_they_stood_in_older_versions(tmp_path: Path) -> None:
+    """Beside a version with the metrics themselves, of which every second user has hits."""
+    generator = np.random.default_rng(0)
+    found = generator.random((USERS // 2, 10)) < 0.2
+    places, columns = np.nonzero(found)
+    hits = Hits(places, columns + 1, found.sum(1) + 1)
+    ndcg = np.zeros(USERS)
+    ndcg[::2] = hits.metrics(10)["ndcg@10"]
+    old = publish(tmp_path, "old", HALVES, ndcg)
+    new = publish(tmp_path, "new", HALVES, ndcg, hits=hits)
+    first = publish(tmp_path, "first", HALVES, NDCG)
+    same = compare(old, new).metrics[0]
+    assert same.users == USERS // 2
+    assert (same.difference, same.low, same.high) == pytest.approx((0, 0, 0), abs=1e-6)
+    there, back = compare(first, new).metrics[0], compare(new, first).metrics[0]
+    assert there.difference == pytest.approx((ndcg - NDCG)[::2].mean(), abs=1e-6)
+    assert back.difference == pytest.approx((NDCG - ndcg)[::2].mean(), abs=1e-6)
 
 
 def test_winners_and_losers_are_the_items_that_change_places(tmp_path: Path) -> None:

@@ -38,3 +38,16 @@ def test_a_model_without_versions_or_metrics_has_a_page(tmp_path: Path) -> None:
     assert "none yet" in page
     assert "<svg" not in page
     assert "No alias has moved yet" in page
+
+
+def test_a_trial_stands_beside_what_its_alias_names(tmp_path: Path) -> None:
+    """And the ticks of the charts are round numbers."""
+    for name in ("v1", "v2"):
+        publish(tmp_path, name, HALVES, NDCG)
+    store = ModelStore(tmp_path, "toy")
+    store.aliases.promote("v1", alias="production")
+    store.aliases.try_out("v2", alias="production", percent=5, why="is it good?", forced=True)
+    page = render_index([store], tmp_path / "index.html")
+    assert 'names <span class="id">v1</span> and tries <span class="id">v2 (5%)</span>' in page
+    assert "promote (forced)" in page
+    assert re.findall(r'fill="var\(--muted\)">(0\.[\d.]+)</text>', page) == ["0.00", "0.25", "0.50"]

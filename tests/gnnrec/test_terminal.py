@@ -78,6 +78,10 @@ with progress.Progress() as shown:
     for done in range(50):
         time.sleep(0.02)
         shown.advance(done + 1, "loss 0.5")
+    shown.start("reading rows", 1)
+    for done in range(1, 31):
+        time.sleep(0.02)
+        shown.count(1000 * done, 50_000 if done > 5 else None, f"{1000 * done:,} rows")
     shown.start("unknown", 1)
     time.sleep(0.5)
 """
@@ -87,6 +91,7 @@ def test_long_steps_show_their_rate_and_the_time_that_remains() -> None:
     shown = on_a_terminal([sys.executable, "-c", PROGRAM], 100)
     assert "quick" not in shown
     assert re.search(r"counted +\S+ +\d+% +[\d.]+/s +0:00:0\d +00:0\d +loss 0.5", shown)
+    assert re.search(r"reading rows +\S+ +\d+% +[\d,]+/s +0:00:0\d +00:0\d +[\d,]+ rows", shown)
     assert "unknown" in shown
 
 
@@ -96,8 +101,9 @@ def test_without_a_terminal_only_long_steps_are_told_in_plain_lines() -> None:
     )
     assert done.stdout == ""
     lines = done.stderr.splitlines()
-    assert [line.split()[0] for line in lines] == ["counted", "unknown"]
+    assert [line.split()[0] for line in lines] == ["counted", "reading", "unknown"]
     assert re.fullmatch(r"counted \d\.\d s loss 0\.5", lines[0])
+    assert re.fullmatch(r"reading rows \d\.\d s 30,000 rows", lines[1])
 
 
 class Shell:
@@ -163,6 +169,15 @@ def test_programs_can_read_every_answer() -> None:
         if "json" not in {parameter.name for parameter in each.params}
     }
     assert without == {"serve"}
+
+
+def test_the_help_names_arguments_and_variables_once(shell: Shell) -> None:
+    """Typer puts brackets around what may be left out, and braces around what may not."""
+    said = shell.run("report", "--help")[1]
+    assert "gnnrec report [OPTIONS] [VERSION]\n" in said
+    assert "GNNREC_OPEN]" in said
+    assert "gnnrec compare [OPTIONS] {A} {B}\n" in shell.run("compare", "--help")[1]
+    assert "gnnrec topk [OPTIONS] [USER]\n" in shell.run("topk", "--help")[1]
 
 
 def test_report_says_where_the_page_is_and_opens_it(registry: Path, tmp_path: Path) -> None:

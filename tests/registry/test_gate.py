@@ -39,7 +39,7 @@ def test_what_is_worse_is_refused_with_both_numbers(store: ModelStore) -> None:
     publish(store, "new", 0.4)
     with pytest.raises(PromotionRefused, match=r"recall@20 0\.4000, was 0\.5000.*5% is allowed"):
         check(store, "new", alias="production")
-    assert "names nothing yet" in check(store, "new", alias="canary")
+    assert "named nothing before" in check(store, "new", alias="canary")
 
 
 @pytest.mark.parametrize(

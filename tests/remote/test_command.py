@@ -1,5 +1,6 @@
 """What the command says of a store that will not do; each is one line, and never a traceback."""
 
+import json
 import os
 import socket
 import subprocess
@@ -8,11 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 from urllib.request import Request, urlopen
 
+import numpy as np
 import pytest
 
 from gnnrec.cli.main import main
 from registry.storage import open_storage
 from tests import made
+from tests.gnnrec.measured import publish
 
 Say = Callable[..., str]
 
@@ -54,10 +57,41 @@ def test_a_bucket_is_read_and_moved_like_a_folder(bucket: str, tmp_path: Path, s
     assert say("cache", "--keep-gb", 0).splitlines()[1].startswith("0 files")
 
 
+def test_the_report_of_a_version_in_a_bucket_is_a_page_with_its_neighbours(
+    bucket: str, tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the cache, under its own name; gone contents are fetched again, and links stay."""
+    halves = made.embeddings(3, 2, 0), made.embeddings(2, 2, 1)
+    publish(bucket, "v1", halves, np.array([0.1, 0.2, 0.3]))
+    at = ("--registry", bucket)
+    page = Path(say("report", "v1", *at).strip())
+    assert page.is_relative_to(tmp_path / "cache")
+    assert page.parts[-4:] == ("versions", "v1", "report", "index.html")
+    assert page.read_text() == "<!doctype html><title>report</title>"
+    assert {"slices"} == set(json.loads((page.parent / "metrics.json").read_text()))
+    for path in (tmp_path / "cache" / "sha256").glob("*/*"):
+        path.unlink()
+    browser = tmp_path / "browser"
+    browser.write_text(f'#!/bin/sh\necho "$1" > {tmp_path}/opened\n')
+    browser.chmod(0o755)
+    monkeypatch.setattr("webbrowser._tryorder", None)
+    monkeypatch.setenv("BROWSER", f"{browser} %s")
+    assert say("report", "v1", *at, "--open").strip() == str(page)
+    assert page.is_file()
+    assert (tmp_path / "opened").read_text().strip() == page.as_uri()
+    copy = tmp_path / "copy.html"
+    assert say("report", "v1", *at, "--html", copy).strip() == str(copy)
+    assert copy.read_bytes() == page.read_bytes()
+    assert "takes no page" in say("report", "--index", *at)
+
+
 def test_a_file_url_is_the_folder_it_names(tmp_path: Path, say: Say) -> None:
     made.publish(tmp_path / "a registry", version="v1")
     url = (tmp_path / "a registry").as_uri()
     assert open_storage(url, "toy").layout.root == tmp_path / "a registry"
+    index = tmp_path / "a registry" / "index.html"
+    assert say("report", "--index", "--registry", url).strip() == str(index)
+    assert index.is_file()
     assert "v1" in say("versions", "--registry", url)
 
 

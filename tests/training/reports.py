@@ -10,14 +10,7 @@ from training.config import Config
 from training.data.dataset import Dataset, Interactions
 from training.measure import best, measure
 from training.report import Contents
-
-
-class Quiet:
-    """A reporter that says nothing."""
-
-    def start(self, step: str, total: float) -> None: ...
-
-    def advance(self, done: float, note: str = "") -> None: ...
+from training.reporter import Silent
 
 
 def interactions(pairs: Sequence[tuple[int, int]]) -> Interactions:
@@ -55,14 +48,14 @@ def contents(
         item_titles=titles,
     )
     variants = {"lightgcn": halves or (embeddings(users, 4, 1), embeddings(items, 4, 2))}
-    measured = measure(config, dataset, variants, {}, Quiet())
+    measured = measure(config, dataset, variants, {}, Silent())
     return Contents(
         config=config,
         dataset=dataset,
         variants=variants,
         default_variant=best(measured.metrics, ["lightgcn"], k),
         losses={"lightgcn": [0.7, 0.5, 0.4]},
-        validations=[(1, 0.1), (2, 0.3), (3, 0.2)],
+        validations={"lightgcn": [(1, 0.1), (2, 0.3), (3, 0.2)]},
         measured=measured,
     )
 

@@ -9,6 +9,7 @@ from tests.training.boards import interactions, random_interactions
 from training.config_nodes import HybridConfig, NodeFitConfig, SageConfig
 from training.data.dataset import Dataset
 from training.errors import ExportFailed, InvalidData, TrainingDiverged
+from training.graph import Halves
 from training.losses import listwise
 from training.models.hybrid import Hybrid
 from training.models.sage import GraphSAGE
@@ -86,8 +87,8 @@ def test_sage_places_new_items_with_the_users_of_their_kind(
     training = QUICK.model_copy(update={"loss": loss})
     config = SageConfig(embedding_dim=8, hidden_dim=16, fanout=fanout, training=training)
     data = inputs()
-    model, losses = fit_sage(data, config, 0, CPU)
-    assert losses[-1] < losses[0]
+    model, course = fit_sage(data, config, 0, CPU)
+    assert course.losses[-1] < course.losses[0]
     assert find_their_kind(*embed_sage(model, data)) > 0.95
 
 
@@ -126,6 +127,29 @@ def test_a_fit_is_repeatable_and_a_seed_changes_it() -> None:
     config = SageConfig(embedding_dim=4, hidden_dim=8, training=QUICK)
     first, again, other = (fit_sage(inputs(), config, seed, CPU)[1] for seed in (0, 0, 1))
     assert first == again != other
+
+
+def test_looking_at_the_validation_part_changes_nothing() -> None:
+    """What is looked at last is what is published."""
+    data, graph = inputs(), graph_embeddings()
+    training = QUICK.model_copy(update={"validate_every": 7, "epochs": 14})
+    sage = SageConfig(embedding_dim=4, hidden_dim=8, training=training)
+    hybrid = HybridConfig(hidden_dim=8, training=training)
+    looked: list[torch.Tensor] = []
+
+    def validate(halves: Halves) -> float:
+        looked.append(torch.cat(halves))
+        return 0.5
+
+    model, course = fit_sage(data, sage, 0, CPU, validate=validate)
+    assert course.validations == [(7, 0.5), (14, 0.5)]
+    assert course.losses == fit_sage(data, sage, 0, CPU)[1].losses
+    torch.testing.assert_close(looked[1], torch.cat(embed_sage(model, data)), rtol=0, atol=0)
+    mixed, course = fit_hybrid(data, graph, hybrid, 0, CPU, validate=validate)
+    assert course.validations == [(7, 0.5), (14, 0.5)]
+    assert course.losses == fit_hybrid(data, graph, hybrid, 0, CPU)[1].losses
+    learned = torch.cat(embed_hybrid(mixed, data, graph))
+    torch.testing.assert_close(looked[3], learned, rtol=0, atol=0)
 
 
 def test_a_loss_that_is_not_finite_stops_the_fit() -> None:

@@ -19,6 +19,7 @@ from training.data.dataset import Dataset
 from training.data.load import load_dataset
 from training.data.readers import open_table
 from training.errors import InvalidConfig, InvalidData
+from training.reporter import Silent
 from training.train import train
 
 PARTS = {"part-1.csv": "user_id,item_id\nu,a\nv,b\n", "part-2.csv": "user_id,item_id\nu,b\n"}
@@ -222,12 +223,6 @@ def test_a_password_reaches_neither_the_recorded_configuration_nor_its_hash(
         assert "me:hush" not in dumped
     recorded = Config.model_validate(config.model_dump(mode="json"))
     assert recorded.model_dump() == config.model_dump()
-
-
-class Silent:
-    def start(self, step: str, total: float) -> None: ...
-
-    def advance(self, done: float, note: str = "") -> None: ...
 
 
 def test_a_source_that_fails_leaves_nothing_in_the_registry(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from registry import ModelStore, Version
-from tests.training.reports import Quiet, contents, world
+from tests.training.reports import contents, world
 from training.config import load
 from training.data import sample, toys
 from training.graph import csr
@@ -19,6 +19,7 @@ from training.report.graph import neighbourhood
 from training.report.page import judge
 from training.report.people import sample_people
 from training.report.plane import project
+from training.reporter import Silent
 from training.train import train
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -47,7 +48,7 @@ def trained(name: str, folder: Path) -> Version:
     sample.write(toys.toy(name), folder / "data")
     config = load(folder / "data" / sample.CONFIG)
     store = ModelStore(folder / "registry", config.name)
-    return train(config, folder / "data", store, Quiet(), folder / "checkpoint.npz").version
+    return train(config, folder / "data", store, Silent(), folder / "checkpoint.npz").version
 
 
 @pytest.mark.parametrize(("name", "users", "items", "edges"), [("a", 5, 6, 7), ("b", 5, 8, 12)])
@@ -92,8 +93,8 @@ def test_the_page_tells_what_it_should(files: dict[str, bytes]) -> None:
     assert re.search(r"fingerprint</dt><dd class=\"id\">[0-9a-f]{64}<", page)
     assert "lightgcn.embedding_dim" in page
     pictures = {name.removeprefix("report/").partition(".")[0] for name in files}
-    assert {"metrics", "activity", "rarity", "popularity", "loss-lightgcn", "validation", "map",
-            "degrees", "neighbourhood"} <= pictures  # fmt: skip
+    assert {"metrics", "activity", "rarity", "popularity", "loss-lightgcn", "validation-lightgcn",
+            "map", "degrees", "neighbourhood"} <= pictures  # fmt: skip
     # nothing is fetched, and colours follow the theme of the reader
     assert not re.search(r"(src|href)=\"(?!#|data:)", page)
     assert "var(--users)" in page
@@ -140,7 +141,7 @@ def test_a_thousand_labels_become_a_few() -> None:
 
 
 def test_one_user_and_one_item_have_a_report_of_a_closed_form() -> None:
-    files = build_report(replace(contents(1, 1, [(0, 0)], k=1), losses={}, validations=[]))
+    files = build_report(replace(contents(1, 1, [(0, 0)], k=1), losses={}, validations={}))
     page = files["report/index.html"].decode()
     assert "nothing: they had every item" in page
     assert "Nothing was fitted in epochs" in page

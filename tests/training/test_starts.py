@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 
 from registry import ModelStore
+from registry.measures import Hits
 from tests.training.boards import checkerboard, interactions, random_interactions
 from training import memory
 from training.config import Config, LightGCNConfig, load
@@ -15,15 +16,10 @@ from training.data.features import read_features
 from training.errors import InsufficientMemory, InvalidConfig, InvalidData
 from training.graph import csr
 from training.initial import initial
+from training.reporter import Silent
 from training.slices import by_activity, slices
 from training.train import train
 from training.variants import device, published
-
-
-class Quiet:
-    def start(self, step: str, total: float) -> None: ...
-
-    def advance(self, done: float, note: str = "") -> None: ...
 
 
 def toy_config(folder: Path, lightgcn: str, rest: str = "", name: str = "b") -> Config:
@@ -38,7 +34,7 @@ def toy_config(folder: Path, lightgcn: str, rest: str = "", name: str = "b") -> 
 
 def run(folder: Path, config: Config) -> ModelStore:
     store = ModelStore(folder / "registry", config.name)
-    train(config, folder, store, Quiet(), folder / "c.npz")
+    train(config, folder, store, Silent(), folder / "c.npz")
     return store
 
 
@@ -186,9 +182,16 @@ def test_the_report_holds_metrics_by_user_and_by_slice(tmp_path: Path) -> None:
     (listed,) = run(tmp_path, config).versions()
     version = ModelStore(tmp_path / "registry", "toy-a").open(listed.name)
     slices_of = json.loads(version.read("report/metrics.json"))["slices"]["lightgcn"]["test"]
-    per_user = version.array(slices_of["per_user"])
-    recall = slices_of["per_user_columns"].index("recall@3")
+    files = slices_of["hits"]
+    held_out = version.array(files["held_out"])
+    assert held_out.dtype == np.uint8
+    assert held_out.shape == (len(version.user_ids),)
+    measured = held_out[held_out > 0]
+    hits = Hits.unpacked(version.array(files["ranks"]), measured)
     metrics = version.manifest.variants["lightgcn"].metrics["test"]
-    assert per_user[:, recall].mean() == pytest.approx(metrics["recall@3"])
-    assert sum(row["users"] for row in slices_of["by_activity"]) == len(per_user)
+    assert files["k"] == [2, 3]
+    for k in files["k"]:
+        for name, values in hits.metrics(k).items():
+            assert values.mean() == pytest.approx(metrics[name], abs=1e-12), name
+    assert sum(row["users"] for row in slices_of["by_activity"]) == len(measured)
     assert "found@3" in slices_of["by_popularity"][0]

@@ -10,24 +10,17 @@ from training.config import load
 from training.data import sample, sample_world, toys
 from training.data.load import load_dataset
 from training.errors import InvalidConfig, TrainingDiverged
+from training.reporter import Silent
 from training.train import train
 
 WORLD = sample_world.sample_world(300, 200, 6000, 0)
-
-
-class Quiet:
-    """A reporter that says nothing."""
-
-    def start(self, step: str, total: float) -> None: ...
-
-    def advance(self, done: float, note: str = "") -> None: ...
 
 
 def run(made: sample.Sample, folder: Path) -> Version:
     sample.write(made, folder / "data")
     config = load(folder / "data" / sample.CONFIG)
     store = ModelStore(folder / "registry", config.name)
-    return train(config, folder / "data", store, Quiet(), folder / "checkpoint.npz").version
+    return train(config, folder / "data", store, Silent(), folder / "checkpoint.npz").version
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +61,22 @@ def test_every_model_of_the_mission_stands_in_one_version(courses: Version) -> N
         assert len(courses.read(model.file)) > 1000
     found = {name: each.metrics["validation"]["ndcg@10"] for name, each in variants.items()}
     assert found[courses.manifest.default_variant] == max(found.values())
+
+
+def test_every_fitted_variant_tells_its_validations(courses: Version) -> None:
+    """The last one of what validation did not tune afterwards is the metric that is published."""
+    report = json.loads(courses.read("report/metrics.json"))
+    config = courses.manifest.config
+    for name, validations in report["validations"].items():
+        training = config[name]["training"]
+        every = range(5, training["epochs"] + 1, 5)
+        assert [epoch for epoch, _ in validations] == list(every)
+        assert len(report["loss"][name]) == training["epochs"]
+        assert f"report/validation-{name}.png" in courses.manifest.files
+        if name != "hybrid" and training["epochs"] % 5 == 0:
+            published = courses.manifest.variants[name].metrics["validation"]["ndcg@10"]
+            assert validations[-1][1] == pytest.approx(published, abs=1e-6)
+    assert set(report["validations"]) == {"lightgcn", "sage", "hybrid"}
 
 
 def test_the_hybrid_is_no_worse_than_its_graph_on_validation(courses: Version) -> None:
@@ -136,5 +145,5 @@ def test_a_training_that_fails_leaves_no_trace(tmp_path: Path) -> None:
     path.write_text(text)
     store = ModelStore(tmp_path / "registry", "toy-b")
     with pytest.raises(TrainingDiverged):
-        train(load(path), tmp_path / "data", store, Quiet(), tmp_path / "checkpoint.npz")
+        train(load(path), tmp_path / "data", store, Silent(), tmp_path / "checkpoint.npz")
     assert not (tmp_path / "registry").exists()

@@ -11,15 +11,10 @@ from tests.training.boards import random_interactions
 from training.config import Config
 from training.data.dataset import Dataset
 from training.fold_in import predictor
+from training.reporter import Silent
 from training.variants import build
 
 USERS, ITEMS = 20, 14
-
-
-class Quiet:
-    def start(self, step: str, total: float) -> None: ...
-
-    def advance(self, done: float, note: str = "") -> None: ...
 
 
 def built(tmp_path: Path, sections: dict[str, object]) -> tuple[Dataset, dict[str, VariantExport]]:
@@ -36,7 +31,7 @@ def built(tmp_path: Path, sections: dict[str, object]) -> tuple[Dataset, dict[st
         }
     )
     checkpoint = tmp_path / "checkpoint.npz"
-    return dataset, build(config, dataset, tmp_path, Quiet(), checkpoint, resume=False).variants
+    return dataset, build(config, dataset, tmp_path, Silent(), checkpoint, resume=False).variants
 
 
 def folded(dataset: Dataset, variant: VariantExport) -> np.ndarray:

@@ -7,10 +7,9 @@ unpacked, to a temporary folder; so memory holds a batch, whatever the file's si
 import glob
 import gzip
 import re
-import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from itertools import islice
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
@@ -22,6 +21,7 @@ import polars as pl
 from training.addresses import Address, address, is_url
 from training.config_data import Format
 from training.data.tables import Origin, Table
+from training.data.watch import Watch, rows_about
 from training.errors import InvalidData
 
 BATCH = 500_000
@@ -51,18 +51,19 @@ def join(folder: str | Path, name: str | Path) -> str:
 
 
 def file_tables(
-    where: str, columns: Sequence[str] | None = None, format: Format | None = None
+    where: str, columns: Sequence[str] | None, format: Format | None, watch: Watch
 ) -> Iterator[Table]:
     """Yield the rows of a file, or of all files of a pattern in the order of their names.
 
     `where` is as `join` returns it. Only the columns named are read, those that are there; all if
-    none are. LightGCN's format has `user` and `item`.
+    none are. LightGCN's format has `user` and `item`. `watch` hears what is fetched, and how many
+    rows there are.
     """
     local = _local(where)
     yield from (
-        _local_tables(local, columns, format)
+        _local_tables(local, columns, format, watch)
         if local
-        else _remote_tables(address(where), columns, format)
+        else _remote_tables(address(where), columns, format, watch)
     )
 
 
@@ -95,13 +96,14 @@ def _local(where: str) -> str | None:
 
 
 def _local_tables(
-    pattern: str, columns: Sequence[str] | None, format: Format | None
+    pattern: str, columns: Sequence[str] | None, format: Format | None, watch: Watch
 ) -> Iterator[Table]:
     paths = [pattern]
     if not Path(pattern).exists() and glob.has_magic(pattern):
         paths = sorted(path for path in glob.glob(pattern, recursive=True) if Path(path).is_file())
         if not paths:
             raise InvalidData(f"no file {pattern}")
+        watch.parts([Path(path).stat().st_size for path in paths])
     for path in paths:
         form = format or _format_of(path)
         try:
@@ -109,12 +111,12 @@ def _local_tables(
                 # by the magic number, not the name: a browser may have unpacked it, name kept
                 packed = file.read(2) == b"\x1f\x8b"
                 if not packed:
-                    yield from _scan(Path(path), path, columns, form)
+                    yield from _scan(Path(path), path, columns, form, watch)
                     continue
                 with _spooled() as copy:
                     file.seek(0)
-                    _unpack(file, copy)
-                    yield from _scan(copy, path, columns, form)
+                    _copy(file, copy, packed, Path(path).stat().st_size, watch)
+                    yield from _scan(copy, path, columns, form, watch)
         except FileNotFoundError:
             raise InvalidData(f"no file {path}") from None
         except IsADirectoryError:
@@ -126,25 +128,24 @@ def _local_tables(
 
 
 def _remote_tables(
-    place: Address, columns: Sequence[str] | None, format: Format | None
+    place: Address, columns: Sequence[str] | None, format: Format | None, watch: Watch
 ) -> Iterator[Table]:
-    for name, file_system, path in _remote_files(place):
+    files = _remote_files(place)
+    watch.parts([1] * len(files))
+    for name, file_system, path in files:
         form = format or _format_of(name)
         with _spooled() as copy:
             try:
                 with file_system.open(path, "rb") as file:
                     packed = file.read(2) == b"\x1f\x8b"
                 with file_system.open(path, "rb") as file:
-                    if packed:
-                        _unpack(file, copy)
-                    else:
-                        _copy(file, copy)
+                    _copy(file, copy, packed, getattr(file, "size", None), watch)
             except FileNotFoundError:
                 raise InvalidData(f"no file {name}") from None
             except Exception as error:
                 # every file system has errors of its own, without a common base
                 raise InvalidData(f"{name} cannot be read: {place.clean(error)}") from None
-            yield from _scan(copy, name, columns, form)
+            yield from _scan(copy, name, columns, form, watch)
 
 
 def _remote_files(place: Address) -> list[tuple[str, Any, str]]:
@@ -170,26 +171,31 @@ def _spooled() -> Iterator[Path]:
         yield Path(folder) / "data"
 
 
-def _copy(source: IO[bytes], copy: Path) -> None:
-    with open(copy, "wb") as target:
-        shutil.copyfileobj(source, target, _BLOCK)
+def _copy(source: IO[bytes], copy: Path, packed: bool, size: int | None, watch: Watch) -> None:
+    """Copy a file, unpacked; `watch` hears how much of its `size` is read."""
+    with (
+        gzip.open(source) if packed else nullcontext(source) as content,
+        open(copy, "wb") as target,
+    ):
+        while block := content.read(_BLOCK):
+            target.write(block)
+            watch.fetch(source.tell(), size)
 
 
-def _unpack(source: IO[bytes], copy: Path) -> None:
-    with gzip.open(source) as unpacked:
-        _copy(unpacked, copy)  # type: ignore[arg-type]
-
-
-def _scan(path: Path, name: str, columns: Sequence[str] | None, format: Format) -> Iterator[Table]:
+def _scan(
+    path: Path, name: str, columns: Sequence[str] | None, format: Format, watch: Watch
+) -> Iterator[Table]:
     """Yield the batches of a local, unpacked file; errors call it `name`."""
     with open(path, "rb") as file:
         if not file.read(_BLOCK).strip():
             raise InvalidData(f"{name} is empty")
     if format == "lightgcn":
+        watch.part(rows_about(path, format))
         yield from _scan_lightgcn(path, name)
         return
     first = 2 if format in ("csv", "tsv") else 1
     try:
+        watch.part(rows_about(path, format))
         rows = _lazy(path, format)
         there = tuple(rows.collect_schema().names())
         wanted = there if columns is None else [name for name in there if name in columns]

@@ -14,6 +14,7 @@ from training.data.files import LIGHTGCN_COLUMNS
 from training.data.ids import Numbering
 from training.data.readers import describe, is_lightgcn, read_tables
 from training.data.tables import Table
+from training.data.watch import Watch
 from training.errors import InvalidData
 from training.order import order_by
 
@@ -39,10 +40,14 @@ class Ids:
         return users
 
 
-def read_interactions(config: DataConfig, source: Source, folder: str, ids: Ids) -> Interactions:
+def read_interactions(
+    config: DataConfig, source: Source, folder: str, ids: Ids, watch: Watch | None = None
+) -> Interactions:
     """Return the interactions of a source, no pair twice, in its order; new ids are numbered."""
     name = describe(source, folder)
-    batches = [_number(config, name, batch, ids) for batch in _batches(config, source, folder)]
+    batches = [
+        _number(config, name, batch, ids) for batch in _batches(config, source, folder, watch)
+    ]
     timed = batches[0].times is not None
     interactions = Interactions(
         np.concatenate([batch.user_rows for batch in batches]),
@@ -55,17 +60,19 @@ def read_interactions(config: DataConfig, source: Source, folder: str, ids: Ids)
     return _merge_duplicates(config, name, interactions, ids)
 
 
-def _batches(config: DataConfig, source: Source, folder: str) -> Iterator[pl.DataFrame]:
+def _batches(
+    config: DataConfig, source: Source, folder: str, watch: Watch | None
+) -> Iterator[pl.DataFrame]:
     """Yield columns user, item and, where they are configured, weight and time."""
     if is_lightgcn(source, config.format):
-        for table in read_tables(source, folder, LIGHTGCN_COLUMNS, config.format):
+        for table in read_tables(source, folder, LIGHTGCN_COLUMNS, config.format, watch):
             yield _checked(table, dict(zip(("user", "item"), LIGHTGCN_COLUMNS, strict=True)), {})
         return
     texts = {"user": config.user_column, "item": config.item_column}
     numbers = {"weight": config.weight_column, "time": config.time_column}
     given = {name: column for name, column in numbers.items() if column}
     wanted = [*texts.values(), *given.values()]
-    for table in read_tables(source, folder, wanted, config.format):
+    for table in read_tables(source, folder, wanted, config.format, watch):
         yield _checked(table, texts, given)
 
 

@@ -15,24 +15,30 @@ from training.data.ids import Numbering
 from training.data.interactions import Ids, read_interactions, refuse_overlap
 from training.data.nodes import NodeTable, read_nodes
 from training.data.readers import describe as describe_source
+from training.data.watch import Watch
+from training.reporter import Reporter, Silent
 
 
-def load_dataset(config: Config, beside: Path) -> Dataset:
+def load_dataset(config: Config, beside: Path, reporter: Reporter | None = None) -> Dataset:
     """Read, check, number and split the data set of a configuration.
 
     `beside`: the folder that the configuration's relative paths start from.
     """
+    reporter = reporter or Silent()
     data, ids = config.data, Ids()
     folder = data_folder(data, beside)
-    interactions = read_interactions(data, data.interactions, folder, ids)
+    watch = Watch(reporter, "interactions")
+    interactions = read_interactions(data, data.interactions, folder, ids, watch)
     given = None
     if data.test is not None:
-        test = read_interactions(data, data.test, folder, ids)
+        watch = Watch(reporter, "the test part")
+        test = read_interactions(data, data.test, folder, ids, watch)
         refuse_overlap(interactions, test, describe_source(data.test, folder), ids)
         given = np.arange(len(interactions) + len(test)) >= len(interactions)
         interactions = join(interactions, test)
-    users = None if data.users is None else read_nodes(data.users, folder)
-    items = None if data.items is None else read_nodes(data.items, folder)
+    users = None if data.users is None else read_nodes(data.users, folder, reporter)
+    items = None if data.items is None else read_nodes(data.items, folder, reporter)
+    reporter.start("splitting", 1)
     user_table, item_table = _added(ids.users, users), _added(ids.items, items)
     generator = np.random.default_rng([config.seed, _SPLIT_STREAM])
     parts = split.split(interactions, config.split, given, generator)

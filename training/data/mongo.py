@@ -15,6 +15,7 @@ from training.addresses import Address, address
 from training.config_sources import MongoSource
 from training.data.rows import table
 from training.data.tables import Origin, Table
+from training.data.watch import Watch
 from training.errors import InvalidData
 
 _BATCH = 50_000
@@ -24,7 +25,7 @@ Document = Mapping[str, Any]
 
 
 def mongo_tables(
-    source: MongoSource, name: str, columns: Sequence[str] | None = None
+    source: MongoSource, name: str, columns: Sequence[str] | None, watch: Watch
 ) -> Iterator[Table]:
     """Yield the documents of a collection, with the fields named or all that the first ones have.
 
@@ -40,6 +41,8 @@ def mongo_tables(
         with closing(client):
             collection = _collection(client, source, name)
             fields: list[str] | None = None
+            # the server knows by heart how many there are, but not of a filter
+            watch.part(None if source.filter else collection.estimated_document_count())
             found = collection.find(source.filter, _projection(columns), sort=[("_id", 1)])
             with closing(found):
                 while documents := list(islice(found, _BATCH)):

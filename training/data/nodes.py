@@ -9,7 +9,9 @@ from registry.features import TableValue, Value
 from training.config_data import AttributeConfig, ItemsConfig, NodeFeatureConfig, UsersConfig
 from training.data.readers import open_table
 from training.data.tables import Table
+from training.data.watch import Watch
 from training.errors import InvalidData
+from training.reporter import Reporter
 
 Values = list[TableValue | None]
 
@@ -58,19 +60,22 @@ def _take(values: Sequence[T], rows: list[int | None]) -> list[T | None]:
     return [None if row is None else values[row] for row in rows]
 
 
-def read_nodes(config: UsersConfig | ItemsConfig, folder: str) -> NodeTable:
+def read_nodes(
+    config: UsersConfig | ItemsConfig, folder: str, reporter: Reporter | None = None
+) -> NodeTable:
     """Read a table of nodes and the tables of its features.
 
     Raises InvalidData for a missing column, an id that stands twice and a value that does not fit.
     """
-    table = open_table(config.table, folder, _columns(config))
+    what = "items" if isinstance(config, ItemsConfig) else "users"
+    table = open_table(config.table, folder, _columns(config), watch=Watch(reporter, what))
     ids = table.ids(config.id_column).to_list()
     return NodeTable(
         name=table.name,
         ids=ids,
         features=config.features,
         values={
-            feature.name: _values(feature, table, ids, config.id_column, folder)
+            feature.name: _values(feature, table, ids, config.id_column, folder, reporter)
             for feature in config.features
         },
         titles=_titles(config, table) if isinstance(config, ItemsConfig) else None,
@@ -124,11 +129,17 @@ def _attribute(config: AttributeConfig, table: Table) -> ItemAttribute:
 
 
 def _values(
-    feature: NodeFeatureConfig, table: Table, ids: list[str], id_column: str, folder: str
+    feature: NodeFeatureConfig,
+    table: Table,
+    ids: list[str],
+    id_column: str,
+    folder: str,
+    reporter: Reporter | None,
 ) -> Values:
     if feature.own_table is not None:
         owner = feature.id_column or id_column
-        joined = open_table(feature.own_table, folder, [owner, feature.column_name])
+        watch = Watch(reporter, feature.name)
+        joined = open_table(feature.own_table, folder, [owner, feature.column_name], watch=watch)
         if feature.kind == "vector":
             return _joined_vectors(feature, joined, ids, owner)
         return _joined(feature, joined, ids, owner)

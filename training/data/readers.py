@@ -13,6 +13,7 @@ from training.config_data import Format
 from training.config_sources import MongoSource, Source, SqlSource
 from training.data.files import LIGHTGCN_COLUMNS, file_tables, join, means_lightgcn
 from training.data.tables import Table, concat
+from training.data.watch import Watch
 from training.errors import InvalidData
 
 
@@ -21,15 +22,18 @@ def read_tables(
     folder: str | Path = "",
     columns: Sequence[str] | None = None,
     format: Format | None = None,
+    watch: Watch | None = None,
 ) -> Iterator[Table]:
     """Yield a source's rows in batches, in order, with the columns named that it has.
 
-    Relative files start from `folder`. Raises InvalidData for a source that cannot be read, also
-    midway, and for one without rows.
+    Relative files start from `folder`; `watch` hears how far it is. Raises InvalidData for a source
+    that cannot be read, also midway, and for one without rows.
     """
     rows = 0
-    for table in _open(source, folder, columns, format):
+    watch = watch or Watch()
+    for table in _open(source, folder, columns, format, watch):
         rows += table.rows.height
+        watch.read(table.rows.height)
         yield table
     if rows == 0:
         raise InvalidData(f"{describe(source, folder)} has no rows")
@@ -40,13 +44,14 @@ def open_table(
     folder: str | Path = "",
     columns: Sequence[str] | None = None,
     format: Format | None = None,
+    watch: Watch | None = None,
 ) -> Table:
     """Return a source with columns and at least one row, whole."""
     if is_lightgcn(source, format):
         raise InvalidData(
             f"{describe(source, folder)} is in the LightGCN format, which has no columns"
         )
-    table = concat(read_tables(source, folder, columns, format))
+    table = concat(read_tables(source, folder, columns, format, watch))
     assert table is not None  # read_tables refuses a source without rows
     return table
 
@@ -94,6 +99,7 @@ def _open(
     folder: str | Path,
     columns: Sequence[str] | None,
     format: Format | None,
+    watch: Watch,
 ) -> Iterator[Table]:
     """Call the reader of a source; those of databases are extras."""
     name = describe(source, folder)
@@ -108,5 +114,5 @@ def _open(
             from training.data.mongo import mongo_tables
         except ModuleNotFoundError:
             raise InvalidData(f"{name} needs PyMongo: pip install 'gnnrec[mongo]'") from None
-        return mongo_tables(source, name, columns)
-    return file_tables(join(folder, source), columns, format)
+        return mongo_tables(source, name, columns, watch)
+    return file_tables(join(folder, source), columns, format, watch)

@@ -1,7 +1,10 @@
 """The training of GraphSAGE and of the hybrid. U users, I items, N nodes, D dimensions."""
 
+import copy
 import math
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import torch
@@ -18,6 +21,7 @@ from training.models.sage import GraphSAGE
 from training.nodes.inputs import NodeInputs
 from training.nodes.sampling import sample
 from training.nodes.steps import Draw, draw, item_weights, joined, loss
+from training.validation import Validate
 
 _LARGE = 2_000_000
 _FANOUT = (15, 10)
@@ -27,14 +31,25 @@ Advance = Callable[[int, str], None]
 """advance(epoch, note), called after each epoch; epochs count from 1."""
 
 
+@dataclass
+class Course:
+    """How a fitting went."""
+
+    losses: list[float] = field(default_factory=list)
+    """The mean loss of each epoch."""
+    validations: list[tuple[int, float]] = field(default_factory=list)
+    """Epoch and score of each validation, of the averaged weights."""
+
+
 def fit_sage(
     inputs: NodeInputs,
     config: SageConfig,
     seed: int,
     device: torch.device,
     advance: Advance = lambda epoch, note: None,
-) -> tuple[GraphSAGE, list[float]]:
-    """Return the fitted model, on the CPU, and the mean loss of each epoch."""
+    validate: Validate | None = None,
+) -> tuple[GraphSAGE, Course]:
+    """Return the fitted model, on the CPU, and how it went."""
     training = config.training
     fanout = config.fanout
     if fanout is None and len(inputs.graph.user_rows) >= _LARGE:
@@ -58,8 +73,9 @@ def fit_sage(
     model = GraphSAGE(
         inputs.x.shape[1], config.hidden_dim, config.embedding_dim, training.dropout
     ).to(device)
-    losses = _fit(model, step, inputs, training, seed, advance)
-    return model.cpu(), losses
+    look = _look(validate, lambda fitted: embed_sage(fitted, inputs))
+    course = _fit(model, step, inputs, training, seed, advance, look)
+    return model.cpu(), course
 
 
 @torch.no_grad()
@@ -76,8 +92,9 @@ def fit_hybrid(
     seed: int,
     device: torch.device,
     advance: Advance = lambda epoch, note: None,
-) -> tuple[Hybrid, list[float]]:
-    """Return the fitted model, on the CPU, and the mean loss of each epoch.
+    validate: Validate | None = None,
+) -> tuple[Hybrid, Course]:
+    """Return the fitted model, on the CPU, and how it went.
 
     graph: users (U, D), items (I, D), frozen; zeros for nodes that have none.
     """
@@ -101,8 +118,9 @@ def fit_hybrid(
     model = Hybrid(every.shape[1], inputs.x.shape[1], config.hidden_dim, training.dropout)
     model.scale.fill_(math.sqrt(_scale(inputs, graph, training, seed)))
     model = model.to(device)
-    losses = _fit(model, step, inputs, training, seed, advance)
-    return model.cpu(), losses
+    look = _look(validate, lambda fitted: embed_hybrid(fitted, inputs, graph))
+    course = _fit(model, step, inputs, training, seed, advance, look)
+    return model.cpu(), course
 
 
 @torch.no_grad()
@@ -124,8 +142,9 @@ def _fit(
     config: NodeFitConfig,
     seed: int,
     advance: Advance,
-) -> list[float]:
-    """Fit the model in place, to a moving average of its weights; return the epochs' losses."""
+    look: Callable[[Any], float] | None,
+) -> Course:
+    """Fit the model in place, to a moving average of its weights; return how it went."""
     trained = np.flatnonzero(inputs.user_degrees)
     if np.count_nonzero(inputs.item_degrees) < 2:
         raise InvalidData("fewer than two items have interactions; there is nothing to tell apart")
@@ -135,7 +154,7 @@ def _fit(
     )
     average = AveragedModel(model, avg_fn=_moving(config.averaging))
     schedule = FitConfig(learning_rate=config.learning_rate, schedule="cosine", warmup=0.1)
-    losses: list[float] = []
+    course = Course()
     model.train()
     for epoch in range(config.epochs):
         batches = list(_batches(generator.permutation(trained), config.batch_size))
@@ -155,11 +174,25 @@ def _fit(
             optimizer.step()
             average.update_parameters(model)
             total += value.item()
-        losses.append(total / len(batches))
-        advance(epoch + 1, f"loss {losses[-1]:.4f}")
+        course.losses.append(total / len(batches))
+        if look is not None and (epoch + 1) % config.validate_every == 0:
+            # what will be published; the weights being learned stay as they are
+            course.validations.append((epoch + 1, look(copy.deepcopy(average.module).cpu())))
+        advance(epoch + 1, _note(course))
     model.load_state_dict(average.module.state_dict())
     model.eval()
-    return losses
+    return course
+
+
+def _look(
+    validate: Validate | None, embed: Callable[[Any], Halves]
+) -> Callable[[Any], float] | None:
+    return None if validate is None else lambda model: validate(embed(model))
+
+
+def _note(course: Course) -> str:
+    note = f"loss {course.losses[-1]:.4f}"
+    return f"{note}, validation {course.validations[-1][1]:.4f}" if course.validations else note
 
 
 def _batches(users: np.ndarray, size: int) -> Iterator[np.ndarray]:

@@ -15,9 +15,10 @@ from training.data.dataset import Dataset, Interactions
 from training.evaluate import evaluate, heldout
 from training.graph import Halves, csr, tensors
 from training.models.hybrid import Hybrid
-from training.nodes.fit import embed_hybrid, embed_sage, fit_hybrid, fit_sage
+from training.nodes.fit import Course, embed_hybrid, embed_sage, fit_hybrid, fit_sage
 from training.nodes.inputs import NodeInputs, node_inputs
 from training.nodes.onnx import export_hybrid, export_sage
+from training.validation import validation
 
 # The most cautious first.
 _SHARES = (0.0, 0.125, 0.25, 0.5, 1.0)
@@ -38,7 +39,7 @@ class Fitted:
 
     variant: VariantExport
     on_train: Halves
-    losses: list[float]
+    course: Course
 
 
 def build_sage(
@@ -50,10 +51,11 @@ def build_sage(
 ) -> Fitted:
     """Fit, export and verify GraphSAGE."""
     inputs, known = _inputs(dataset, dataset.train), _inputs(dataset, dataset.known)
-    model, losses = fit_sage(inputs, shape, config.seed, device, advance)
+    watch = validation(config, dataset)
+    model, course = fit_sage(inputs, shape, config.seed, device, advance, watch)
     onnx = export_sage(model, inputs.x.shape[1])
     variant = _exported(embed_sage(model, known), "sage", onnx)
-    return Fitted(variant, embed_sage(model, inputs), losses)
+    return Fitted(variant, embed_sage(model, inputs), course)
 
 
 def build_hybrid(
@@ -67,11 +69,12 @@ def build_hybrid(
     """Fit, export and verify the hybrid over the embeddings of [lightgcn]."""
     inputs, known = _inputs(dataset, dataset.train), _inputs(dataset, dataset.known)
     graph = known_only(tensors(lightgcn), inputs)
-    model, losses = fit_hybrid(inputs, graph, shape, config.seed, device, advance)
+    watch = validation(config, dataset)
+    model, course = fit_hybrid(inputs, graph, shape, config.seed, device, advance, watch)
     _balance(config, dataset, model, inputs, graph)
     onnx = export_hybrid(model, graph[0].shape[1], inputs.x.shape[1])
     variant = _exported(embed_hybrid(model, known, graph), "hybrid", onnx, "lightgcn")
-    return Fitted(variant, embed_hybrid(model, inputs, graph), losses)
+    return Fitted(variant, embed_hybrid(model, inputs, graph), course)
 
 
 def known_only(graph: Halves, inputs: NodeInputs) -> Halves:

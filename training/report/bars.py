@@ -6,25 +6,25 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from registry.manifest import Metrics
-from training.report.canvas import FAINT, INK, MUTED, SERIES, USERS, Picture, picture
+from training.report.canvas import FAINT, INK, MUTED, Picture, picture
 
 
 def metric_bars(
-    models: dict[str, Metrics], variants: set[str], default: str, metric: str, split: str
+    models: dict[str, Metrics], colours: dict[str, str], metric: str, split: str
 ) -> Picture:
-    """Draw one metric of variants and baselines, the best first."""
+    """Draw one metric of variants and baselines, the best first.
+
+    colours: of the variants, the default one first
+    """
     order = sorted(models, key=lambda name: models[name][metric])
     caption = (
-        f"{metric} on the {split} part; more is better. Baselines are grey; {default} is the "
-        "default variant, blue."
+        f"{metric} on the {split} part; more is better. Baselines are grey; {next(iter(colours))} "
+        "is the default variant, blue."
     )
 
     def draw(axes: Axes) -> None:
         values = [models[name][metric] for name in order]
-        colours = [
-            USERS if name == default else SERIES[3] if name in variants else FAINT for name in order
-        ]
-        axes.barh(order, values, color=colours, height=0.62)
+        axes.barh(order, values, color=[colours.get(name, FAINT) for name in order], height=0.62)
         _values(axes, list(range(len(order))), values)
         _clear(axes)
 
@@ -35,7 +35,12 @@ def metric_bars(
 
 
 def slice_bars(
-    name: str, title: str, caption: str, groups: Sequence[str], series: dict[str, list[float]]
+    name: str,
+    title: str,
+    caption: str,
+    groups: Sequence[str],
+    series: dict[str, list[float]],
+    colours: dict[str, str],
 ) -> Picture:
     """Draw a bar for each group and series; series: values by group."""
     thick = 0.8 / len(series)
@@ -43,9 +48,7 @@ def slice_bars(
     def draw(axes: Axes) -> None:
         for place, (label, values) in enumerate(series.items()):
             at = [group + (place - (len(series) - 1) / 2) * thick for group in range(len(groups))]
-            axes.barh(
-                at, values, height=thick * 0.88, color=SERIES[place % len(SERIES)], label=label
-            )
+            axes.barh(at, values, height=thick * 0.88, color=colours[label], label=label)
             _values(axes, at, values)
         axes.set_yticks(range(len(groups)), groups)
         axes.invert_yaxis()
@@ -61,7 +64,9 @@ def slice_bars(
     )
 
 
-def activity_bars(slices: dict[str, Any], metric: str, split: str) -> Picture:
+def activity_bars(
+    slices: dict[str, Any], colours: dict[str, str], metric: str, split: str
+) -> Picture:
     """Draw a metric of each part of the users, by variant."""
     rows = {variant: entry[split]["by_activity"] for variant, entry in slices.items()}
     first = next(iter(rows.values()))
@@ -74,10 +79,11 @@ def activity_bars(slices: dict[str, Any], metric: str, split: str) -> Picture:
             for row in first
         ],
         {variant: [row["metrics"][metric] for row in part] for variant, part in rows.items()},
+        colours,
     )
 
 
-def item_bars(slices: dict[str, Any], found: str, split: str) -> Picture:
+def item_bars(slices: dict[str, Any], colours: dict[str, str], found: str, split: str) -> Picture:
     """Draw how many of the held-out items of each part were found, by variant."""
     rows = {variant: entry[split]["by_popularity"] for variant, entry in slices.items()}
     first = next(iter(rows.values()))
@@ -92,6 +98,7 @@ def item_bars(slices: dict[str, Any], found: str, split: str) -> Picture:
             for row in first
         ],
         {variant: [row[found] for row in part] for variant, part in rows.items()},
+        colours,
     )
 
 
@@ -99,7 +106,7 @@ def _values(axes: Axes, at: Sequence[float], values: Sequence[float]) -> None:
     for y, value in zip(at, values, strict=True):
         axes.annotate(
             f"{value:.4f}", (value, y), (4, 0), textcoords="offset points", va="center",
-            fontsize=8, color=INK,
+            fontsize=9, color=INK,
         )  # fmt: skip
 
 

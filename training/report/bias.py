@@ -7,10 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from training.report.canvas import FAINT, MUTED, SERIES, Picture, picture
+from training.report.canvas import MUTED, Picture, picture
 
 Counts = NDArray[np.int64]
 """(I,)."""
+
+_STYLES = {"training data": "--", "popularity": ":", "spectral": "-."}
+"""Of what is no variant of the version, and has no colour."""
 
 BIAS_MEANINGS = {
     "head share": "share of the places in lists that the most popular tenth of the items takes",
@@ -40,12 +43,14 @@ def gini(counts: Counts) -> float:
     return float((2 * ranks - len(counts) - 1) @ ascending / (len(counts) * total))
 
 
-def bias_picture(shown: Mapping[str, Counts], popularity: Counts, k: int) -> Picture:
+def bias_picture(
+    shown: Mapping[str, Counts], colours: Mapping[str, str], popularity: Counts, k: int
+) -> Picture:
     """Draw what share of the places in lists the most popular items take, by model."""
     order = np.argsort(-popularity, kind="stable")
     share = np.arange(1, len(order) + 1) / len(order)
     step = max(1, len(order) // 400)
-    lines = {"training data": popularity, **shown}
+    lines = {**shown, "training data": popularity}
 
     def draw(axes: Axes) -> None:
         for place, (name, counts) in enumerate(lines.items()):
@@ -53,9 +58,10 @@ def bias_picture(shown: Mapping[str, Counts], popularity: Counts, k: int) -> Pic
             axes.plot(
                 np.concatenate([[0], share[step - 1 :: step], [1]]),
                 np.concatenate([[0], taken[step - 1 :: step], [1 if counts.any() else 0]]),
-                color=FAINT if place == 0 else SERIES[(place - 1) % len(SERIES)],
-                linestyle="--" if place == 0 else "-",
+                color=colours.get(name, MUTED),
+                linestyle="-" if name in colours else _STYLES[name],
                 label=name,
+                zorder=4 - place / len(lines),  # the first one on top of those that lie beneath it
             )
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))

@@ -1,5 +1,6 @@
 """From a training's results to the files under report/."""
 
+import itertools
 from collections.abc import Callable
 from typing import Any
 
@@ -8,7 +9,7 @@ from registry.manifest import Metrics
 from training.graph import csr
 from training.report.bars import activity_bars, item_bars, metric_bars
 from training.report.bias import bias_picture, popularity_bias
-from training.report.canvas import Picture
+from training.report.canvas import SERIES, Picture
 from training.report.contents import Contents
 from training.report.curves import loss_curve, validation_curve
 from training.report.graph import graph_pictures
@@ -59,12 +60,15 @@ def bias(contents: Contents) -> dict[str, Metrics]:
 
 def _training(contents: Contents) -> Section:
     config = contents.config
-    pictures = [loss_curve(name, losses) for name, losses in contents.losses.items() if losses]
-    if contents.validations:
-        patience = config.lightgcn is not None and config.lightgcn.training.patience is not None
-        metric = f"ndcg@{config.evaluation.k[0]}"
-        curve = validation_curve(contents.validations, metric, keeps_best=patience)
-        pictures.insert(min(1, len(pictures)), curve)
+    lightgcn, metric = config.lightgcn, f"ndcg@{config.evaluation.k[0]}"
+    pictures = []
+    for name, losses in contents.losses.items():
+        if losses:
+            pictures.append(loss_curve(name, losses))
+        if validations := contents.validations.get(name):
+            patience = lightgcn.training.patience if name == "lightgcn" and lightgcn else None
+            curve = validation_curve(name, validations, metric, keeps_best=patience is not None)
+            pictures.append(curve)
     said = "" if pictures else "Nothing was fitted in epochs: the model is a closed form."
     return Section("training", "Training", said, pictures)
 
@@ -76,18 +80,18 @@ def _quality(contents: Contents) -> Section:
         return Section("quality", "Quality", said, [])
     k = contents.config.evaluation.k
     models: dict[str, Any] = contents.measured.metrics
+    colours = _colours(contents)
     pictures: list[Picture] = [
         metric_bars(
             {name: splits[split] for name, splits in models.items()},
-            set(contents.variants), contents.default_variant, f"ndcg@{k[0]}", split,
+            colours, f"ndcg@{k[0]}", split,
         )
     ]  # fmt: skip
-    default = contents.default_variant
-    slices = {default: contents.measured.slices[default], **contents.measured.slices}
+    slices = {name: contents.measured.slices[name] for name in colours}
     if slices[contents.default_variant][split]["by_activity"]:
-        pictures.append(activity_bars(slices, f"ndcg@{k[0]}", split))
+        pictures.append(activity_bars(slices, colours, f"ndcg@{k[0]}", split))
     if slices[contents.default_variant][split]["by_popularity"]:
-        pictures.append(item_bars(slices, f"found@{max(k)}", split))
+        pictures.append(item_bars(slices, colours, f"found@{max(k)}", split))
     return Section("quality", "Quality", "", pictures)
 
 
@@ -98,8 +102,14 @@ def _spread(contents: Contents) -> Section:
     shown = contents.measured.shown
     names = [contents.default_variant, "popularity", "spectral"]
     lines = {name: shown[name][split] for name in dict.fromkeys(names) if name in shown}
-    pictures = [bias_picture(lines, contents.popularity, k)]
+    pictures = [bias_picture(lines, _colours(contents), contents.popularity, k)]
     return Section("spread", "Coverage and popularity bias", "", pictures)
+
+
+def _colours(contents: Contents) -> dict[str, str]:
+    """Return the colour that each variant has in every picture, the default one first."""
+    names = dict.fromkeys([contents.default_variant, *contents.variants])
+    return dict(zip(names, itertools.cycle(SERIES)))
 
 
 def _data(contents: Contents) -> Section:
@@ -112,7 +122,7 @@ def _data(contents: Contents) -> Section:
         *graph_pictures(seen, dataset.user_ids, labels),
     ]
     said = f"The map is of the embeddings of {contents.default_variant}, the default variant."
-    return Section("data", "Map and graph", said, pictures)
+    return Section("data", "Map and graph", said, pictures, packed=True)
 
 
 _SECTIONS = (_quality, _spread, _training, _data)

@@ -16,7 +16,7 @@ from matplotlib.figure import Figure
 INK, MUTED, LINE, CARD = "#1c2530", "#55606e", "#d3d9e0", "#f5f7f9"
 USERS, ITEMS, THIRD, FOURTH = "#1f5fa8", "#ab440e", "#23703f", "#7a3fa0"
 FAINT = "#8a95a3"
-SERIES = (USERS, ITEMS, THIRD, FOURTH)
+SERIES = (USERS, ITEMS, THIRD, FOURTH, INK)
 
 WIDTH = 4.7
 """Inches: narrow, so that a phone shows the text as large as it was written."""
@@ -32,7 +32,7 @@ _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "gnnrec",
     "text.parse_math": False,
     "font.family": "sans-serif",
-    "font.size": 9.0,
+    "font.size": 10.0,
     "text.color": INK,
     "axes.edgecolor": FAINT,
     "axes.labelcolor": MUTED,

@@ -14,7 +14,7 @@ from training.measure import Matrices, Measured
 class Contents:
     """What a report tells of.
 
-    losses: the mean loss of each epoch, by variant; validations: LightGCN's, as epoch and NDCG.
+    By variant, losses: the mean loss of each epoch; validations: epoch and NDCG of each.
     """
 
     config: Config
@@ -22,7 +22,7 @@ class Contents:
     variants: dict[str, Matrices]
     default_variant: str
     losses: dict[str, list[float]]
-    validations: list[tuple[int, float]]
+    validations: dict[str, list[tuple[int, float]]]
     measured: Measured
 
     @property

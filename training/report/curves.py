@@ -7,8 +7,15 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from training.report.canvas import FAINT, INK, ITEMS, THIRD, USERS, Picture, picture
+from training.validation import WATCHED_USERS
 
 _MARKED = 30
+_KEPT = {
+    "best": "It was kept.",
+    "lightgcn": "The last epoch was kept: no patience is set.",
+    "sage": "The last epoch was kept.",
+    "hybrid": "The last epoch was kept; after it validation set how much features may change.",
+}
 
 
 def loss_curve(variant: str, losses: Sequence[float]) -> Picture:
@@ -22,21 +29,21 @@ def loss_curve(variant: str, losses: Sequence[float]) -> Picture:
     def draw(axes: Axes) -> None:
         _line(axes, range(1, len(losses) + 1), losses, USERS)
         axes.set_ylabel("loss")
-        _at_the_end(axes, len(losses), last)
+        _at_the_end(axes, len(losses), last, f"{last:.4g}")
 
     return picture(f"loss-{variant}", f"Loss of {variant}", caption, draw)
 
 
 def validation_curve(
-    validations: Sequence[tuple[int, float]], metric: str, *, keeps_best: bool
+    variant: str, validations: Sequence[tuple[int, float]], metric: str, *, keeps_best: bool
 ) -> Picture:
-    """Draw the validations of LightGCN, the best one marked."""
+    """Draw the validations of a variant, the best one marked."""
     epochs, scores = zip(*validations, strict=True)
     place = max(range(len(scores)), key=lambda step: scores[step])
-    kept = "It was kept." if keeps_best else "The last epoch was kept: no patience is set."
+    asked = "" if keeps_best else f" of at most {WATCHED_USERS:,} users"
     caption = (
-        f"{metric.upper()} on the validation part, best {scores[place]:.4f} at epoch "
-        f"{epochs[place]}. {kept}"
+        f"{metric.upper()}{asked} on the validation part, best {scores[place]:.4f} at epoch "
+        f"{epochs[place]}. {_KEPT['best' if keeps_best else variant]}"
     )
 
     def draw(axes: Axes) -> None:
@@ -44,24 +51,24 @@ def validation_curve(
         axes.axvline(epochs[place], color=FAINT, linewidth=0.8, linestyle=":")
         axes.plot([epochs[place]], [scores[place]], "o", color=ITEMS, markersize=6)
         axes.set_ylabel(metric.upper())
-        _at_the_end(axes, epochs[-1], scores[-1])
+        _at_the_end(axes, epochs[-1], scores[-1], f"{scores[-1]:.4f}")
 
-    return picture("validation", "Validation of lightgcn", caption, draw)
+    return picture(f"validation-{variant}", f"Validation of {variant}", caption, draw)
 
 
 def _line(axes: Axes, x: Sequence[int], y: Sequence[float], colour: str) -> None:
     marker = "o" if len(y) <= _MARKED else ""
     axes.plot(x, y, color=colour, marker=marker, markersize=3)
     axes.set_xlabel("epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7))
-    axes.yaxis.set_major_locator(MaxNLocator(nbins=6))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=7, steps=[1, 2, 5, 10]))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 2.5, 5, 10]))
     axes.grid(axis="y")
     axes.margins(x=0.03, y=0.12)
 
 
-def _at_the_end(axes: Axes, x: float, y: float) -> None:
+def _at_the_end(axes: Axes, x: float, y: float, label: str) -> None:
     axes.annotate(
-        f"{y:.4g}", (x, y), (6, 0), textcoords="offset points", va="center", color=INK,
+        label, (x, y), (6, 0), textcoords="offset points", va="center", color=INK,
         annotation_clip=False,
     )  # fmt: skip
 

@@ -33,6 +33,8 @@ class Section:
     title: str
     words: str
     pictures: list[Picture]
+    packed: bool = False
+    """Whether they stand as close as they fit: of many heights, in no order by line."""
 
 
 @dataclass(frozen=True)
@@ -217,7 +219,7 @@ def _data(contents: Contents) -> dict[str, str]:
         "users": count(len(dataset.user_ids)),
         "items": count(len(dataset.item_ids)),
         **{f"{part} interactions": count(size) for part, size in dataset.counts().items()},
-        **{f"gnnrec with {name}": installed(name) for name in ("torch", "numpy")},
+        **{name: installed(name) for name in ("gnnrec", "torch", "numpy")},
     }
 
 

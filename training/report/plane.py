@@ -6,7 +6,7 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from numpy.typing import NDArray
 
 from registry.arrays import Embeddings
-from training.report.canvas import INK, ITEMS, MUTED, USERS, Picture, picture, short
+from training.report.canvas import CARD, INK, ITEMS, MUTED, USERS, Picture, picture, short
 
 _LABELLED = 60
 _NAMED, _CANDIDATES = 10, 100
@@ -184,7 +184,7 @@ def _label(
         if len(taken) >= most:
             break
         text = short(label, 22)
-        width, height = 0.0165 * len(text) + 0.02, 0.055
+        width, height = 0.0185 * len(text) + 0.03, 0.06
         at = ((x - left) / (right - left), (y - low) / (high - low))
         sides = [(0.02, 0.0, "left"), (-0.02, 0.0, "right"), (0.0, 0.055, "center"),
                  (0.0, -0.055, "center"), (0.02, 0.05, "left"), (0.02, -0.05, "left"),
@@ -204,7 +204,8 @@ def _label(
         taken.append(box4)
         axes.text(
             at[0] + dx, at[1] + dy, text, transform=axes.transAxes, ha=align, va="center",
-            fontsize=8, color=INK, clip_on=False,
+            fontsize=9, color=INK, clip_on=False,
+            bbox={"boxstyle": "square,pad=0.08", "facecolor": CARD, "alpha": 0.7, "linewidth": 0},
         )  # fmt: skip
 
 
