@@ -180,6 +180,7 @@ def _trial(trial: model_pb2.Trial) -> answers.Trial:
             compared.mean_score_drift,
             compared.p50_latency_ms,
             compared.p99_latency_ms,
+            compared.score_count,
         ),
         problem=trial.problem,
         began_at=_moment(trial.begin_time),

@@ -91,7 +91,6 @@ class Aliases:
             )
         if guard is not None and not percent:
             raise InvalidTrial("a guard judges answered requests; give the trial a percentage")
-        candidate = Candidate(version=version, percent=percent, shadow=shadow, guard=guard)
         with self._storage.locked():
             last = self.get(alias)
             named = last.version
@@ -99,6 +98,14 @@ class Aliases:
                 raise InvalidTrial(f"alias {alias!r} names {version!r} already; try another")
             if expected_generation is None:
                 expected_generation = last.generation  # where nothing locks: what was looked at
+            goes_on = last.candidate is not None and last.candidate.version == version
+            candidate = Candidate(
+                version=version,
+                percent=percent,
+                shadow=shadow,
+                guard=guard,
+                since=last.candidate.since if goes_on and last.candidate else last.generation + 1,
+            )
             return self._move(
                 alias, named, "promote", why, who, expected_generation, candidate, forced
             )

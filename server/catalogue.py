@@ -9,6 +9,7 @@ from registry.errors import AliasCorrupt
 from server.recommender import Recommender
 from server.rollout import Rollout
 from server.serving import Serving
+from server.tallies import Sum
 from server.trials import Trial, Trials
 
 
@@ -38,9 +39,9 @@ class Catalogue:
         return self._recommender.serving
 
     @property
-    def trials(self) -> list[Trial]:
-        """What is on trial."""
-        return list(self._trials.running.values())
+    def trials(self) -> list[tuple[Trial, Sum]]:
+        """What is on trial, and what all processes of this server have seen of it."""
+        return [(trial, self._trials.seen(trial)) for trial in self._trials.running.values()]
 
     def aliases(self) -> dict[str, Move]:
         """Return the registry's aliases; none while it cannot be read."""

@@ -41,7 +41,7 @@ class TrialGuard:
         while True:
             await asyncio.sleep(self._interval_s)
             for trial in list(self._trials.running.values()):
-                verdict = trial.verdict()
+                verdict = trial.candidate.guard and trial.verdict(self._trials.seen(trial))
                 if verdict:
                     await self._end(trial, verdict)
 

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from gnnrec.answers import Trial, TrialSide
+from gnnrec.answers import Shadowed, Trial, TrialSide
 from gnnrec.cli import options
 from gnnrec.cli.complete import complete_versions
 from gnnrec.cli.connect import connected
@@ -154,16 +154,23 @@ def _print_trial(trial: Trial) -> None:
         ["side", "version", "requests", "share", "errors", "p50", "p99"],
         [_side("old", trial.stable, total), _side("new", trial.candidate, total)],
     )
-    shadow = trial.shadowed
     if trial.shadow:
+        _print_shadow(trial.shadowed)
+
+
+def _print_shadow(shadow: Shadowed) -> None:
+    of_score = f" ({shadow.scored} of them of Score)" if shadow.scored else ""
+    print(
+        f"shadow: {shadow.compared} compared{of_score}, {shadow.dropped} dropped, "
+        f"{shadow.failed} failed"
+    )
+    if shadow.compared:
+        lists = shadow.compared > shadow.scored
+        overlap = f"overlap {shadow.overlap:.1%}, " if lists else ""
         print(
-            f"shadow: {shadow.compared} compared, {shadow.dropped} dropped, {shadow.failed} failed"
+            f"        {overlap}score drift {shadow.score_drift:.3g}, "
+            f"p50 {shadow.p50_ms:.2f} ms, p99 {shadow.p99_ms:.2f} ms"
         )
-        if shadow.compared:
-            print(
-                f"        overlap {shadow.overlap:.1%}, score drift {shadow.score_drift:.3g}, "
-                f"p50 {shadow.p50_ms:.2f} ms, p99 {shadow.p99_ms:.2f} ms"
-            )
 
 
 def _side(name: str, side: TrialSide, total: int) -> list[str]:

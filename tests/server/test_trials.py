@@ -175,7 +175,8 @@ def test_a_guard_judges_by_time_as_well_and_not_before_it_has_seen_enough(
     ]
     for person in mine[:9]:
         server.client.top_k(person, k=1)
-    assert server.server.trials.running["production"].verdict() == ""
+    trials = server.server.trials
+    assert trials.running["production"].verdict(trials.seen(trials.running["production"])) == ""
     server.client.top_k(mine[9], k=1)
     wait_for(lambda: store.aliases.get("production").candidate is None, "the trial is ended")
     assert "its p99 is" in store.aliases.history("production")[-1].why
@@ -208,6 +209,31 @@ def test_a_shadow_answers_nobody_and_is_compared(store: ModelStore, server: Runn
         lambda: not [name for name, has in scrape(server) if has == labels],
         "its series are gone",
     )
+
+
+def test_a_shadow_computes_scores_too_and_they_have_no_overlap(
+    store: ModelStore, server: Running
+) -> None:
+    export = made.export(made.embeddings(200, 4, 0), 1.1 * made.embeddings(30, 4, 1))
+    store.publish(export, version="same")
+    try_out(store, server, "same", shadow=True)
+    for person in PEOPLE[:20]:
+        server.client.score(["i1", "nobody", "i2"], user_id=person)
+    wait_for(lambda: trial(server).shadowed.compared == 20, "the shadow has computed")
+    only_scores = trial(server).shadowed
+    assert (only_scores.scored, only_scores.failed, only_scores.overlap) == (20, 0, 0)
+    assert only_scores.score_drift == pytest.approx(0.1, rel=1e-4)
+    assert 0 < only_scores.p50_ms <= only_scores.p99_ms
+    for person in PEOPLE[10:20]:
+        server.client.top_k(person, k=5)
+    wait_for(lambda: trial(server).shadowed.compared == 30, "the shadow has computed")
+    both = trial(server).shadowed
+    assert (both.scored, both.overlap) == (20, 1)
+    labels = (("alias", "production"), ("version", "same"))
+    got = scrape(server)
+    assert got["gnnrec_shadow_overlap_count", labels] == 10
+    assert got["gnnrec_shadow_score_drift_count", labels] == 30
+    assert got["gnnrec_shadow_duration_seconds_count", labels] == 30
 
 
 def _computed(server: Running) -> int:

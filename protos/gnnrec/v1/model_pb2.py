@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/gnnrec/v1/model.proto\x12\tgnnrec.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x11\n\x0fGetModelRequest\"\xba\x01\n\x10GetModelResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x17\n\x0fserving_version\x18\x03 \x01(\t\x12*\n\x08versions\x18\x04 \x03(\x0b\x32\x18.gnnrec.v1.LoadedVersion\x12!\n\x07\x61liases\x18\x05 \x03(\x0b\x32\x10.gnnrec.v1.Alias\x12 \n\x06trials\x18\x06 \x03(\x0b\x32\x10.gnnrec.v1.Trial\"\x9e\x01\n\x05\x41lias\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eserved_version\x18\x05 \x01(\t\x12\x19\n\x11\x63\x61ndidate_version\x18\x06 \x01(\t\"\xf8\x01\n\x05Trial\x12\r\n\x05\x61lias\x18\x01 \x01(\t\x12$\n\x06stable\x18\x02 \x01(\x0b\x32\x14.gnnrec.v1.TrialSide\x12\'\n\tcandidate\x18\x03 \x01(\x0b\x32\x14.gnnrec.v1.TrialSide\x12\x0f\n\x07percent\x18\x04 \x01(\x01\x12\x0e\n\x06shadow\x18\x05 \x01(\x08\x12/\n\ncomparison\x18\x06 \x01(\x0b\x32\x1b.gnnrec.v1.ShadowComparison\x12\x0f\n\x07problem\x18\x07 \x01(\t\x12.\n\nbegin_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"x\n\tTrialSide\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x15\n\rrequest_count\x18\x02 \x01(\x03\x12\x13\n\x0b\x65rror_count\x18\x03 \x01(\x03\x12\x16\n\x0ep50_latency_ms\x18\x04 \x01(\x01\x12\x16\n\x0ep99_latency_ms\x18\x05 \x01(\x01\"\xb7\x01\n\x10ShadowComparison\x12\x16\n\x0e\x63ompared_count\x18\x01 \x01(\x03\x12\x15\n\rdropped_count\x18\x02 \x01(\x03\x12\x14\n\x0c\x66\x61iled_count\x18\x03 \x01(\x03\x12\x14\n\x0cmean_overlap\x18\x04 \x01(\x01\x12\x18\n\x10mean_score_drift\x18\x05 \x01(\x01\x12\x16\n\x0ep50_latency_ms\x18\x06 \x01(\x01\x12\x16\n\x0ep99_latency_ms\x18\x07 \x01(\x01\"\xe8\x02\n\rLoadedVersion\x12\x0f\n\x07version\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\ractivate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x64\x65\x66\x61ult_variant\x18\x04 \x01(\t\x12$\n\x08variants\x18\x05 \x03(\x0b\x32\x12.gnnrec.v1.Variant\x12\x12\n\nuser_count\x18\x06 \x01(\x03\x12\x12\n\nitem_count\x18\x07 \x01(\x03\x12\x19\n\x11interaction_count\x18\x08 \x01(\x03\x12%\n\tbaselines\x18\t \x03(\x0b\x32\x12.gnnrec.v1.Metrics\x12\x0f\n\x07\x61liases\x18\n \x03(\t\x12(\n\nattributes\x18\x0b \x03(\x0b\x32\x14.gnnrec.v1.Attribute\"A\n\tAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.gnnrec.v1.AttributeKind\"x\n\x07Variant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rembedding_dim\x18\x02 \x01(\x05\x12\r\n\x05index\x18\x03 \x01(\t\x12#\n\x07metrics\x18\x04 \x03(\x0b\x32\x12.gnnrec.v1.Metrics\x12\x14\n\x0cindex_recall\x18\x05 \x01(\x01\"\x85\x01\n\x07Metrics\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05split\x18\x02 \x01(\t\x12.\n\x06values\x18\x03 \x03(\x0b\x32\x1e.gnnrec.v1.Metrics.ValuesEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x15\n\x13ListVersionsRequest\"B\n\x14ListVersionsResponse\x12*\n\x08versions\x18\x01 \x03(\x0b\x32\x18.gnnrec.v1.VersionStatus\"\x9a\x01\n\rVersionStatus\x12\x0f\n\x07version\x18\x01 \x01(\t\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.gnnrec.v1.VersionState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x61liases\x18\x05 \x03(\t*}\n\rAttributeKind\x12\x1e\n\x1a\x41TTRIBUTE_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41TTRIBUTE_KIND_NUMBER\x10\x01\x12\x17\n\x13\x41TTRIBUTE_KIND_TEXT\x10\x02\x12\x18\n\x14\x41TTRIBUTE_KIND_TEXTS\x10\x03*\x9a\x01\n\x0cVersionState\x12\x1d\n\x19VERSION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17VERSION_STATE_AVAILABLE\x10\x01\x12\x19\n\x15VERSION_STATE_LOADING\x10\x02\x12\x18\n\x14VERSION_STATE_LOADED\x10\x03\x12\x19\n\x15VERSION_STATE_REFUSED\x10\x04\x32\xa4\x01\n\x0cModelService\x12\x43\n\x08GetModel\x12\x1a.gnnrec.v1.GetModelRequest\x1a\x1b.gnnrec.v1.GetModelResponse\x12O\n\x0cListVersions\x12\x1e.gnnrec.v1.ListVersionsRequest\x1a\x1f.gnnrec.v1.ListVersionsResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprotos/gnnrec/v1/model.proto\x12\tgnnrec.v1\x1a\x1fgoogle/protobuf/timestamp.proto\"\x11\n\x0fGetModelRequest\"\xba\x01\n\x10GetModelResponse\x12\r\n\x05model\x18\x01 \x01(\t\x12\r\n\x05\x61lias\x18\x02 \x01(\t\x12\x17\n\x0fserving_version\x18\x03 \x01(\t\x12*\n\x08versions\x18\x04 \x03(\x0b\x32\x18.gnnrec.v1.LoadedVersion\x12!\n\x07\x61liases\x18\x05 \x03(\x0b\x32\x10.gnnrec.v1.Alias\x12 \n\x06trials\x18\x06 \x03(\x0b\x32\x10.gnnrec.v1.Trial\"\x9e\x01\n\x05\x41lias\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\t\x12\x12\n\ngeneration\x18\x03 \x01(\x03\x12/\n\x0bupdate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0eserved_version\x18\x05 \x01(\t\x12\x19\n\x11\x63\x61ndidate_version\x18\x06 \x01(\t\"\xf8\x01\n\x05Trial\x12\r\n\x05\x61lias\x18\x01 \x01(\t\x12$\n\x06stable\x18\x02 \x01(\x0b\x32\x14.gnnrec.v1.TrialSide\x12\'\n\tcandidate\x18\x03 \x01(\x0b\x32\x14.gnnrec.v1.TrialSide\x12\x0f\n\x07percent\x18\x04 \x01(\x01\x12\x0e\n\x06shadow\x18\x05 \x01(\x08\x12/\n\ncomparison\x18\x06 \x01(\x0b\x32\x1b.gnnrec.v1.ShadowComparison\x12\x0f\n\x07problem\x18\x07 \x01(\t\x12.\n\nbegin_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"x\n\tTrialSide\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x15\n\rrequest_count\x18\x02 \x01(\x03\x12\x13\n\x0b\x65rror_count\x18\x03 \x01(\x03\x12\x16\n\x0ep50_latency_ms\x18\x04 \x01(\x01\x12\x16\n\x0ep99_latency_ms\x18\x05 \x01(\x01\"\xcc\x01\n\x10ShadowComparison\x12\x16\n\x0e\x63ompared_count\x18\x01 \x01(\x03\x12\x15\n\rdropped_count\x18\x02 \x01(\x03\x12\x14\n\x0c\x66\x61iled_count\x18\x03 \x01(\x03\x12\x14\n\x0cmean_overlap\x18\x04 \x01(\x01\x12\x18\n\x10mean_score_drift\x18\x05 \x01(\x01\x12\x16\n\x0ep50_latency_ms\x18\x06 \x01(\x01\x12\x16\n\x0ep99_latency_ms\x18\x07 \x01(\x01\x12\x13\n\x0bscore_count\x18\x08 \x01(\x03\"\xe8\x02\n\rLoadedVersion\x12\x0f\n\x07version\x18\x01 \x01(\t\x12/\n\x0b\x63reate_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\ractivate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0f\x64\x65\x66\x61ult_variant\x18\x04 \x01(\t\x12$\n\x08variants\x18\x05 \x03(\x0b\x32\x12.gnnrec.v1.Variant\x12\x12\n\nuser_count\x18\x06 \x01(\x03\x12\x12\n\nitem_count\x18\x07 \x01(\x03\x12\x19\n\x11interaction_count\x18\x08 \x01(\x03\x12%\n\tbaselines\x18\t \x03(\x0b\x32\x12.gnnrec.v1.Metrics\x12\x0f\n\x07\x61liases\x18\n \x03(\t\x12(\n\nattributes\x18\x0b \x03(\x0b\x32\x14.gnnrec.v1.Attribute\"A\n\tAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04kind\x18\x02 \x01(\x0e\x32\x18.gnnrec.v1.AttributeKind\"x\n\x07Variant\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\rembedding_dim\x18\x02 \x01(\x05\x12\r\n\x05index\x18\x03 \x01(\t\x12#\n\x07metrics\x18\x04 \x03(\x0b\x32\x12.gnnrec.v1.Metrics\x12\x14\n\x0cindex_recall\x18\x05 \x01(\x01\"\x85\x01\n\x07Metrics\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05split\x18\x02 \x01(\t\x12.\n\x06values\x18\x03 \x03(\x0b\x32\x1e.gnnrec.v1.Metrics.ValuesEntry\x1a-\n\x0bValuesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\x15\n\x13ListVersionsRequest\"B\n\x14ListVersionsResponse\x12*\n\x08versions\x18\x01 \x03(\x0b\x32\x18.gnnrec.v1.VersionStatus\"\x9a\x01\n\rVersionStatus\x12\x0f\n\x07version\x18\x01 \x01(\t\x12&\n\x05state\x18\x02 \x01(\x0e\x32\x17.gnnrec.v1.VersionState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12/\n\x0b\x63reate_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07\x61liases\x18\x05 \x03(\t*}\n\rAttributeKind\x12\x1e\n\x1a\x41TTRIBUTE_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x41TTRIBUTE_KIND_NUMBER\x10\x01\x12\x17\n\x13\x41TTRIBUTE_KIND_TEXT\x10\x02\x12\x18\n\x14\x41TTRIBUTE_KIND_TEXTS\x10\x03*\x9a\x01\n\x0cVersionState\x12\x1d\n\x19VERSION_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17VERSION_STATE_AVAILABLE\x10\x01\x12\x19\n\x15VERSION_STATE_LOADING\x10\x02\x12\x18\n\x14VERSION_STATE_LOADED\x10\x03\x12\x19\n\x15VERSION_STATE_REFUSED\x10\x04\x32\xa4\x01\n\x0cModelService\x12\x43\n\x08GetModel\x12\x1a.gnnrec.v1.GetModelRequest\x1a\x1b.gnnrec.v1.GetModelResponse\x12O\n\x0cListVersions\x12\x1e.gnnrec.v1.ListVersionsRequest\x1a\x1f.gnnrec.v1.ListVersionsResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,10 +34,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_METRICS_VALUESENTRY']._loaded_options = None
   _globals['_METRICS_VALUESENTRY']._serialized_options = b'8\001'
-  _globals['_ATTRIBUTEKIND']._serialized_start=1940
-  _globals['_ATTRIBUTEKIND']._serialized_end=2065
-  _globals['_VERSIONSTATE']._serialized_start=2068
-  _globals['_VERSIONSTATE']._serialized_end=2222
+  _globals['_ATTRIBUTEKIND']._serialized_start=1961
+  _globals['_ATTRIBUTEKIND']._serialized_end=2086
+  _globals['_VERSIONSTATE']._serialized_start=2089
+  _globals['_VERSIONSTATE']._serialized_end=2243
   _globals['_GETMODELREQUEST']._serialized_start=76
   _globals['_GETMODELREQUEST']._serialized_end=93
   _globals['_GETMODELRESPONSE']._serialized_start=96
@@ -49,23 +49,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_TRIALSIDE']._serialized_start=696
   _globals['_TRIALSIDE']._serialized_end=816
   _globals['_SHADOWCOMPARISON']._serialized_start=819
-  _globals['_SHADOWCOMPARISON']._serialized_end=1002
-  _globals['_LOADEDVERSION']._serialized_start=1005
-  _globals['_LOADEDVERSION']._serialized_end=1365
-  _globals['_ATTRIBUTE']._serialized_start=1367
-  _globals['_ATTRIBUTE']._serialized_end=1432
-  _globals['_VARIANT']._serialized_start=1434
-  _globals['_VARIANT']._serialized_end=1554
-  _globals['_METRICS']._serialized_start=1557
-  _globals['_METRICS']._serialized_end=1690
-  _globals['_METRICS_VALUESENTRY']._serialized_start=1645
-  _globals['_METRICS_VALUESENTRY']._serialized_end=1690
-  _globals['_LISTVERSIONSREQUEST']._serialized_start=1692
-  _globals['_LISTVERSIONSREQUEST']._serialized_end=1713
-  _globals['_LISTVERSIONSRESPONSE']._serialized_start=1715
-  _globals['_LISTVERSIONSRESPONSE']._serialized_end=1781
-  _globals['_VERSIONSTATUS']._serialized_start=1784
-  _globals['_VERSIONSTATUS']._serialized_end=1938
-  _globals['_MODELSERVICE']._serialized_start=2225
-  _globals['_MODELSERVICE']._serialized_end=2389
+  _globals['_SHADOWCOMPARISON']._serialized_end=1023
+  _globals['_LOADEDVERSION']._serialized_start=1026
+  _globals['_LOADEDVERSION']._serialized_end=1386
+  _globals['_ATTRIBUTE']._serialized_start=1388
+  _globals['_ATTRIBUTE']._serialized_end=1453
+  _globals['_VARIANT']._serialized_start=1455
+  _globals['_VARIANT']._serialized_end=1575
+  _globals['_METRICS']._serialized_start=1578
+  _globals['_METRICS']._serialized_end=1711
+  _globals['_METRICS_VALUESENTRY']._serialized_start=1666
+  _globals['_METRICS_VALUESENTRY']._serialized_end=1711
+  _globals['_LISTVERSIONSREQUEST']._serialized_start=1713
+  _globals['_LISTVERSIONSREQUEST']._serialized_end=1734
+  _globals['_LISTVERSIONSRESPONSE']._serialized_start=1736
+  _globals['_LISTVERSIONSRESPONSE']._serialized_end=1802
+  _globals['_VERSIONSTATUS']._serialized_start=1805
+  _globals['_VERSIONSTATUS']._serialized_end=1959
+  _globals['_MODELSERVICE']._serialized_start=2246
+  _globals['_MODELSERVICE']._serialized_end=2410
 # @@protoc_insertion_point(module_scope)
