@@ -162,6 +162,8 @@ class Model:
     aliases: tuple[Alias, ...]
     trials: tuple[Trial, ...]
     """What is on trial."""
+    registry_problem: str = ""
+    """Why the aliases cannot be read now and may be old; empty if they can."""
 
 
 @dataclass(frozen=True)

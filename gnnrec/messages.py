@@ -161,6 +161,7 @@ def _model(response: model_pb2.GetModelResponse) -> answers.Model:
             for alias in response.aliases
         ),
         tuple(_trial(trial) for trial in response.trials),
+        response.registry_problem,
     )
 
 

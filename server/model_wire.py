@@ -16,7 +16,10 @@ from server.trials import Trial
 
 
 def model_response(
-    serving: Serving, aliases: Mapping[str, Move], trials: Sequence[tuple[Trial, Sum]]
+    serving: Serving,
+    aliases: Mapping[str, Move],
+    registry_problem: str,
+    trials: Sequence[tuple[Trial, Sum]],
 ) -> model_pb2.GetModelResponse:
     """Describe the loaded versions, the current one first, the registry's aliases, the trials."""
     current = serving.current.manifest
@@ -43,6 +46,7 @@ def model_response(
             for name, move in aliases.items()
         ],
         trials=[_trial(trial, seen) for trial, seen in trials],
+        registry_problem=registry_problem,
     )
 
 

@@ -114,6 +114,8 @@ class Rollout:
             except (RegistryError, OSError) as error:
                 self._note_unreadable(str(error))
                 return
+            if self._problem:
+                _log.info("alias %s can be read again", self.followed.alias)
             self._problem = ""
             self._apply(view)
             for version in view.wanted:

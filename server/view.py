@@ -60,6 +60,7 @@ class Lookout:
         self._store = store
         self._followed = followed
         self._on_error = on_error
+        self._said: set[str] = set()
 
     def read(self, served: Mapping[str, str], refused: Collection[str]) -> View:
         """Return what there is to follow; raises RegistryError or OSError for the own alias.
@@ -79,7 +80,7 @@ class Lookout:
             except (RegistryError, OSError) as error:
                 unreadable.add(name)
                 self._on_error()
-                _log.warning("alias %s cannot be read: %s", name, error)
+                self._say(f"alias {name} cannot be read: {error}")
         return View(
             moves=moves,
             unreadable=frozenset(unreadable),
@@ -102,7 +103,7 @@ class Lookout:
             if not recorded:
                 raise
             self._on_error()
-            _log.error("%s; the history says %s", error, recorded[-1].version)
+            self._say(f"{error}; until then it is {recorded[-1].version}, as the history says")
             return recorded[-1]
 
     def _stand_ins(self, alias: str, version: str) -> list[str]:
@@ -113,8 +114,14 @@ class Lookout:
         try:
             found = self._store.aliases.earlier(alias)
         except (RegistryError, OSError) as error:
-            _log.error("the history of alias %s cannot be read: %s", alias, error)
+            self._say(f"the history of alias {alias} cannot be read: {error}")
             found = []
         if alias == self._followed.alias:
             found += [each.name for each in self._store.versions() if isinstance(each, Version)]
         return [each for each in dict.fromkeys(found) if each != version]
+
+    def _say(self, problem: str) -> None:
+        """Log a problem, once: it is met again at every look."""
+        if problem not in self._said:
+            self._said.add(problem)
+            _log.error("%s", problem)

@@ -91,9 +91,12 @@ def rollback(
     """End an alias's trial, or point it back at the version it named before."""
     aliases = options.open_store(registry, model).aliases
     tried = aliases.get(alias).candidate
-    _print_move(aliases.rollback(alias=alias, to=to or None, why=why), json)
-    if tried is not None and not json:
-        print(f"the trial of {tried} has ended")
+    move = aliases.rollback(alias=alias, to=to or None, why=why)
+    if tried is None or json:
+        _print_move(move, json)
+        return
+    still = "still" if move.version == move.previous else "now"
+    print(f"{alias} is {still} {move.version}; the trial of {tried} has ended")
 
 
 def history(
@@ -130,8 +133,8 @@ def status(client: Client, json: options.Json = False) -> None:
     """Print what a server answers under each alias, and both sides of each trial."""
     model = client.get_model()
     if json:
-        answered = [asdict(each) for each in model.aliases]
-        options.print_json({"aliases": answered, "trials": [asdict(one) for one in model.trials]})
+        told = asdict(model)
+        options.print_json({key: told[key] for key in ("aliases", "trials", "registry_problem")})
         return
     options.print_table(
         ["alias", "names", "answers", "tries"],
@@ -142,6 +145,8 @@ def status(client: Client, json: options.Json = False) -> None:
     )
     for trial in model.trials:
         _print_trial(trial)
+    if model.registry_problem:
+        print(f"\nthe registry cannot be read now; that was before: {model.registry_problem}")
 
 
 def _print_trial(trial: Trial) -> None:

@@ -39,20 +39,22 @@ class GetModelRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetModelResponse(_message.Message):
-    __slots__ = ("model", "alias", "serving_version", "versions", "aliases", "trials")
+    __slots__ = ("model", "alias", "serving_version", "versions", "aliases", "trials", "registry_problem")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     ALIAS_FIELD_NUMBER: _ClassVar[int]
     SERVING_VERSION_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
     TRIALS_FIELD_NUMBER: _ClassVar[int]
+    REGISTRY_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     model: str
     alias: str
     serving_version: str
     versions: _containers.RepeatedCompositeFieldContainer[LoadedVersion]
     aliases: _containers.RepeatedCompositeFieldContainer[Alias]
     trials: _containers.RepeatedCompositeFieldContainer[Trial]
-    def __init__(self, model: _Optional[str] = ..., alias: _Optional[str] = ..., serving_version: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[LoadedVersion, _Mapping]]] = ..., aliases: _Optional[_Iterable[_Union[Alias, _Mapping]]] = ..., trials: _Optional[_Iterable[_Union[Trial, _Mapping]]] = ...) -> None: ...
+    registry_problem: str
+    def __init__(self, model: _Optional[str] = ..., alias: _Optional[str] = ..., serving_version: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[LoadedVersion, _Mapping]]] = ..., aliases: _Optional[_Iterable[_Union[Alias, _Mapping]]] = ..., trials: _Optional[_Iterable[_Union[Trial, _Mapping]]] = ..., registry_problem: _Optional[str] = ...) -> None: ...
 
 class Alias(_message.Message):
     __slots__ = ("name", "version", "generation", "update_time", "served_version", "candidate_version")
