@@ -41,11 +41,23 @@ class View:
 
     @property
     def wanted(self) -> list[str]:
-        """What is to be loaded, in this order: what aliases name, what stands in, what is tried."""
+        """What aliases ask for, whatever is served."""
+        return self.lacking({})
+
+    def lacking(self, served: Mapping[str, str]) -> list[str]:
+        """Return what is to be loaded, in this order: what is named, what stands in, what is tried.
+
+        served: the aliases that something answers for, so that nothing need stand in.
+        """
         moves = self.moves.values()
         return [
             *(move.version for move in moves),
-            *(version for versions in self.stand_ins.values() for version in versions),
+            *(
+                version
+                for alias, versions in self.stand_ins.items()
+                if alias not in served
+                for version in versions
+            ),
             *(move.candidate.version for move in moves if move.candidate is not None),
         ]
 

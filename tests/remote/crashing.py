@@ -25,11 +25,11 @@ def publish(url: str, number: int) -> None:
     made.publish(url, version=f"new{number}", seed=number)
 
 
-def promote(url: str, number: int) -> None:
+def promote(url: str, _: int) -> None:
     ModelStore(url, "toy").aliases.promote("v2", alias="production")
 
 
-def prune(url: str, number: int) -> None:
+def prune(url: str, _: int) -> None:
     ModelStore(url, "toy").prune(0)
 
 
@@ -38,14 +38,14 @@ def prune_while_promoted(url: str, number: int) -> None:
     delete = RemoteStorage.delete
 
     def promote_and_delete(
-        storage: RemoteStorage, version: str, is_needed: Callable[[], bool]
+        self: RemoteStorage, version: str, is_needed: Callable[[], bool]
     ) -> bool:
         if version == f"old{number}":
-            spared = AIOHTTPSession.send
-            AIOHTTPSession.send = _send  # type: ignore[method-assign]
+            killing = AIOHTTPSession.send
+            AIOHTTPSession.send = _send
             ModelStore(url, "toy").aliases.promote(version, alias="canary")
-            AIOHTTPSession.send = spared  # type: ignore[method-assign]
-        return delete(storage, version, is_needed)
+            AIOHTTPSession.send = killing
+        return delete(self, version, is_needed)
 
     RemoteStorage.delete = promote_and_delete  # type: ignore[method-assign]
     ModelStore(url, "toy").prune(0)
@@ -69,7 +69,7 @@ def die_before(last: int) -> None:
             os.kill(os.getpid(), signal.SIGKILL)
         return await _send(session, request)
 
-    AIOHTTPSession.send = send  # type: ignore[method-assign]
+    AIOHTTPSession.send = send
 
 
 def main(what: str, url: str) -> None:

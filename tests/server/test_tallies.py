@@ -29,7 +29,7 @@ def test_it_does_not_matter_which_process_counts(
         patch.setattr(tallies, "_SHAPE", (len(Line), recent, 3))
         patch.setattr(tallies, "_NUMBERS", 16 + len(Line) * recent * 3)
         ticks = iter(range(1000))
-        patch.setattr(tallies.time, "monotonic", lambda: float(next(ticks)))
+        patch.setattr("server.tallies.time.monotonic", lambda: float(next(ticks)))
         many, one = [blank() for _ in range(3)], blank()
         for process, (line, seconds, failed) in asked:
             many[process].enter(line, seconds, failed)

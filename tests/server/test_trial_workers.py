@@ -20,7 +20,7 @@ OTHERS = [f"u{row}" for row in range(5, 200) if not is_for(POOR, KnownUser(f"u{r
 
 def trials(address: str) -> list[Trial]:
     """Return the trial as connections of their own, which fall to either worker, are told of it."""
-    found = []
+    found: list[Trial] = []
     for _ in range(CONNECTIONS):
         with Client(address, timeout_s=10) as client:
             found += client.get_model().trials
