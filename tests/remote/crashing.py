@@ -1,7 +1,7 @@
 """A writer to a bucket that is killed before its n-th write: python -m tests.remote.crashing.
 
-Arguments: WHAT URL. For each line with an n, a process does WHAT and kills itself before the n-th
-request that changes something in the store; a kill before a request that only reads leaves what a
+For each line "WHAT URL n" a process does WHAT and kills itself before the n-th request that changes
+something in the store; a kill before a request that only reads leaves what a
 kill before the next write does. Prints each request, "done" when a process came to its end.
 """
 
@@ -72,19 +72,19 @@ def die_before(last: int) -> None:
     AIOHTTPSession.send = send
 
 
-def main(what: str, url: str) -> None:
+def main() -> None:
     botocore.session.get_session().create_client("s3")  # imports what each child would import
-    for number in map(int, sys.stdin):
+    for line in sys.stdin:
+        what, url, number = line.split()
         child = os.fork()  # before there is anything with threads
         if child == 0:
-            die_before(number)
-            WHAT[what](url, number)
+            die_before(int(number))
+            WHAT[what](url, int(number))
             os._exit(0)
         _, status = os.waitpid(child, 0)
         if not os.WIFSIGNALED(status):
             print("done" if status == 0 else f"failed {status}", flush=True)
-            return
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], sys.argv[2])
+    main()
