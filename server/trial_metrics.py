@@ -1,10 +1,13 @@
 """Metrics of trials: who is tried, what its shadow computes, when a guard ends it."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Literal, get_args
 
+from prometheus_client import Counter, Histogram
+
 from registry import Candidate
-from server.series import Labels, Series
+from server.series import Labels, Series, observe
 
 ShadowResult = Literal["compared", "dropped", "failed"]
 Return = Literal["returned", "overtaken", "failed"]
@@ -18,6 +21,15 @@ _RESULTS: tuple[ShadowResult, ...] = get_args(ShadowResult)
 _ENDS = ("ok", "failed")
 
 
+@dataclass(frozen=True)
+class _Counted:
+    """What one side is counted with, looked up once and not for each request."""
+
+    ok: Counter
+    failed: Counter
+    durations: Histogram
+
+
 class TrialMetrics:
     """What a server process tells of the trials that it takes part in."""
 
@@ -25,7 +37,7 @@ class TrialMetrics:
         """Make the metrics."""
         self._series = series
         self._tried: set[Labels] = set()
-        self._sides: set[Labels] = set()
+        self._sides: dict[Labels, _Counted] = {}
         self._behind = series.gauge(
             "gnnrec_alias_behind",
             "1 for an alias that is answered by another version than it names, which is refused.",
@@ -112,18 +124,17 @@ class TrialMetrics:
             for alias, both in versions.items()
             for version, side in zip(both, get_args(Side), strict=True)
         }
-        for labels in self._sides - sides:
+        for labels in self._sides.keys() - sides:
+            del self._sides[labels]
             for result in _ENDS:
                 self._series.drop(self._requests, (*labels, result))
             self._series.drop(self._durations, labels)
-        for labels in sides - self._sides:
-            for result in _ENDS:
-                self._requests.labels(*labels, result)
-            self._durations.labels(*labels)
+        for labels in sides - self._sides.keys():
+            ok, failed = (self._requests.labels(*labels, result) for result in _ENDS)
+            self._sides[labels] = _Counted(ok, failed, self._durations.labels(*labels))
         for alias in versions:
             for returned in get_args(Return):
                 self._returns.labels(alias, returned)
-        self._sides = sides
 
     def show_waiting(self, versions: Mapping[str, tuple[str, str]]) -> None:
         """Show the candidates that answer nobody; versions as in show_sides."""
@@ -134,10 +145,12 @@ class TrialMetrics:
 
     def count_request(self, labels: Labels, failed: bool, seconds: float | None) -> None:
         """Count a request of a side: alias, version, side; one of a batch has no duration."""
-        if labels in self._sides:  # else the trial has ended, and its series are gone
-            self._requests.labels(*labels, "failed" if failed else "ok").inc()
-            if seconds is not None:
-                self._durations.labels(*labels).observe(seconds)
+        side = self._sides.get(labels)
+        if side is None:
+            return  # the trial has ended, and its series are gone
+        (side.failed if failed else side.ok).inc()
+        if seconds is not None:
+            observe(side.durations, seconds)
 
     def count_shadow(self, labels: Labels, result: ShadowResult) -> None:
         """Count a request that was offered to the shadow of an alias and version."""

@@ -143,6 +143,12 @@ def status(client: Client, json: options.Json = False) -> None:
             for each in model.aliases
         ],
     )
+    for each in model.aliases:
+        if each.served_version not in ("", each.version):
+            print(
+                f"{each.name} names {each.version}, and is answered by {each.served_version}: "
+                "gnnrec status says why"
+            )
     for trial in model.trials:
         _print_trial(trial)
     if model.registry_problem:

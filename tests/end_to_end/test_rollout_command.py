@@ -98,6 +98,15 @@ def test_a_trial_from_its_begin_to_its_end(root: Path, say: Say) -> None:
     assert re.search(r"rollback +v1 +v1 +enough seen", history)
 
 
+def test_an_alias_that_another_version_answers_for_is_said(root: Path, say: Say) -> None:
+    (root / "toy" / "versions" / "v2" / "items.ids").unlink()
+    with running(root) as server:
+        ModelStore(root, "toy").aliases.promote("v2", alias="production")
+        until(lambda: "v2" in server.server.rollout.refusals)
+        line = "production names v2, and is answered by v1: gnnrec status says why"
+        assert line in say("rollout", "status", "--address", server.address)
+
+
 def test_a_registry_that_vanishes_is_said_and_what_was_read_last_is_shown(
     root: Path, say: Say
 ) -> None:

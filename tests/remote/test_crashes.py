@@ -23,7 +23,7 @@ def store(bucket: str) -> ModelStore:
     return store
 
 
-class Crasher:
+class Killer:
     """Has writers do their work, and killed."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
@@ -46,7 +46,7 @@ class Crasher:
 
 
 @pytest.fixture(scope="module")
-def crasher(s3_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Crasher]:
+def killer(s3_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Killer]:
     environment = {
         "AWS_ACCESS_KEY_ID": "key",
         "AWS_SECRET_ACCESS_KEY": "secret",
@@ -61,7 +61,7 @@ def crasher(s3_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         text=True,
         env=os.environ | environment,
     ) as process:
-        yield Crasher(process)
+        yield Killer(process)
 
 
 def is_there(store: ModelStore, version: str) -> bool:
@@ -76,11 +76,11 @@ def is_there(store: ModelStore, version: str) -> bool:
 
 
 def test_a_killed_publisher_shows_nothing_half_and_its_name_can_be_published(
-    store: ModelStore, bucket: str, crasher: Crasher
+    store: ModelStore, bucket: str, killer: Killer
 ) -> None:
     seen, events = [], []
     # Two writes ask whether the store keeps conditions, nine are files, the last is the manifest.
-    for number, event in crasher.crashes("publish", bucket, (1, 7, 12, 13)):
+    for number, event in killer.crashes("publish", bucket, (1, 7, 12, 13)):
         events.append(event.rpartition("/")[2])
         seen.append(is_there(store, f"new{number}"))
         if seen[-1]:
@@ -94,10 +94,10 @@ def test_a_killed_publisher_shows_nothing_half_and_its_name_can_be_published(
 
 
 def test_a_killed_promoter_leaves_the_alias_as_it_was_or_moved(
-    store: ModelStore, bucket: str, crasher: Crasher
+    store: ModelStore, bucket: str, killer: Killer
 ) -> None:
     moved = []
-    for _, event in crasher.crashes("promote", bucket):
+    for _, event in killer.crashes("promote", bucket):
         move = store.aliases.get("production")
         history = store.aliases.history("production")
         assert [each.generation for each in history] == list(range(1, len(history) + 1)), event
@@ -113,10 +113,10 @@ def test_a_killed_promoter_leaves_the_alias_as_it_was_or_moved(
 
 
 def test_a_killed_prune_takes_versions_away_whole(
-    store: ModelStore, bucket: str, crasher: Crasher
+    store: ModelStore, bucket: str, killer: Killer
 ) -> None:
     there = []
-    for number, event in crasher.crashes("prune", bucket, range(5, 8)):
+    for number, event in killer.crashes("prune", bucket, range(5, 8)):
         there.append(is_there(store, "v2"))
         if there[-1]:
             continue
@@ -130,11 +130,11 @@ def test_a_killed_prune_takes_versions_away_whole(
 
 
 def test_a_prune_killed_while_its_version_is_promoted_loses_nothing(
-    store: ModelStore, bucket: str, crasher: Crasher
+    store: ModelStore, bucket: str, killer: Killer
 ) -> None:
     given_back = []
     made.publish(bucket, version="old5")
-    for number, event in crasher.crashes("prune_while_promoted", bucket, range(5, 9)):
+    for number, event in killer.crashes("prune_while_promoted", bucket, range(5, 9)):
         version = f"old{number}"
         assert store.aliases.get("canary").version == version
         given_back.append(not is_there(store, version))
