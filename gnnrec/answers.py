@@ -108,7 +108,7 @@ class Alias:
 
 @dataclass(frozen=True)
 class TrialSide:
-    """One of the two versions of a trial, as the server that was asked has seen it."""
+    """One of the two versions of a trial, as all processes of the server asked have seen it."""
 
     version: str
     requests: int
@@ -125,9 +125,12 @@ class Shadowed:
     dropped: int
     failed: int
     overlap: float
+    """Of TopK; 0 where nothing but Score was compared."""
     score_drift: float
     p50_ms: float
     p99_ms: float
+    scored: int = 0
+    """How many of those compared are of Score."""
 
 
 @dataclass(frozen=True)
@@ -159,6 +162,8 @@ class Model:
     aliases: tuple[Alias, ...]
     trials: tuple[Trial, ...]
     """What is on trial."""
+    registry_problem: str = ""
+    """Why the aliases cannot be read now and may be old; empty if they can."""
 
 
 @dataclass(frozen=True)

@@ -161,6 +161,7 @@ def _model(response: model_pb2.GetModelResponse) -> answers.Model:
             for alias in response.aliases
         ),
         tuple(_trial(trial) for trial in response.trials),
+        response.registry_problem,
     )
 
 
@@ -180,6 +181,7 @@ def _trial(trial: model_pb2.Trial) -> answers.Trial:
             compared.mean_score_drift,
             compared.p50_latency_ms,
             compared.p99_latency_ms,
+            compared.score_count,
         ),
         problem=trial.problem,
         began_at=_moment(trial.begin_time),

@@ -6,6 +6,7 @@ add it in their answer.
 """
 
 import getpass
+from contextlib import suppress
 from typing import Literal
 
 from pydantic import ValidationError
@@ -38,6 +39,7 @@ class Aliases:
         """Return the last move of an alias, or raise NoSuchAlias or AliasCorrupt."""
         move = self._find(alias)
         if move is None:
+            self._layout.require()
             there = ", ".join(self._layout.alias_names()) or "none yet"
             raise NoSuchAlias(
                 f"no alias {alias!r} of {self._layout.model!r}; aliases there: {there}; "
@@ -58,7 +60,8 @@ class Aliases:
         """Point an alias at a version and return the move; a trial under the alias ends.
 
         With `expected_generation` (0 for an alias not there yet) it moves only if the alias is
-        still at that generation, and raises AliasConflict otherwise.
+        still at that generation, and raises AliasConflict otherwise. `forced` also moves an alias
+        whose file is damaged, from where the history says that it was.
         """
         self._layout.require()
         with self._storage.locked():
@@ -91,7 +94,6 @@ class Aliases:
             )
         if guard is not None and not percent:
             raise InvalidTrial("a guard judges answered requests; give the trial a percentage")
-        candidate = Candidate(version=version, percent=percent, shadow=shadow, guard=guard)
         with self._storage.locked():
             last = self.get(alias)
             named = last.version
@@ -99,6 +101,14 @@ class Aliases:
                 raise InvalidTrial(f"alias {alias!r} names {version!r} already; try another")
             if expected_generation is None:
                 expected_generation = last.generation  # where nothing locks: what was looked at
+            goes_on = last.candidate is not None and last.candidate.version == version
+            candidate = Candidate(
+                version=version,
+                percent=percent,
+                shadow=shadow,
+                guard=guard,
+                since=last.candidate.since if goes_on and last.candidate else last.generation + 1,
+            )
             return self._move(
                 alias, named, "promote", why, who, expected_generation, candidate, forced
             )
@@ -176,7 +186,11 @@ class Aliases:
     def _stack(self, alias: str) -> list[str]:
         """Return the versions a rollback can walk back through, the current one last."""
         stack: list[str] = []
-        for move in self.history(alias):
+        try:
+            moves = self.history(alias)
+        except AliasCorrupt:
+            moves = self.recorded(alias)
+        for move in moves:
             if move.action == "rollback" and move.version in stack:
                 while stack[-1] != move.version:
                     stack.pop()
@@ -199,14 +213,14 @@ class Aliases:
         needed = version if candidate is None else candidate.version
         self._require(needed)
         before = self._storage.read_alias(alias)
-        last = self._parse(alias, before)
+        last = self._last(alias, before, forced)
         generation = last.generation if last else 0
         if expected_generation is not None and expected_generation != generation:
             raise AliasConflict(
                 f"alias {alias!r} is at generation {generation}, not {expected_generation}: "
                 "someone else moved it; look again before moving it"
             )
-        self._storage.history.mend(self.all().values())
+        self._storage.history.mend(self._readable())
         move = Move(
             alias=alias,
             version=version,
@@ -223,6 +237,22 @@ class Aliases:
         self._storage.history.append(move)
         self._check_still_there(needed, alias)
         return move
+
+    def _last(self, alias: str, content: bytes | None, forced: bool) -> Move | None:
+        try:
+            return self._parse(alias, content)
+        except AliasCorrupt:
+            if not forced:
+                raise
+            return next(reversed(self.recorded(alias)), None)
+
+    def _readable(self) -> list[Move]:
+        """Return the last moves of the aliases but for those whose files are damaged."""
+        moves: list[Move] = []
+        for alias in self._layout.alias_names():
+            with suppress(AliasCorrupt):
+                moves += filter(None, [self._find(alias)])
+        return moves
 
     def _require(self, version: str) -> None:
         if not self._storage.has_version(version):
@@ -246,12 +276,13 @@ class Aliases:
         if content is None:
             return None
         path = self._layout.alias(alias)
+        mend = f"to mend it: gnnrec promote VERSION --alias {alias} --force --why REASON"
         try:
             move = Move.model_validate_json(content)
         except ValidationError as error:
-            raise AliasCorrupt(f"{path} is damaged: {error.errors()[0]['msg']}") from None
+            raise AliasCorrupt(f"{path} is damaged: {error.errors()[0]['msg']}; {mend}") from None
         if move.alias != alias:
-            raise AliasCorrupt(f"{path} is of alias {move.alias!r}")
+            raise AliasCorrupt(f"{path} is of alias {move.alias!r}; {mend}")
         return move
 
 

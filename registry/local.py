@@ -5,7 +5,7 @@ import fcntl
 import os
 import shutil
 import uuid
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -109,8 +109,8 @@ class LocalStorage:
         shutil.rmtree(grave, ignore_errors=True)  # the next publish sweeps what is left
         return True
 
-    def sweep(self) -> None:
-        """Remove what killed publishers and prunes left."""
+    def sweep(self, needed: Collection[str] = ()) -> None:
+        """Remove what killed publishers and prunes left; it has other names than versions."""
         sweep_folders(self.layout.versions, _STAGING)
         sweep_folders(self.layout.versions, _DELETED)
 

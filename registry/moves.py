@@ -31,6 +31,8 @@ class Candidate(BaseModel):
     shadow: bool = False
     """Whether it also computes, unseen, what the named version answers."""
     guard: Guard | None = None
+    since: int = 0
+    """The alias's generation at which it was first tried beside this version: names the trial."""
 
     def __str__(self) -> str:
         """Say it in a few words."""

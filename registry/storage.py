@@ -1,7 +1,7 @@
 """What a place must do to hold a model; one is a local folder, the other an object store."""
 
 import re
-from collections.abc import Callable, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
@@ -67,8 +67,8 @@ class Storage(Protocol):
     def delete(self, version: str, is_needed: Callable[[], bool]) -> bool:
         """Take a version away unless someone came to need it meanwhile; tell whether it went."""
 
-    def sweep(self) -> None:
-        """Remove what killed publishers and prunes left."""
+    def sweep(self, needed: Collection[str]) -> None:
+        """Remove what killed publishers and prunes left, and nothing of the needed versions."""
 
     def locked(self) -> AbstractContextManager[None]:
         """Keep others from moving aliases, where the place can; `replace_alias` holds anyway."""

@@ -79,7 +79,7 @@ class ModelStore:
             doomed = [version.name for version in whole[keep:] if version.name not in protected]
             if dry_run:
                 return doomed
-            self._storage.sweep()
+            self._storage.sweep(protected)
             return [name for name in doomed if self._delete(name)]
 
     def _delete(self, version: str) -> bool:

@@ -32,12 +32,12 @@ from server.errors import CannotStart, ServingError
 from server.guard import TrialGuard
 from server.limiter import Admission, Patience
 from server.metrics import Metrics
-from server.queries import TopKQuery
 from server.recommender import Recommender
 from server.rollout import Rollout
 from server.servicer import ModelServicer, RecommenderServicer
 from server.settings import Settings
 from server.shadow import Shadow
+from server.tallies import Tallies
 from server.trials import Trials
 from server.view import Followed
 from server.witness import Witness
@@ -130,9 +130,12 @@ class Server:
         )
         self.loader = ThreadPoolExecutor(1, "load", initializer=_use_one_core)
         self.reader = ThreadPoolExecutor(1, "read")
-        self.trials = Trials()
+        self.trials = Trials(self.metrics.trials, Tallies(shared and shared / "trials"))
         self.shadow = Shadow(
-            self.recommender, self.metrics.trials, self._parse, initializer=_use_one_core
+            self.recommender,
+            self.metrics.trials,
+            partial(wire.parse, limits=settings.limits),
+            initializer=_use_one_core,
         )
         self.rollout = Rollout(
             ModelStore(settings.registry, settings.model),
@@ -208,9 +211,6 @@ class Server:
     async def stop(self) -> None:
         """Drain and stop, in the reverse order of start."""
         await self._stops.aclose()
-
-    def _parse(self, request: Any) -> TopKQuery:
-        return wire.parse_top_k(request, self.settings.limits)
 
     def _build(self) -> tuple[aio.Server, int]:
         """Return the server, bound to its port."""

@@ -9,6 +9,7 @@ from registry.errors import AliasCorrupt
 from server.recommender import Recommender
 from server.rollout import Rollout
 from server.serving import Serving
+from server.tallies import Sum
 from server.trials import Trial, Trials
 
 
@@ -31,6 +32,7 @@ class Catalogue:
         self._recommender = recommender
         self._rollout = rollout
         self._trials = trials
+        self._last: dict[str, Move] = {}
 
     @property
     def serving(self) -> Serving:
@@ -38,20 +40,30 @@ class Catalogue:
         return self._recommender.serving
 
     @property
-    def trials(self) -> list[Trial]:
-        """What is on trial."""
-        return list(self._trials.running.values())
+    def trials(self) -> list[tuple[Trial, Sum]]:
+        """What is on trial, and what all processes of this server have seen of it."""
+        return [(trial, self._trials.seen(trial)) for trial in self._trials.running.values()]
 
-    def aliases(self) -> dict[str, Move]:
-        """Return the registry's aliases; none while it cannot be read."""
+    def aliases(self) -> tuple[dict[str, Move], str]:
+        """Return the registry's aliases as last read, and why that is not now; empty if it is."""
+        store, problem = self._rollout.store, ""
+        found: dict[str, Move] = {}
         try:
-            return self._rollout.store.aliases.all()
-        except (AliasCorrupt, OSError):
-            return {}
+            store.layout.require()
+            for name in store.layout.alias_names():
+                try:
+                    found[name] = store.aliases.get(name)
+                except AliasCorrupt as error:
+                    problem = str(error)
+                    found |= {name: self._last[name]} if name in self._last else {}
+        except (RegistryError, OSError) as error:
+            return self._last, str(error)
+        self._last = found
+        return found, problem
 
     def versions(self) -> list[VersionState]:
         """Return every version of the registry, newest first, and the loaded ones in any case."""
-        named = {name: move.version for name, move in self.aliases().items()}
+        named = {name: move.version for name, move in self.aliases()[0].items()}
         serving = self.serving
         try:
             entries = self._rollout.store.versions()

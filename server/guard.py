@@ -41,7 +41,7 @@ class TrialGuard:
         while True:
             await asyncio.sleep(self._interval_s)
             for trial in list(self._trials.running.values()):
-                verdict = trial.verdict()
+                verdict = trial.candidate.guard and trial.verdict(self._trials.seen(trial))
                 if verdict:
                     await self._end(trial, verdict)
 
@@ -65,7 +65,10 @@ class TrialGuard:
             self._metrics.count_return(alias, "failed")
             if str(error) != self._problem:
                 self._problem = str(error)
-                _log.error("the trial of %s cannot be ended: %s; %s", version, error, verdict)
+                _log.error(
+                    "alias %s: the trial of %s cannot be ended: %s; it should, as %s; end it by "
+                    "hand: gnnrec rollback --alias %s", alias, version, error, verdict, alias,
+                )  # fmt: skip
         else:
             self._metrics.count_return(alias, "returned")
             _log.error("alias %s: trial of %s ended: %s", alias, version, verdict)

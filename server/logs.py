@@ -3,6 +3,7 @@
 import itertools
 import json
 import logging
+import multiprocessing
 import re
 import secrets
 import sys
@@ -43,8 +44,9 @@ class TextFormatter(logging.Formatter):
     """Time, level, the request if there is one, and the message."""
 
     def __init__(self) -> None:
-        """Times are local."""
-        super().__init__("%(asctime)s %(levelname)s %(message)s")
+        """Times are local; one of several workers says which it is."""
+        worker = "worker %(process)d: " if multiprocessing.parent_process() else ""
+        super().__init__(f"%(asctime)s %(levelname)s {worker}%(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
         """Return the first line."""
@@ -54,7 +56,10 @@ class TextFormatter(logging.Formatter):
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object a line: timestamp, level, message; of a request its id, rpc, code, time."""
+    """One JSON object a line: timestamp, level, message; of a request its id, rpc, code, time.
+
+    One of several workers says its process id.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the object."""
@@ -65,6 +70,8 @@ class JsonFormatter(logging.Formatter):
             "logger": record.name,
             "message": record.getMessage(),
         }
+        if multiprocessing.parent_process() is not None:
+            entry["worker"] = record.process
         if request := REQUEST_ID.get():
             entry["request_id"] = request
         entry |= {name: value for name in _FIELDS if (value := vars(record).get(name))}

@@ -11,11 +11,15 @@ from registry.attributes import AttributeEntry
 from registry.manifest import Metrics
 from server.catalogue import VersionState
 from server.serving import Resident, Serving
-from server.trials import Side, Trial
+from server.tallies import Count, Line, Sum
+from server.trials import Trial
 
 
 def model_response(
-    serving: Serving, aliases: Mapping[str, Move], trials: Sequence[Trial]
+    serving: Serving,
+    aliases: Mapping[str, Move],
+    registry_problem: str,
+    trials: Sequence[tuple[Trial, Sum]],
 ) -> model_pb2.GetModelResponse:
     """Describe the loaded versions, the current one first, the registry's aliases, the trials."""
     current = serving.current.manifest
@@ -41,7 +45,8 @@ def model_response(
             )
             for name, move in aliases.items()
         ],
-        trials=[_trial(trial) for trial in trials],
+        trials=[_trial(trial, seen) for trial, seen in trials],
+        registry_problem=registry_problem,
     )
 
 
@@ -100,33 +105,35 @@ def _timestamp(moment: datetime) -> Timestamp:
     return timestamp
 
 
-def _trial(trial: Trial) -> model_pb2.Trial:
-    shadowed = trial.shadowed
+def _trial(trial: Trial, seen: Sum) -> model_pb2.Trial:
+    computed = seen.last(Line.SHADOW)
     return model_pb2.Trial(
         alias=trial.move.alias,
-        stable=_side(trial.stable_side),
-        candidate=_side(trial.candidate_side),
+        stable=_side(trial.move.version, seen, Line.STABLE, Count.STABLE_ERRORS),
+        candidate=_side(trial.candidate.version, seen, Line.CANDIDATE, Count.CANDIDATE_ERRORS),
         percent=trial.candidate.percent,
         shadow=trial.candidate.shadow,
         comparison=model_pb2.ShadowComparison(
-            compared_count=shadowed.compared,
-            dropped_count=shadowed.dropped,
-            failed_count=shadowed.failed,
-            mean_overlap=shadowed.overlap,
-            mean_score_drift=shadowed.score_drift,
-            p50_latency_ms=1000 * shadowed.latencies.quantile(0.5),
-            p99_latency_ms=1000 * shadowed.latencies.quantile(0.99),
+            compared_count=seen[Count.SHADOW],
+            dropped_count=seen[Count.SHADOW_DROPPED],
+            failed_count=seen[Count.SHADOW_FAILED],
+            mean_overlap=seen.overlap,
+            mean_score_drift=seen.drift,
+            p50_latency_ms=1000 * computed.quantile(0.5),
+            p99_latency_ms=1000 * computed.quantile(0.99),
+            score_count=seen[Count.SHADOW_SCORES],
         ),
         problem=trial.problem,
-        begin_time=_timestamp(datetime.fromtimestamp(trial.began_at, UTC)),
+        begin_time=_timestamp(datetime.fromtimestamp(seen.began_at, UTC)),
     )
 
 
-def _side(side: Side) -> model_pb2.TrialSide:
+def _side(version: str, seen: Sum, line: Line, errors: Count) -> model_pb2.TrialSide:
+    last = seen.last(line)
     return model_pb2.TrialSide(
-        version=side.version,
-        request_count=side.requests,
-        error_count=side.errors,
-        p50_latency_ms=1000 * side.latencies.quantile(0.5),
-        p99_latency_ms=1000 * side.latencies.quantile(0.99),
+        version=version,
+        request_count=seen[line],
+        error_count=seen[errors],
+        p50_latency_ms=1000 * last.quantile(0.5),
+        p99_latency_ms=1000 * last.quantile(0.99),
     )

@@ -114,9 +114,11 @@ class Rollout:
             except (RegistryError, OSError) as error:
                 self._note_unreadable(str(error))
                 return
+            if self._problem:
+                _log.info("alias %s can be read again", self.followed.alias)
             self._problem = ""
             self._apply(view)
-            for version in view.wanted:
+            for version in view.lacking(self._recommender.serving.aliases):
                 if version not in tried and self._is_due(version, view, retry_all):
                     tried.add(version)
                     await self._free(0.0)  # so that two versions at most share the memory

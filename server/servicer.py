@@ -152,8 +152,10 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
         self, request: model_pb2.GetModelRequest, context: Context
     ) -> model_pb2.GetModelResponse:
         """Describe what is loaded."""
-        aliases = await _run(self._reader, self._catalogue.aliases)
-        return model_wire.model_response(self._catalogue.serving, aliases, self._catalogue.trials)
+        aliases, problem = await _run(self._reader, self._catalogue.aliases)
+        return model_wire.model_response(
+            self._catalogue.serving, aliases, problem, self._catalogue.trials
+        )
 
     async def ListVersions(
         self, request: model_pb2.ListVersionsRequest, context: Context

@@ -5,14 +5,17 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from registry.ranking import NO_ROW, Scores
-from server.plans import plan, search
-from server.queries import TopKQuery
+from server.plans import place, plan, search
+from server.queries import ScoreQuery, TopKQuery
 from server.recommender import Recommender
+from server.snapshot import Snapshot
+from server.tallies import Count, Line
 from server.trial_metrics import ShadowResult, TrialMetrics
 from server.trials import Trial
 
@@ -29,7 +32,7 @@ class Shadow:
         self,
         recommender: Recommender,
         metrics: TrialMetrics,
-        parse: Callable[[Any], TopKQuery],
+        parse: Callable[[Any], TopKQuery | ScoreQuery],
         initializer: Callable[[], None],
         depth: int = _DEPTH,
     ) -> None:
@@ -41,11 +44,9 @@ class Shadow:
         self._places = threading.Semaphore(depth)
 
     def offer(self, trial: Trial, request: Any, answer: Any) -> None:
-        """Have a TopK request answered by the trial's candidate too, or drop it; never waits."""
-        if not hasattr(request, "k"):
-            return  # Score: there is no list to compare
+        """Have a TopK or Score answered by the trial's candidate too, or drop it; never waits."""
         if not self._places.acquire(blocking=False):
-            trial.shadowed.dropped += 1
+            trial.tally.add(Count.SHADOW_DROPPED)
             self._count(trial, "dropped")
             return
         future = self._pool.submit(self._compute, trial, request, answer)
@@ -59,35 +60,72 @@ class Shadow:
         resident = self._recommender.serving.residents.get(trial.candidate.version)
         if resident is None:
             return  # the trial has just ended
-        began = time.perf_counter()
         try:
-            made = plan(resident.snapshot, self._parse(request), _Uncounted())
-            _, rows = search(made)
+            query = self._parse(request)
+            if isinstance(query, ScoreQuery):
+                found = _score(resident.snapshot, query, answer)
+            else:
+                found = _list(resident.snapshot, query, answer)
         except Exception as error:  # the candidate's failures are what is looked for
-            trial.shadowed.failed += 1
+            trial.tally.add(Count.SHADOW_FAILED)
             self._count(trial, "failed")
-            if trial.shadowed.failed == 1:
-                _log.warning("the shadow %s fails: %s", trial.candidate.version, error)
+            if trial.tally.counts[Count.SHADOW_FAILED] == 1:
+                _log.warning(
+                    "alias %s: the shadow %s cannot answer what %s has answered: %s; later "
+                    "failures are counted, and not logged",
+                    trial.move.alias, trial.candidate.version, trial.move.version, error,
+                )  # fmt: skip
             return
-        seconds = time.perf_counter() - began
-        snapshot = made.snapshot
-        own = set(snapshot.item_ids.texts(rows))
-        overlap = sum(item in own for item in answer.item_ids) / max(1, len(answer.item_ids))
-        found = snapshot.item_ids.rows(answer.item_ids)
-        known = found != NO_ROW
-        theirs = np.array(answer.scores, np.float32)[known]
-        drift = _drift(theirs, made.variant.index.scores(made.vector, found[known]))
-        shadowed = trial.shadowed
-        shadowed.compared += 1
-        shadowed.overlap_sum += overlap if answer.item_ids else 1.0
-        shadowed.drift_sum += drift
-        shadowed.latencies.add(seconds)
-        self._count(trial, "compared")
+        tally = trial.tally
+        tally.add(Count.DRIFT_SUM, found.drift)
+        if found.overlap is None:
+            tally.add(Count.SHADOW_SCORES)
+        else:
+            tally.add(Count.OVERLAP_SUM, found.overlap)
+        tally.enter(Line.SHADOW, found.seconds)
         labels = trial.move.alias, trial.candidate.version
-        self._metrics.observe_shadow(labels, overlap if answer.item_ids else 1.0, drift, seconds)
+        self._metrics.observe_shadow(labels, found.overlap, found.drift, found.seconds)
+        self._count(trial, "compared")
 
     def _count(self, trial: Trial, result: ShadowResult) -> None:
         self._metrics.count_shadow((trial.move.alias, trial.candidate.version), result)
+
+
+@dataclass(frozen=True)
+class _Compared:
+    """What a candidate has computed, beside what was answered."""
+
+    seconds: float
+    drift: float
+    overlap: float | None
+    """None of scores: whoever asks for them has chosen the items."""
+
+
+def _list(snapshot: Snapshot, query: TopKQuery, answer: Any) -> _Compared:
+    """Compute the k best items, and the scores of those that were answered."""
+    began = time.perf_counter()
+    made = plan(snapshot, query, _Uncounted())
+    _, rows = search(made)
+    seconds = time.perf_counter() - began
+    own = set(snapshot.item_ids.texts(rows))
+    answered = answer.item_ids
+    overlap = sum(item in own for item in answered) / len(answered) if answered else 1.0
+    found = snapshot.item_ids.rows(answered)
+    known = found != NO_ROW
+    scores = made.variant.index.scores(made.vector, found[known])
+    return _Compared(seconds, _drift(np.array(answer.scores, np.float32)[known], scores), overlap)
+
+
+def _score(snapshot: Snapshot, query: ScoreQuery, answer: Any) -> _Compared:
+    """Compute the scores that were asked for; those of items that both know are compared."""
+    began = time.perf_counter()
+    variant = snapshot.variant(query.target.variant)
+    placed = place(snapshot, variant, query.subject, _Uncounted(), include_seen=True)
+    rows = snapshot.item_ids.rows(query.item_ids)
+    known = (rows != NO_ROW) & np.array(answer.known, bool)
+    scores = variant.index.scores(placed.vector, rows[known])
+    seconds = time.perf_counter() - began
+    return _Compared(seconds, _drift(np.array(answer.scores, np.float32)[known], scores), None)
 
 
 class _Uncounted:

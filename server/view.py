@@ -41,11 +41,23 @@ class View:
 
     @property
     def wanted(self) -> list[str]:
-        """What is to be loaded, in this order: what aliases name, what stands in, what is tried."""
+        """What aliases ask for, whatever is served."""
+        return self.lacking({})
+
+    def lacking(self, served: Mapping[str, str]) -> list[str]:
+        """Return what is to be loaded, in this order: what is named, what stands in, what is tried.
+
+        served: the aliases that something answers for, so that nothing need stand in.
+        """
         moves = self.moves.values()
         return [
             *(move.version for move in moves),
-            *(version for versions in self.stand_ins.values() for version in versions),
+            *(
+                version
+                for alias, versions in self.stand_ins.items()
+                if alias not in served
+                for version in versions
+            ),
             *(move.candidate.version for move in moves if move.candidate is not None),
         ]
 
@@ -60,6 +72,7 @@ class Lookout:
         self._store = store
         self._followed = followed
         self._on_error = on_error
+        self._said: set[str] = set()
 
     def read(self, served: Mapping[str, str], refused: Collection[str]) -> View:
         """Return what there is to follow; raises RegistryError or OSError for the own alias.
@@ -79,7 +92,7 @@ class Lookout:
             except (RegistryError, OSError) as error:
                 unreadable.add(name)
                 self._on_error()
-                _log.warning("alias %s cannot be read: %s", name, error)
+                self._say(f"alias {name} cannot be read: {error}")
         return View(
             moves=moves,
             unreadable=frozenset(unreadable),
@@ -102,7 +115,7 @@ class Lookout:
             if not recorded:
                 raise
             self._on_error()
-            _log.error("%s; the history says %s", error, recorded[-1].version)
+            self._say(f"{error}; until then it is {recorded[-1].version}, as the history says")
             return recorded[-1]
 
     def _stand_ins(self, alias: str, version: str) -> list[str]:
@@ -113,8 +126,14 @@ class Lookout:
         try:
             found = self._store.aliases.earlier(alias)
         except (RegistryError, OSError) as error:
-            _log.error("the history of alias %s cannot be read: %s", alias, error)
+            self._say(f"the history of alias {alias} cannot be read: {error}")
             found = []
         if alias == self._followed.alias:
             found += [each.name for each in self._store.versions() if isinstance(each, Version)]
         return [each for each in dict.fromkeys(found) if each != version]
+
+    def _say(self, problem: str) -> None:
+        """Log a problem, once: it is met again at every look."""
+        if problem not in self._said:
+            self._said.add(problem)
+            _log.error("%s", problem)

@@ -62,6 +62,13 @@ def parse_score(request: pb.ScoreRequest, limits: Limits) -> ScoreQuery:
     )
 
 
+def parse(request: pb.TopKRequest | pb.ScoreRequest, limits: Limits) -> TopKQuery | ScoreQuery:
+    """Return the query of either message, or raise InvalidQuery."""
+    if isinstance(request, pb.ScoreRequest):
+        return parse_score(request, limits)
+    return parse_top_k(request, limits)
+
+
 def asked(request: pb.TopKRequest | pb.ScoreRequest) -> tuple[Target, Subject]:
     """Return of what and for whom a message asks, or raise InvalidQuery."""
     return _target(request), _subject(request)

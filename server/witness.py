@@ -57,7 +57,7 @@ class Witness:
             return
         version = answer.version or self._version_for(asked)
         self._trials.count(alias, version, code, seconds)
-        if trial.candidate.shadow and code == "OK" and version == trial.stable_side.version:
+        if trial.candidate.shadow and code == "OK" and version == trial.move.version:
             self._shadow.offer(trial, asked, answer)
 
     def _version_for(self, asked: Any) -> str:

@@ -41,6 +41,7 @@ HOMES = {
         "server/metrics.py",
         "server/series.py",
         "server/shared_metrics.py",
+        "server/trial_metrics.py",
     },
     "opentelemetry": {"server/tracing.py"},
     "watchfiles": {"server/events.py"},

@@ -139,6 +139,8 @@ def status(client: Client, json: options.Json = False) -> None:
         ["version", "state", "aliases", "reason"],
         [[each.version, each.state, ", ".join(each.aliases), each.reason] for each in states],
     )
+    if model.registry_problem:
+        print(f"\nthe registry cannot be read now: {model.registry_problem}")
 
 
 @connected

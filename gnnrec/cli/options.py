@@ -84,8 +84,14 @@ def open_store(registry: str, model: str) -> Any:
 
     if not model:
         found = models(registry)
-        if len(found) != 1:
-            there = ", ".join(found) or "none yet"
-            raise RegistryError(f"name the model with --model; models in {registry}: {there}")
+        if not found:
+            raise RegistryError(
+                f"no model in {registry}: it is empty, or no registry; name another with "
+                "--registry; gnnrec train CONFIG --registry PLACE makes one"
+            )
+        if len(found) > 1:
+            raise RegistryError(
+                f"name the model with --model; models in {registry}: {', '.join(found)}"
+            )
         model = found[0]
     return ModelStore(registry, model)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from gnnrec.answers import Trial, TrialSide
+from gnnrec.answers import Shadowed, Trial, TrialSide
 from gnnrec.cli import options
 from gnnrec.cli.complete import complete_versions
 from gnnrec.cli.connect import connected
@@ -90,9 +90,12 @@ def rollback(
     """End an alias's trial, or point it back at the version it named before."""
     aliases = options.open_store(registry, model).aliases
     tried = aliases.get(alias).candidate
-    _print_move(aliases.rollback(alias=alias, to=to or None, why=why), json)
-    if tried is not None and not json:
-        print(f"the trial of {tried} has ended")
+    move = aliases.rollback(alias=alias, to=to or None, why=why)
+    if tried is None or json:
+        _print_move(move, json)
+        return
+    still = "still" if move.version == move.previous else "now"
+    print(f"{alias} is {still} {move.version}; the trial of {tried} has ended")
 
 
 def history(
@@ -129,8 +132,8 @@ def status(client: Client, json: options.Json = False) -> None:
     """Print what a server answers under each alias, and both sides of each trial."""
     model = client.get_model()
     if json:
-        answered = [asdict(each) for each in model.aliases]
-        options.print_json({"aliases": answered, "trials": [asdict(one) for one in model.trials]})
+        told = asdict(model)
+        options.print_json({key: told[key] for key in ("aliases", "trials", "registry_problem")})
         return
     options.print_table(
         ["alias", "names", "answers", "tries"],
@@ -139,8 +142,16 @@ def status(client: Client, json: options.Json = False) -> None:
             for each in model.aliases
         ],
     )
+    for each in model.aliases:
+        if each.served_version not in ("", each.version):
+            print(
+                f"{each.name} names {each.version}, and is answered by {each.served_version}: "
+                "gnnrec status says why"
+            )
     for trial in model.trials:
         _print_trial(trial)
+    if model.registry_problem:
+        print(f"\nthe registry cannot be read now; that was before: {model.registry_problem}")
 
 
 def _print_trial(trial: Trial) -> None:
@@ -153,16 +164,23 @@ def _print_trial(trial: Trial) -> None:
         ["side", "version", "requests", "share", "errors", "p50", "p99"],
         [_side("old", trial.stable, total), _side("new", trial.candidate, total)],
     )
-    shadow = trial.shadowed
     if trial.shadow:
+        _print_shadow(trial.shadowed)
+
+
+def _print_shadow(shadow: Shadowed) -> None:
+    of_score = f" ({shadow.scored} of them of Score)" if shadow.scored else ""
+    print(
+        f"shadow: {shadow.compared} compared{of_score}, {shadow.dropped} dropped, "
+        f"{shadow.failed} failed"
+    )
+    if shadow.compared:
+        lists = shadow.compared > shadow.scored
+        overlap = f"overlap {shadow.overlap:.1%}, " if lists else ""
         print(
-            f"shadow: {shadow.compared} compared, {shadow.dropped} dropped, {shadow.failed} failed"
+            f"        {overlap}score drift {shadow.score_drift:.3g}, "
+            f"p50 {shadow.p50_ms:.2f} ms, p99 {shadow.p99_ms:.2f} ms"
         )
-        if shadow.compared:
-            print(
-                f"        overlap {shadow.overlap:.1%}, score drift {shadow.score_drift:.3g}, "
-                f"p50 {shadow.p50_ms:.2f} ms, p99 {shadow.p99_ms:.2f} ms"
-            )
 
 
 def _side(name: str, side: TrialSide, total: int) -> list[str]:

@@ -2,7 +2,7 @@
 
 import hashlib
 import logging
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
@@ -29,6 +29,7 @@ _log = logging.getLogger("gnnrec.registry")
 
 _LEFT_AFTER = timedelta(days=1)
 _CHUNK = 4 << 20
+_KEPT = "manifest.pruning.json"
 
 
 class RemoteStorage:
@@ -50,9 +51,15 @@ class RemoteStorage:
             return RemoteVersion(self._objects, self._cache, self.layout.version(version))
         except FileNotFoundError:
             self.layout.require()
+            what_next = f"see: gnnrec versions --model {self.layout.model}"
+            if self._objects.has(self._kept(version)):
+                what_next = (
+                    "a prune that has not ended took its manifest; if an alias needs it, "
+                    "gnnrec prune gives it back"
+                )
             raise NoSuchVersion(
                 f"no version {version!r} of {self.layout.model!r} in {self._objects.url}; "
-                f"see: gnnrec versions --model {self.layout.model}"
+                f"{what_next}"
             ) from None
 
     def open_all(self, versions: list[str]) -> Iterator[tuple[str, RemoteVersion | RegistryError]]:
@@ -92,21 +99,32 @@ class RemoteStorage:
                 raise
 
     def delete(self, version: str, is_needed: Callable[[], bool]) -> bool:
-        """Take the manifest away, and the files unless an alias came to name the version."""
-        key = self._manifest(version)
+        """Take the manifest away, and the files unless an alias came to name the version.
+
+        Until that is decided a copy of the manifest stands beside: a prune that dies before leaves
+        all that `sweep` needs to give the version back.
+        """
+        key, kept = self._manifest(version), self._kept(version)
         manifest = self._objects.read(key)
+        self._objects.delete([kept])
+        self._objects.create(kept, manifest)
         self._objects.delete([key])
         if is_needed():
-            self._objects.create(key, manifest)
+            self._give_back(version)
             return False
-        self._objects.delete(list(self._objects.entries(self.layout.version(version).as_posix())))
+        self._objects.delete([kept])
+        self._objects.delete([key, *self._objects.entries(self.layout.version(version).as_posix())])
         return True
 
-    def sweep(self) -> None:
-        """Remove versions without a manifest, and parts of files, that are older than a day."""
+    def sweep(self, needed: Collection[str]) -> None:
+        """Give back what dead prunes took of needed versions; remove the rest after a day."""
         before = now() - _LEFT_AFTER
         for name, keys in self.layout.version_keys().items():
-            if self._manifest(name) not in keys and all(
+            if self._manifest(name) in keys:
+                continue
+            if name in needed and self._kept(name) in keys:
+                self._give_back(name)
+            elif all(
                 entry.modified is not None and entry.modified < before for entry in keys.values()
             ):
                 self._objects.delete(list(keys))
@@ -187,6 +205,24 @@ class RemoteStorage:
                 f"{self._objects.address(key)} is of another publish of {version!r}: choose "
                 "another name; gnnrec prune removes what a publisher that died left, after a day"
             )
+
+    def _give_back(self, version: str) -> None:
+        """Make a version whole again whose manifest a prune has taken away, and not decided yet.
+
+        The copy stays: without it, a prune that lives has decided otherwise meanwhile.
+        """
+        key, kept = self._manifest(version), self._kept(version)
+        try:
+            self._objects.create(key, self._objects.read(kept))
+        except (FileExistsError, FileNotFoundError):
+            return  # another was here before
+        if not self._objects.has(kept):
+            self._objects.delete([key])
+            return
+        _log.warning("version %s, which an alias needs, is given back after a prune", version)
+
+    def _kept(self, version: str) -> str:
+        return (self.layout.version(version) / _KEPT).as_posix()
 
     def _manifest(self, version: str) -> str:
         return (self.layout.version(version) / MANIFEST).as_posix()

@@ -7,6 +7,7 @@ def test_the_dashboard_shows_what_operators_ask_for() -> None:
         "Requests, errors and duration by RPC",
         "By version",
         "Versions and rollouts",
+        "Trials: canary, shadow, guard",
         "Shedding and answers",
         "Index and process",
     ]

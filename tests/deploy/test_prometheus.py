@@ -1,4 +1,5 @@
 import json
+import re
 import shutil
 import socket
 import subprocess
@@ -59,7 +60,7 @@ def test_the_page_on_metrics_names_every_alert_by_the_metrics_it_reads() -> None
     page = (watched.DEPLOY.parent / "docs" / "metrics.md").read_text()
     for alert, rule in watched.rules().items():
         for name in watched.names(rule["expr"]):
-            name = name.removesuffix("_bucket").removesuffix("_count")
+            name = re.sub(r"_(bucket|count|sum)$", "", name)
             (row,) = [line for line in page.splitlines() if line.startswith(f"| `{name}`")]
             assert alert in row, name
 

@@ -91,11 +91,55 @@ def test_a_trial_from_its_begin_to_its_end(root: Path, say: Say) -> None:
         assert re.search(r"overlap \d+\.\d%, score drift \d", words)
         assert '"percent": 50.0' in say(*status, "--json")
         said = say("rollback", *at, "--why", "enough seen")
-        assert said == "production is now v1 (was v1)\nthe trial of v2 (50% + shadow) has ended\n"
+        assert said == "production is still v1; the trial of v2 (50% + shadow) has ended\n"
         until(lambda: not server.client.get_model().trials)
     history = say("history", *at)
     assert re.search(r"promote +v1 +v1 \+ v2 \(50% \+ shadow\)", history)
     assert re.search(r"rollback +v1 +v1 +enough seen", history)
+
+
+def test_an_alias_that_another_version_answers_for_is_said(root: Path, say: Say) -> None:
+    (root / "toy" / "versions" / "v2" / "items.ids").unlink()
+    with running(root) as server:
+        ModelStore(root, "toy").aliases.promote("v2", alias="production")
+        until(lambda: "v2" in server.server.rollout.refusals)
+        line = "production names v2, and is answered by v1: gnnrec status says why"
+        assert line in say("rollout", "status", "--address", server.address)
+
+
+def test_a_registry_that_vanishes_is_said_and_what_was_read_last_is_shown(
+    root: Path, say: Say
+) -> None:
+    with running(root) as server:
+        status = ("rollout", "status", "--address", server.address)
+        assert "cannot be read" not in say(*status)
+        root.rename(root.with_name("away"))
+        shown = say(*status)
+        assert re.search(r"production +v1 +v1 +-", shown)
+        assert f"the registry cannot be read now; that was before: no registry at {root}" in shown
+        assert "cannot be read now: no registry at" in say("status", "--address", server.address)
+        assert f"no model in {root}: it is empty, or no registry" in say(
+            "history", "--registry", root
+        )
+        root.with_name("away").rename(root)
+        assert "cannot be read" not in say(*status)
+
+
+def test_a_damaged_alias_says_how_it_is_mended(root: Path, say: Say) -> None:
+    at = ("--registry", root)
+    say("promote", "v2", *at)
+    (root / "toy" / "aliases" / "production.json").write_text('{"version": "v')
+    for command in (("promote", "v1"), ("rollback",)):
+        line = say(*command, *at)
+        assert "production.json is damaged" in line
+        assert "gnnrec promote VERSION --alias production --force --why REASON" in line
+    with running(root) as server:
+        assert server.server.recommender.serving.current.version == "v2", "by the history"
+        assert "production.json is damaged" in say("rollout", "status", "--address", server.address)
+        say("promote", "v1", *at, "--force", "--why", "the file was damaged")
+        until(lambda: server.server.recommender.serving.current.version == "v1")
+    moves = ModelStore(root, "toy").aliases.history("production")
+    assert [(move.generation, move.version) for move in moves] == [(1, "v1"), (2, "v2"), (3, "v1")]
 
 
 def test_a_hangup_makes_the_server_look(root: Path) -> None:

@@ -70,6 +70,8 @@ def test_a_broken_version_at_the_start_is_replaced_by_the_one_named_before(
             "answers for alias 'production' in place of 'v2', which is refused",
         )
         assert behind(server) == {"production": ("v2", "v1")}
+        loads = "gnnrec_model_loads_total", (("result", "loaded"),)
+        assert scrape(server)[loads] == 1, "the next that could stand in is left alone"
         (said,) = [text for text in caplog.messages if "answers in its place" in text]
         assert said.startswith("alias production names version v2, which cannot be served; v1")
         promote(store, "v3")

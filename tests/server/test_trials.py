@@ -1,62 +1,31 @@
 """Canary, shadow and guard on a running server."""
 
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gnnrec import Error, Query
-from gnnrec.answers import Trial
+from gnnrec import Error
 from registry import Candidate, Guard, ModelStore
 from server.queries import Interaction, KnownItem, KnownUser, NewItem, NewUser, Subject, Vector
 from server.serving import is_for
-from tests import made
 from tests.server.running import Running, running, scrape
 from tests.server.test_rollout import wait_for
-
-PEOPLE = [f"u{row}" for row in range(200)]
+from tests.server.trying import PEOPLE, publish_three, sides, trial, try_out
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> ModelStore:
-    """Two versions that know 200 people, and one that knows five of them."""
-    for seed, (version, people) in enumerate((("old", 200), ("new", 200), ("poor", 5))):
-        made.publish(tmp_path, version=version, seed=seed, people=people)
-    store = ModelStore(tmp_path, "toy")
-    store.aliases.promote("old", alias="production")
-    return store
+    return publish_three(tmp_path)
 
 
 @pytest.fixture
 def server(store: ModelStore) -> Iterator[Running]:
     with running(store.layout.root, served_aliases=("next",)) as here:
         yield here
-
-
-def try_out(store: ModelStore, server: Running, version: str, **how: Any) -> None:
-    """Begin or change a trial, and wait until the server takes part in it."""
-    move = store.aliases.try_out(version, alias="production", **how)
-    serving = server.server.recommender
-    wait_for(lambda: serving.serving.candidates.get("production") == move.candidate, "it is tried")
-
-
-def sides(server: Running) -> dict[str, str]:
-    """Return the version that answers each person."""
-    answers = server.client.batch_top_k([Query(person, k=1) for person in PEOPLE])
-    return {
-        person: "" if isinstance(answer, Error) else answer.version
-        for person, answer in zip(PEOPLE, answers, strict=True)
-    }
-
-
-def trial(server: Running) -> Trial:
-    (found,) = server.client.get_model().trials
-    return found
 
 
 SUBJECTS: list[Subject] = [
@@ -142,6 +111,11 @@ def test_failures_are_those_of_the_side_that_failed(store: ModelStore, server: R
     seen = trial(server)
     assert (seen.stable.errors, seen.candidate.errors) == (0, 2 * failed)
     assert failed > 50
+    side = {"alias": "production", "version": "poor", "side": "candidate"}
+    counted = tuple(sorted((side | {"result": "failed"}).items()))
+    assert scrape(server)["gnnrec_trial_requests_total", counted] == 2 * failed
+    timed = tuple(sorted(side.items()))
+    assert scrape(server)["gnnrec_trial_duration_seconds_count", timed] == failed
     labels = {"rpc": "TopK", "version": "poor", "variant": "", "code": "NOT_FOUND"}
     assert scrape(server)["gnnrec_requests_total", tuple(sorted(labels.items()))] == failed
 
@@ -164,6 +138,26 @@ def test_a_guard_returns_to_the_old_version_and_the_history_says_why(
     assert scrape(server)[key] == 1
 
 
+def test_a_guard_that_cannot_write_says_so_and_tries_again(
+    store: ModelStore, server: Running, caplog: pytest.LogCaptureFixture
+) -> None:
+    try_out(store, server, "poor", percent=50, guard=Guard(max_errors=0.2, min_requests=20))
+    lock = store.layout.lock
+    lock.unlink()
+    lock.mkdir()  # nobody can take it
+    key = "gnnrec_guard_returns_total", (("alias", "production"), ("result", "failed"))
+    assert scrape(server)[key] == 0, "seen from the start, so that the first is a rise"
+    sides(server)
+    wait_for(lambda: scrape(server)[key] > 1, "it has tried twice")
+    assert store.aliases.get("production").candidate is not None
+    said = [each for each in caplog.messages if "cannot be ended" in each]
+    assert len(said) == 1
+    assert said[0].startswith("alias production: the trial of poor cannot be ended: ")
+    assert "requests failed" in said[0]
+    lock.rmdir()
+    wait_for(lambda: store.aliases.get("production").candidate is None, "the trial is ended")
+
+
 def test_a_guard_judges_by_time_as_well_and_not_before_it_has_seen_enough(
     store: ModelStore, server: Running
 ) -> None:
@@ -175,72 +169,11 @@ def test_a_guard_judges_by_time_as_well_and_not_before_it_has_seen_enough(
     ]
     for person in mine[:9]:
         server.client.top_k(person, k=1)
-    assert server.server.trials.running["production"].verdict() == ""
+    trials = server.server.trials
+    assert trials.running["production"].verdict(trials.seen(trials.running["production"])) == ""
     server.client.top_k(mine[9], k=1)
     wait_for(lambda: store.aliases.get("production").candidate is None, "the trial is ended")
     assert "its p99 is" in store.aliases.history("production")[-1].why
-
-
-def test_a_shadow_answers_nobody_and_is_compared(store: ModelStore, server: Running) -> None:
-    export = made.export(made.embeddings(200, 4, 0), 1.1 * made.embeddings(30, 4, 1))
-    store.publish(export, version="same")  # the same order, scores a tenth larger
-    try_out(store, server, "same", shadow=True)
-    assert set(sides(server).values()) == {"old"}
-    server.client.batch_top_k([Query("u6"), Query("u7")])
-    wait_for(lambda: trial(server).shadowed.compared >= 150, "the shadow has computed")
-    wait_for(lambda: _computed(server) == 202, "the rest is computed or dropped")
-    seen = trial(server)
-    assert (seen.shadow, seen.percent, seen.candidate.requests) == (True, 0, 0)
-    compared = seen.shadowed
-    assert compared.failed == 0
-    assert compared.overlap > 0.99
-    # u3 has had every item, so nothing of theirs drifts
-    assert compared.score_drift == pytest.approx(0.1, rel=0.01)
-    assert 0 < compared.p50_ms <= compared.p99_ms
-    labels = (("alias", "production"), ("version", "same"))
-    got = scrape(server)
-    assert got["gnnrec_shadow_overlap_count", labels] == compared.compared
-    assert got["gnnrec_shadow_requests_total", (labels[0], ("result", "compared"), labels[1])] > 0
-    assert got["gnnrec_trial_percent", labels] == 0
-    store.aliases.rollback(alias="production")
-    wait_for(lambda: server.client.get_model().trials == (), "the trial has ended")
-    wait_for(
-        lambda: not [name for name, has in scrape(server) if has == labels],
-        "its series are gone",
-    )
-
-
-def _computed(server: Running) -> int:
-    shadowed = trial(server).shadowed
-    return shadowed.compared + shadowed.dropped
-
-
-def test_a_shadow_that_is_slow_drops_and_holds_nobody_up(
-    store: ModelStore, server: Running, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    go_on = threading.Event()
-    shadow = server.server.shadow
-    parse = shadow._parse
-
-    def held(request: Any) -> Any:
-        assert go_on.wait(20)
-        return parse(request)
-
-    monkeypatch.setattr(shadow, "_parse", held)
-    try_out(store, server, "poor", percent=50, shadow=True)
-    try:
-        old = [
-            person
-            for person in PEOPLE
-            if not is_for(Candidate(version="poor", percent=50), KnownUser(person))
-        ]
-        for person in [*old, *old, *old, *old]:
-            assert server.client.top_k(person, k=1).version == "old"
-        assert trial(server).shadowed.dropped == 4 * len(old) - 256
-    finally:
-        go_on.set()
-    wait_for(lambda: trial(server).shadowed.failed > 50, "the rest is computed")
-    assert trial(server).shadowed.compared <= 20, "it knows five people"
 
 
 def test_a_candidate_that_cannot_be_served_answers_nobody_and_that_is_said(
@@ -250,6 +183,8 @@ def test_a_candidate_that_cannot_be_served_answers_nobody_and_that_is_said(
     store.aliases.try_out("new", alias="production", percent=50)
     wait_for(lambda: "new" in server.server.rollout.refusals, "new is refused")
     wait_for(lambda: "users.ids is missing" in trial(server).problem, "the reason is said")
+    waiting = "gnnrec_trial_waiting", (("alias", "production"), ("version", "new"))
+    assert scrape(server)[waiting] == 1
     assert set(sides(server).values()) == {"old"}
     states = {each.version: each.state for each in server.client.list_versions()}
     assert states["new"] == "refused"

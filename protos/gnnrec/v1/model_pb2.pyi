@@ -39,20 +39,22 @@ class GetModelRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class GetModelResponse(_message.Message):
-    __slots__ = ("model", "alias", "serving_version", "versions", "aliases", "trials")
+    __slots__ = ("model", "alias", "serving_version", "versions", "aliases", "trials", "registry_problem")
     MODEL_FIELD_NUMBER: _ClassVar[int]
     ALIAS_FIELD_NUMBER: _ClassVar[int]
     SERVING_VERSION_FIELD_NUMBER: _ClassVar[int]
     VERSIONS_FIELD_NUMBER: _ClassVar[int]
     ALIASES_FIELD_NUMBER: _ClassVar[int]
     TRIALS_FIELD_NUMBER: _ClassVar[int]
+    REGISTRY_PROBLEM_FIELD_NUMBER: _ClassVar[int]
     model: str
     alias: str
     serving_version: str
     versions: _containers.RepeatedCompositeFieldContainer[LoadedVersion]
     aliases: _containers.RepeatedCompositeFieldContainer[Alias]
     trials: _containers.RepeatedCompositeFieldContainer[Trial]
-    def __init__(self, model: _Optional[str] = ..., alias: _Optional[str] = ..., serving_version: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[LoadedVersion, _Mapping]]] = ..., aliases: _Optional[_Iterable[_Union[Alias, _Mapping]]] = ..., trials: _Optional[_Iterable[_Union[Trial, _Mapping]]] = ...) -> None: ...
+    registry_problem: str
+    def __init__(self, model: _Optional[str] = ..., alias: _Optional[str] = ..., serving_version: _Optional[str] = ..., versions: _Optional[_Iterable[_Union[LoadedVersion, _Mapping]]] = ..., aliases: _Optional[_Iterable[_Union[Alias, _Mapping]]] = ..., trials: _Optional[_Iterable[_Union[Trial, _Mapping]]] = ..., registry_problem: _Optional[str] = ...) -> None: ...
 
 class Alias(_message.Message):
     __slots__ = ("name", "version", "generation", "update_time", "served_version", "candidate_version")
@@ -105,7 +107,7 @@ class TrialSide(_message.Message):
     def __init__(self, version: _Optional[str] = ..., request_count: _Optional[int] = ..., error_count: _Optional[int] = ..., p50_latency_ms: _Optional[float] = ..., p99_latency_ms: _Optional[float] = ...) -> None: ...
 
 class ShadowComparison(_message.Message):
-    __slots__ = ("compared_count", "dropped_count", "failed_count", "mean_overlap", "mean_score_drift", "p50_latency_ms", "p99_latency_ms")
+    __slots__ = ("compared_count", "dropped_count", "failed_count", "mean_overlap", "mean_score_drift", "p50_latency_ms", "p99_latency_ms", "score_count")
     COMPARED_COUNT_FIELD_NUMBER: _ClassVar[int]
     DROPPED_COUNT_FIELD_NUMBER: _ClassVar[int]
     FAILED_COUNT_FIELD_NUMBER: _ClassVar[int]
@@ -113,6 +115,7 @@ class ShadowComparison(_message.Message):
     MEAN_SCORE_DRIFT_FIELD_NUMBER: _ClassVar[int]
     P50_LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
     P99_LATENCY_MS_FIELD_NUMBER: _ClassVar[int]
+    SCORE_COUNT_FIELD_NUMBER: _ClassVar[int]
     compared_count: int
     dropped_count: int
     failed_count: int
@@ -120,7 +123,8 @@ class ShadowComparison(_message.Message):
     mean_score_drift: float
     p50_latency_ms: float
     p99_latency_ms: float
-    def __init__(self, compared_count: _Optional[int] = ..., dropped_count: _Optional[int] = ..., failed_count: _Optional[int] = ..., mean_overlap: _Optional[float] = ..., mean_score_drift: _Optional[float] = ..., p50_latency_ms: _Optional[float] = ..., p99_latency_ms: _Optional[float] = ...) -> None: ...
+    score_count: int
+    def __init__(self, compared_count: _Optional[int] = ..., dropped_count: _Optional[int] = ..., failed_count: _Optional[int] = ..., mean_overlap: _Optional[float] = ..., mean_score_drift: _Optional[float] = ..., p50_latency_ms: _Optional[float] = ..., p99_latency_ms: _Optional[float] = ..., score_count: _Optional[int] = ...) -> None: ...
 
 class LoadedVersion(_message.Message):
     __slots__ = ("version", "create_time", "activate_time", "default_variant", "variants", "user_count", "item_count", "interaction_count", "baselines", "aliases", "attributes")

@@ -1,0 +1,189 @@
+"""What trials count: numbers that one process writes, and all processes of a server can read."""
+
+import hashlib
+import logging
+import os
+import shutil
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+_log = logging.getLogger("gnnrec.server")
+
+RECENT = 4096
+"""How many of the last requests are judged."""
+
+
+class Line(IntEnum):
+    """What is counted one by one, with the durations of the last."""
+
+    STABLE = 0
+    CANDIDATE = 1
+    SHADOW = 2
+
+
+class Count(IntEnum):
+    """What is counted; the first three, by line, are how many there were."""
+
+    STABLE = 0
+    CANDIDATE = 1
+    SHADOW = 2
+    STABLE_ERRORS = 3
+    CANDIDATE_ERRORS = 4
+    SHADOW_SCORES = 5
+    SHADOW_DROPPED = 6
+    SHADOW_FAILED = 7
+    OVERLAP_SUM = 8
+    DRIFT_SUM = 9
+    BEGAN_AT = 10
+
+
+_ROOM = 16
+_SHAPE = (len(Line), RECENT, 3)
+_NUMBERS = _ROOM + len(Line) * RECENT * 3
+_BYTES = 8 * _NUMBERS
+
+
+class Tally:
+    """What one process has counted of one trial; each number has one thread that writes it."""
+
+    def __init__(self, numbers: NDArray[np.float64]) -> None:
+        """Count into an array of numbers, which may lie in a file."""
+        self.counts = numbers[:_ROOM]
+        # By line and place: when (monotonic seconds, one clock for all), how long, whether failed.
+        self.recent = numbers[_ROOM:].reshape(_SHAPE)
+
+    def add(self, count: Count, amount: float = 1.0) -> None:
+        """Add to a number."""
+        self.counts[count] += amount
+
+    def enter(self, line: Line, seconds: float | None, failed: bool = False) -> None:
+        """Count one of a line; one of a batch has no duration of its own."""
+        place = int(self.counts[line]) % RECENT
+        duration = np.nan if seconds is None else seconds
+        self.recent[line, place] = time.monotonic(), duration, failed
+        self.counts[line] += 1
+
+
+@dataclass(frozen=True)
+class Last:
+    """The last of a line: how long each took, in seconds, and whether it failed."""
+
+    seconds: NDArray[np.float64]
+    failed: NDArray[np.float64]
+
+    def quantile(self, share: float) -> float:
+        """Return the duration that a share of them does not exceed; 0 where there are none."""
+        return float(np.quantile(self.seconds, share)) if len(self.seconds) else 0.0
+
+    @property
+    def error_share(self) -> float:
+        """The share that failed."""
+        return float(self.failed.mean()) if len(self.failed) else 0.0
+
+
+class Sum:
+    """What several tallies of a trial say together."""
+
+    def __init__(self, tallies: Sequence[Tally]) -> None:
+        """Add up; of each line the last of all remain."""
+        self._counts = np.sum([each.counts for each in tallies], axis=0)
+        self._began_at = min(each.counts[Count.BEGAN_AT] for each in tallies)
+        self._tallies = tallies
+
+    def __getitem__(self, count: Count | Line) -> int:
+        """Return a number."""
+        return int(self._counts[count])
+
+    @property
+    def began_at(self) -> float:
+        """When the first process saw the trial, in Unix seconds."""
+        return float(self._began_at)
+
+    @property
+    def overlap(self) -> float:
+        """The mean share of the answered items that the candidate has among its own."""
+        lists = self[Count.SHADOW] - self[Count.SHADOW_SCORES]
+        return float(self._counts[Count.OVERLAP_SUM]) / max(1, lists)
+
+    @property
+    def drift(self) -> float:
+        """By how much scores differ, as a share of the scores, on average."""
+        return float(self._counts[Count.DRIFT_SUM]) / max(1, self[Count.SHADOW])
+
+    def last(self, line: Line) -> Last:
+        """Return the last RECENT of a line, whichever process has counted them."""
+        parts = [each.recent[line, : min(RECENT, int(each.counts[line]))] for each in self._tallies]
+        rows = np.concatenate(parts)
+        if len(rows) > RECENT:
+            rows = rows[np.argsort(rows[:, 0], kind="stable")[-RECENT:]]
+        return Last(rows[~np.isnan(rows[:, 1]), 1].copy(), rows[:, 2].copy())
+
+
+class Tallies:
+    """The tallies of the trials that a server takes part in.
+
+    With a folder, which the workers of one server share, each process counts into a file of its
+    own there, and adds up those of all. What a process that has died counted stays in the sums.
+    """
+
+    def __init__(self, folder: Path | None = None) -> None:
+        """Count in `folder`, or in memory where there is but one process."""
+        self._folder = folder
+        self._own: dict[str, Tally] = {}
+
+    def open(self, trial: str, began_at: float) -> Tally:
+        """Return what this process counts of a trial into; `trial` is the same text everywhere."""
+        tally = self._own.get(trial)
+        if tally is None:
+            tally = self._own[trial] = Tally(self._numbers(trial))
+            if not tally.counts[Count.BEGAN_AT]:  # else a process of the same id was here before
+                tally.counts[Count.BEGAN_AT] = began_at
+        return tally
+
+    def sum(self, trial: str) -> Sum:
+        """Return what all processes have counted of a trial that is open."""
+        return Sum([self._own[trial], *self._others(trial)])
+
+    def close(self, trial: str) -> None:
+        """Forget a trial that has ended, for all: it never comes again."""
+        self._own.pop(trial, None)
+        if self._folder is not None:
+            shutil.rmtree(self._place(trial), ignore_errors=True)
+
+    def _numbers(self, trial: str) -> NDArray[np.float64]:
+        if self._folder is None:
+            return np.zeros(_NUMBERS)
+        path = self._place(trial) / str(os.getpid())
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("ab") as file:
+                # A write to a mapped file without room would end the process.
+                os.posix_fallocate(file.fileno(), 0, _BYTES)
+            return np.memmap(path, np.float64, "r+", shape=(_NUMBERS,))
+        except OSError as error:
+            _log.warning("a trial is counted by this worker for itself: %s", error)
+            return np.zeros(_NUMBERS)
+
+    def _others(self, trial: str) -> list[Tally]:
+        if self._folder is None:
+            return []
+        found = []
+        for path in self._place(trial).glob("[0-9]*"):
+            if path.name == str(os.getpid()):
+                continue
+            try:
+                numbers = np.memmap(path, np.float64, "r", shape=(_NUMBERS,))
+            except (OSError, ValueError):  # gone, or just being made
+                continue
+            found.append(Tally(numbers))
+        return found
+
+    def _place(self, trial: str) -> Path:
+        assert self._folder is not None
+        return self._folder / hashlib.blake2b(trial.encode(), digest_size=16).hexdigest()

@@ -1,0 +1,88 @@
+"""What several processes count of a trial, added up."""
+
+import multiprocessing
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from server import tallies
+from server.tallies import RECENT, Count, Line, Sum, Tallies, Tally
+
+ENDS = st.tuples(st.sampled_from(Line), st.none() | st.floats(0, 10), st.booleans())
+
+
+def blank() -> Tally:
+    return Tally(np.zeros(tallies._NUMBERS))
+
+
+@given(asked=st.lists(st.tuples(st.integers(0, 2), ENDS), max_size=60), recent=st.integers(1, 20))
+def test_it_does_not_matter_which_process_counts(
+    asked: list[tuple[int, tuple[Line, float | None, bool]]], recent: int
+) -> None:
+    """The last are the last of all, as if one process had seen them."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(tallies, "RECENT", recent)
+        patch.setattr(tallies, "_SHAPE", (len(Line), recent, 3))
+        patch.setattr(tallies, "_NUMBERS", 16 + len(Line) * recent * 3)
+        ticks = iter(range(1000))
+        patch.setattr("server.tallies.time.monotonic", lambda: float(next(ticks)))
+        many, one = [blank() for _ in range(3)], blank()
+        for process, (line, seconds, failed) in asked:
+            many[process].enter(line, seconds, failed)
+        for _, (line, seconds, failed) in asked:
+            one.enter(line, seconds, failed)
+        for line in Line:
+            last, expected = Sum(many).last(line), Sum([one]).last(line)
+            assert Sum(many)[line] == sum(each[1][0] == line for each in asked)
+            assert sorted(last.seconds) == sorted(expected.seconds)
+            assert last.error_share == expected.error_share
+            assert last.quantile(0.99) == expected.quantile(0.99)
+
+
+def _count(folder: Path, number: int) -> None:
+    tally = Tallies(folder).open("trial", 100.0 + number)
+    for _ in range(RECENT + number):
+        tally.enter(Line.STABLE, 0.5, failed=True)
+        tally.add(Count.STABLE_ERRORS)
+    os._exit(9)  # killed
+
+
+def test_what_other_processes_count_is_seen_at_once_and_kept_when_they_die(tmp_path: Path) -> None:
+    here = Tallies(tmp_path / "trials")
+    own = here.open("trial", 50.0)
+    own.enter(Line.STABLE, 0.1)
+    context = multiprocessing.get_context("spawn")
+    others = [context.Process(target=_count, args=(tmp_path / "trials", n)) for n in (1, 2)]
+    for other in others:
+        other.start()
+    for other in others:
+        other.join(60)
+        assert other.exitcode == 9
+    seen = here.sum("trial")
+    assert seen[Line.STABLE] == 2 * RECENT + 4
+    assert seen[Count.STABLE_ERRORS] == 2 * RECENT + 3
+    assert seen.began_at == 50.0
+    assert seen.last(Line.STABLE).error_share == 1, "of the last of all, and the own is older"
+    own.enter(Line.STABLE, 0.9)
+    assert seen.last(Line.STABLE).quantile(1) == 0.9
+    assert here.sum("trial")[Line.STABLE] == 2 * RECENT + 5
+
+    here.close("trial")
+    assert not list((tmp_path / "trials").iterdir())
+    here.open("next", 60.0)
+    assert here.sum("next")[Line.STABLE] == 0
+
+
+def test_without_room_for_a_file_a_process_counts_for_itself(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "trials").write_text("not a folder")
+    here = Tallies(tmp_path / "trials")
+    here.open("trial", 1.0).enter(Line.STABLE, 0.1)
+    assert here.sum("trial")[Line.STABLE] == 1
+    assert "a trial is counted by this worker for itself: " in caplog.text
+    here.close("trial")
