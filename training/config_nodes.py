@@ -60,4 +60,10 @@ class HybridConfig(Section):
     """[hybrid]: the embeddings of [lightgcn] and features through an MLP."""
 
     hidden_dim: Annotated[int, Field(ge=1)] = 256
+    ridge_l2: Annotated[float, Field(gt=0)] = 10.0
+    """The linear path starts as the ridge regression of this strength from the features of items to
+    their graph embeddings."""
+    still_share: Fraction = 0.5
+    """The share of the steps in which known nodes stand as the graph has them, as most do that are
+    served. In the others features move them too."""
     training: NodeFitConfig = NodeFitConfig(learning_rate=0.003)

@@ -17,6 +17,7 @@ from training.nodes import onnx as node_onnx
 from training.nodes.fit import embed_hybrid, embed_sage, fit_hybrid, fit_sage
 from training.nodes.inputs import NodeInputs, node_inputs
 from training.nodes.onnx import export_hybrid, export_sage
+from training.nodes.ridge import ridge
 from training.nodes.sampling import Bipartite, sample
 from training.nodes.steps import draw
 
@@ -121,6 +122,45 @@ def test_new_items_are_scaled_and_known_nodes_and_new_users_are_not() -> None:
     here = embed_hybrid(model, data, (nobody, graph[1]))[0]
     model.new_items.fill_(1.0)
     torch.testing.assert_close(embed_hybrid(model, data, (nobody, graph[1]))[0], here)
+
+
+def test_the_hybrid_starts_from_a_ridge_to_the_graph_embeddings() -> None:
+    still = QUICK.model_copy(update={"learning_rate": 1e-12, "epochs": 1})
+    config = HybridConfig(hidden_dim=16, ridge_l2=2.0, training=still)
+    data, graph = inputs(), graph_embeddings()
+    model, _ = fit_hybrid(data, graph, config, 0, CPU)
+    weights = ridge(data.x[USERS : USERS + 40], graph[1][:40] * model.scale, 2.0)
+    items = embed_hybrid(model, data, graph)[1]
+    torch.testing.assert_close(items[40:], data.x[USERS + 40 :] @ weights)
+    assert find_their_kind(graph[0], items) == 1
+
+
+def test_known_nodes_stand_still_in_the_share_of_steps_that_is_asked() -> None:
+    seen: list[float] = []
+
+    def watch(module: torch.nn.Module, arguments: object) -> None:
+        if isinstance(module, Hybrid) and module.training:
+            seen.append(float(module.share))
+
+    config = HybridConfig(hidden_dim=4, still_share=0.25, training=QUICK)
+    hook = torch.nn.modules.module.register_module_forward_pre_hook(watch)
+    try:
+        model, _ = fit_hybrid(inputs(), graph_embeddings(), config, 0, CPU)
+    finally:
+        hook.remove()
+    assert set(seen) == {0.0, 1.0}
+    assert np.mean(seen) == pytest.approx(0.75, abs=0.1)
+    assert float(model.share) == 1
+
+
+def test_a_line_from_the_features_passes_sages_layers() -> None:
+    model = fit_sage(inputs(), SageConfig(embedding_dim=4, hidden_dim=8, training=QUICK), 0, CPU)[0]
+    x, edges = torch.randn(5, inputs().x.shape[1]), torch.tensor([[0, 1, 2], [1, 2, 0]])
+    line = x @ model.wide.weight.T
+    assert line.abs().max() > 0.01, "it begins at nothing and is learned"
+    for parameter in model.second.parameters():
+        torch.nn.init.zeros_(parameter)
+    torch.testing.assert_close(model(x, edges), line)
 
 
 def test_a_fit_is_repeatable_and_a_seed_changes_it() -> None:
@@ -265,7 +305,8 @@ def test_listwise_loss_equals_its_formula() -> None:
 
 def test_onnx_files_are_verified_and_add_up_their_scatters(monkeypatch: pytest.MonkeyPatch) -> None:
     sage, hybrid = GraphSAGE(6, 5, 3, 0.5), Hybrid(4, 6, 5, 0.5)
-    torch.nn.init.normal_(hybrid.second.weight)
+    for layer in (sage.wide, hybrid.wide, hybrid.second):
+        torch.nn.init.normal_(layer.weight)
     graph = onnx.load_from_string(export_sage(sage, 6)).graph
     scatters = [node for node in graph.node if node.op_type.startswith("Scatter")]
     assert scatters

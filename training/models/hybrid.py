@@ -1,4 +1,4 @@
-"""The hybrid: frozen graph embeddings and features through one MLP.
+"""The hybrid: frozen graph embeddings and features through one MLP, features through a line too.
 
 N nodes, D dimensions of the graph embeddings, F inputs (registry.features), H hidden.
 """
@@ -8,11 +8,13 @@ from torch import Tensor, nn
 
 
 class Hybrid(nn.Module):
-    """graph + share * MLP([graph | x]) where there is a graph embedding; the MLP where not.
+    """graph + share * placed where there is a graph embedding; placed where not.
 
-    A node without a graph embedding has zeros for it. So the share is what features may change of
-    what the graph has learned, and a new node is placed by its features alone. `new_items` scales
-    the scores of items placed so beside those of the others. The graph
+    placed = MLP([graph | x]) + wide(x). The line finds what adds up and goes on beyond what was
+    seen, such as in years; the MLP finds the rest (Cheng et al. 2016, "Wide & Deep Learning for
+    Recommender Systems"). A node without a graph embedding has zeros for it. So the share is what
+    features may change of what the graph has learned, and a new node is placed by its features
+    alone. `new_items` scales the scores of items placed so beside those of the others. The graph
     embeddings are scaled first, so that their scores suit a softmax.
     """
 
@@ -21,9 +23,11 @@ class Hybrid(nn.Module):
         super().__init__()
         self.first = nn.Linear(width + inputs, hidden)
         self.second = nn.Linear(hidden, width)
+        self.wide = nn.Linear(inputs, width, bias=False)
         self.dropout = nn.Dropout(dropout)
         nn.init.zeros_(self.second.weight)
         nn.init.zeros_(self.second.bias)
+        nn.init.zeros_(self.wide.weight)
         self.share: Tensor
         self.new_items: Tensor
         self.scale: Tensor
@@ -36,7 +40,7 @@ class Hybrid(nn.Module):
         graph = graph * self.scale
         there = (graph.abs().sum(1, keepdim=True) > 0).to(graph.dtype)
         hidden = self.dropout(torch.relu(self.first(torch.cat([graph, x], 1))))
-        placed: Tensor = self.second(hidden)
+        placed: Tensor = self.second(hidden) + self.wide(x)
         is_item = x[:, -1:]  # the second flag of registry.features
         alone = 1 - is_item * (1 - self.new_items)
         return graph + placed * (there * self.share + (1 - there) * alone)

@@ -19,6 +19,7 @@ from training.graph import Halves
 from training.models.hybrid import Hybrid
 from training.models.sage import GraphSAGE
 from training.nodes.inputs import NodeInputs
+from training.nodes.ridge import ridge
 from training.nodes.sampling import sample
 from training.nodes.steps import Draw, draw, item_weights, joined, loss
 from training.validation import Validate
@@ -111,12 +112,19 @@ def fit_hybrid(
         learned[len(drawn.users) : len(drawn.users) + len(drawn.new.items)] = 0
         x = inputs.with_means(rows, neighbours)
         x = _dropped(x, training.feature_dropout)
-        mine, new, known = _split(model(learned.to(device), x.to(device)), drawn)
+        share = model.get_buffer("share")
+        share.fill_(float(generator.random() >= config.still_share))
+        embeddings = model(learned.to(device), x.to(device))
+        share.fill_(1.0)  # as whoever looks at the model between steps expects it
+        mine, new, known = _split(embeddings, drawn)
         return _loss(inputs, drawn, mine @ new.T, mine @ known.T, training)
 
     torch.manual_seed(seed)
     model = Hybrid(every.shape[1], inputs.x.shape[1], config.hidden_dim, training.dropout)
     model.scale.fill_(math.sqrt(_scale(inputs, graph, training, seed)))
+    known = torch.from_numpy(np.flatnonzero(inputs.item_degrees))
+    items = graph[1][known] * model.scale
+    model.wide.weight.data = ridge(inputs.x[known + users], items, config.ridge_l2).T.contiguous()
     model = model.to(device)
     look = _look(validate, lambda fitted: embed_hybrid(fitted, inputs, graph))
     course = _fit(model, step, inputs, training, seed, advance, look)
