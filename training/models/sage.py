@@ -11,21 +11,14 @@ from torch_geometric.nn import SAGEConv
 
 
 class GraphSAGE(nn.Module):
-    """Two SAGEConv layers with mean aggregation and a ReLU between, and a line past both.
-
-    The line takes a node's own features to its embedding: it goes on beyond what was seen, such as
-    in years, and leaves the rest to the layers (Cheng et al. 2016, "Wide & Deep Learning for
-    Recommender Systems").
-    """
+    """Two SAGEConv layers with mean aggregation and a ReLU between them."""
 
     def __init__(self, inputs: int, hidden: int, width: int, dropout: float = 0.0) -> None:
         """Begin at random; `dropout` falls on the hidden layer in training."""
         super().__init__()
         self.first = SAGEConv(inputs, hidden, aggr="mean")
         self.second = SAGEConv(hidden, width, aggr="mean")
-        self.wide = nn.Linear(inputs, width, bias=False)
         self.dropout = nn.Dropout(dropout)
-        nn.init.zeros_(self.wide.weight)
 
     def forward(self, x: Tensor, edges: Tensor) -> Tensor:
         """Return embeddings: x (N, F), edges (2, E) source to target or CSR (N, N) -> (N, D).
@@ -33,5 +26,5 @@ class GraphSAGE(nn.Module):
         In a CSR matrix the rows are the targets. A node without edges is what it is alone.
         """
         hidden = self.dropout(torch.relu(self.first(x, edges)))
-        embeddings: Tensor = self.second(hidden, edges) + self.wide(x)
+        embeddings: Tensor = self.second(hidden, edges)
         return embeddings
