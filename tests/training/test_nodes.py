@@ -17,7 +17,6 @@ from training.nodes import onnx as node_onnx
 from training.nodes.fit import embed_hybrid, embed_sage, fit_hybrid, fit_sage
 from training.nodes.inputs import NodeInputs, node_inputs
 from training.nodes.onnx import export_hybrid, export_sage
-from training.nodes.ridge import ridge
 from training.nodes.sampling import Bipartite, sample
 from training.nodes.steps import draw
 
@@ -122,17 +121,6 @@ def test_new_items_are_scaled_and_known_nodes_and_new_users_are_not() -> None:
     here = embed_hybrid(model, data, (nobody, graph[1]))[0]
     model.new_items.fill_(1.0)
     torch.testing.assert_close(embed_hybrid(model, data, (nobody, graph[1]))[0], here)
-
-
-def test_the_hybrid_starts_from_a_ridge_to_the_graph_embeddings() -> None:
-    still = QUICK.model_copy(update={"learning_rate": 1e-12, "epochs": 1})
-    config = HybridConfig(hidden_dim=16, ridge_l2=2.0, training=still)
-    data, graph = inputs(), graph_embeddings()
-    model, _ = fit_hybrid(data, graph, config, 0, CPU)
-    weights = ridge(data.x[USERS : USERS + 40], graph[1][:40] * model.scale, 2.0)
-    items = embed_hybrid(model, data, graph)[1]
-    torch.testing.assert_close(items[40:], data.x[USERS + 40 :] @ weights)
-    assert find_their_kind(graph[0], items) == 1
 
 
 def test_known_nodes_stand_still_in_the_share_of_steps_that_is_asked() -> None:
