@@ -203,7 +203,11 @@ class Boundary:
 
 
 class Guarded:
-    """A server whose RPCs all go through the boundary; given to the add_..._to_server functions."""
+    """A server whose RPCs all go through the boundary; given to the add_..._to_server functions.
+
+    They are all generic ones: for registered methods grpc.aio waits, at each call, for every one of
+    them anew, which costs as much as to answer from the cache.
+    """
 
     def __init__(self, server: aio.Server, boundary: Boundary) -> None:
         """Add to `server`."""
@@ -221,7 +225,6 @@ class Guarded:
         }
         generic = grpc.method_handlers_generic_handler(service, wrapped)
         self._server.add_generic_rpc_handlers((generic,))
-        self._server.add_registered_method_handlers(service, wrapped)
 
 
 def _set_request_id(metadata: Mapping[str, Any], context: Any) -> None:

@@ -27,7 +27,7 @@ cache.add_to(app)
 def main() -> None:
     """Run the command; a user's mistake is one line on stderr and exit code 2."""
     try:
-        command()()
+        command()(prog_name="gnnrec")
     except (RegistryError, Error, OSError) as error:
         _stop(error)
     except Exception as error:

@@ -128,7 +128,7 @@ def test_a_users_mistake_is_one_line_and_exit_code_2(world: Path, tmp_path: Path
     assert "no file" in refusal("train", config, "--registry", registry)
     assert not registry.exists()
     assert "no registry at" in refusal("versions", "--registry", registry, "--model", "x")
-    assert "name the model with --model" in refusal("versions", "--registry", registry)
+    assert "gnnrec train CONFIG" in refusal("versions", "--registry", registry)
     assert "no version 'v9'" in refusal("promote", "v9", *at(world))
     assert "no version 'v9'" in refusal("verify", "v9", *at(world))
     assert "is not a name" in refusal("promote", "../x", *at(world))
