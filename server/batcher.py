@@ -29,7 +29,7 @@ a library. So the less it does besides searching, the less both wait.
 _NEARBY = 8
 
 # What keeps the event loop for longer is left to the thread.
-_BRIEF_S = 0.001
+_BRIEF_S = 0.002
 
 
 class _Waiting:

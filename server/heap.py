@@ -3,6 +3,7 @@
 import ctypes
 import gc
 import sys
+from typing import Any
 
 _M_MMAP_THRESHOLD = -3  # malloc.h
 _LARGE = 4 << 20
@@ -17,15 +18,25 @@ def keep_tidy() -> None:
     _collect_rarely()
 
 
+def give_back() -> None:
+    """Give the system what has been freed; takes some milliseconds, any thread may call it."""
+    gc.collect()
+    if (trim := _of_glibc("malloc_trim")) is not None:
+        trim(0)
+
+
 def _keep_large_apart() -> None:
     """Have large blocks, such as an index, be given back when they are freed, where it is glibc.
 
     By itself glibc does so only until it has seen one freed, and puts the next into a heap.
     """
-    if sys.platform == "linux":
-        set_option = getattr(ctypes.CDLL(None), "mallopt", None)
-        if set_option is not None:
-            set_option(_M_MMAP_THRESHOLD, _LARGE)
+    if (set_option := _of_glibc("mallopt")) is not None:
+        set_option(_M_MMAP_THRESHOLD, _LARGE)
+
+
+def _of_glibc(name: str) -> Any:
+    """Return a function of the C library, None where it is another."""
+    return getattr(ctypes.CDLL(None), name, None) if sys.platform == "linux" else None
 
 
 def _collect_rarely() -> None:

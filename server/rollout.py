@@ -12,6 +12,7 @@ from concurrent.futures import Executor
 from contextlib import suppress
 
 from registry import Candidate, ModelStore, RegistryError, Version
+from server import heap
 from server.errors import CannotStart
 from server.metrics import Metrics
 from server.recommender import Recommender
@@ -286,4 +287,9 @@ class Rollout:
         self._left = [each for each in self._left if each[0] > end]
         if gone:
             run = asyncio.get_running_loop().run_in_executor
-            await run(self._loader, gone.clear)
+            await run(self._loader, _let_go, gone)
+
+
+def _let_go(residents: list[Resident]) -> None:
+    residents.clear()
+    heap.give_back()
