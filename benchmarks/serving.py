@@ -162,12 +162,11 @@ class Bench:
 
 
 def overload(bench: Bench, registry: Path, pending: int) -> None:
-    """Add the rows of five times the load that the server carries, with a --max-pending."""
+    """Add the rows of a minute of five times the load that it carries, with a --max-pending."""
     messages = [top_k(user) for user in range(2000)]
-    options = ("--max-concurrent", "256", "--max-pending", str(pending), "--max-queue-ms", "500")
-    with serving(registry, *options, "--answer-cache", "0") as server:
+    with serving(registry, "--max-pending", str(pending), "--answer-cache", "0") as server:
         carried = closed(server.port, TOP_K, messages, 48, bench.seconds).per_second
-        phases = [(carried / 2, 3 * bench.seconds), (5 * carried, 6 * bench.seconds),
+        phases = [(carried / 2, 5 * bench.seconds), (5 * carried, 20 * bench.seconds),
                   (carried / 2, 2.0), (carried / 2, bench.seconds)]  # fmt: skip
         half, five, _, after = open_loop(server.port, TOP_K, messages, phases)
     bench.rows.append(

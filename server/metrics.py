@@ -14,7 +14,7 @@ from server.version_metrics import VersionMetrics
 _K = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 _GRPC = ("grpc_type", "grpc_service", "grpc_method")
 
-Stage = Literal["queue", "embed", "search", "respond"]
+Stage = Literal["queue", "embed", "search", "rank", "respond"]
 Reason = Literal["overloaded", "deadline", "unauthenticated", "not_ready"]
 UnknownKind = Literal["user", "item", "listed_item"]
 NewcomerKind = Literal["new_user", "new_item"]

@@ -128,10 +128,11 @@ class Recommender:
 
         def finish() -> list[TopKAnswer | Exception | None]:
             found: dict[int, Found | Exception | None] = {**alone}
-            for members, rank in groups:
-                ranked = _attempt(rank)
-                if not isinstance(ranked, Exception):  # else each fails, or not, by itself
-                    found.update(zip(members, ranked, strict=True))
+            with self._metrics.stages["rank"].time():
+                for members, rank in groups:
+                    ranked = _attempt(rank)
+                    if not isinstance(ranked, Exception):  # else each fails, or not, by itself
+                        found.update(zip(members, ranked, strict=True))
             answers = [_answer(made, found.get(number)) for number, made in enumerate(plans)]
             self._count(answers, queries)
             return answers

@@ -91,7 +91,7 @@ def test_each_kind_of_request_is_counted_where_it_belongs(text: str) -> None:
     assert got[key("gnnrec_short_answers_total")] == 1
     for kind, count in (("user", 1), ("item", 1), ("listed_item", 2)):
         assert got[key("gnnrec_unknown_ids_total", kind=kind)] == count
-    for stage in ("queue", "embed", "search", "respond"):
+    for stage in ("queue", "embed", "search", "rank", "respond"):
         assert got[key("gnnrec_stage_duration_seconds_count", stage=stage)] > 0
     assert got[key("gnnrec_rejected_requests_total", reason="overloaded")] == 0
     assert got[key("gnnrec_in_flight_requests")] == 0
