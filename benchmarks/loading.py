@@ -100,10 +100,13 @@ def closed(
 def open_loop(
     port: int, method: str, messages: Sequence[bytes], phases: Sequence[tuple[float, float]]
 ) -> list[Load]:
-    """Send so many a second for so many seconds, phase after phase, whatever comes back."""
+    """Send so many a second for so many seconds, phase after phase, whatever comes back.
+
+    Each call has a deadline of a second.
+    """
 
     async def run() -> list[Load]:
-        calls = await _Calls.open(port, method, messages)
+        calls = await _Calls.open(port, method, messages, b"\x00\x0cgrpc-timeout\x021S")
         loads = []
         for rate, seconds in phases:
             sent, began = 0, time.perf_counter()
@@ -137,12 +140,15 @@ class _Calls:
         self.ends: list[tuple[float, float, bool]] = []
 
     @classmethod
-    async def open(cls, port: int, method: str, messages: Sequence[bytes]) -> "_Calls":
+    async def open(
+        cls, port: int, method: str, messages: Sequence[bytes], header: bytes = b""
+    ) -> "_Calls":
         loop = asyncio.get_running_loop()
-        made = [
-            (await loop.create_connection(lambda: _Connection(method), "127.0.0.1", port))[1]
-            for _ in range(4)
-        ]
+
+        def connection() -> _Connection:
+            return _Connection(method, header)
+
+        made = [(await loop.create_connection(connection, "127.0.0.1", port))[1] for _ in range(4)]
         return cls(made, messages)
 
     def send(self, then: Callable[[], None]) -> None:
@@ -170,12 +176,12 @@ class _Calls:
 class _Connection(asyncio.Protocol):
     """One HTTP/2 connection."""
 
-    def __init__(self, method: str) -> None:
+    def __init__(self, method: str, header: bytes) -> None:
         # Literals all, so that both sides' tables stay empty.
         path, host = method.encode(), b"localhost"
         self._headers = (
             b"\x83\x86\x04" + bytes([len(path)]) + path + b"\x01" + bytes([len(host)]) + host
-            + b"\x0f\x10\x10application/grpc" + b"\x00\x02te\x08trailers"
+            + b"\x0f\x10\x10application/grpc" + b"\x00\x02te\x08trailers" + header
         )  # fmt: skip
         self._next = 1
         self._open: dict[int, Callable[[bool], None]] = {}
