@@ -29,6 +29,13 @@ def configure(level: str, layout: str) -> None:
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(JsonFormatter() if layout == "json" else TextFormatter())
     logging.basicConfig(level=level.upper(), handlers=[handler], force=True)
+    logging.getLogger("grpc._cython.cygrpc").addFilter(_is_no_goodbye)
+
+
+def _is_no_goodbye(record: logging.LogRecord) -> bool:
+    """Leave out what grpc.aio tells, as an error, of a caller who is gone before the answer is."""
+    kind = record.exc_info[0] if record.exc_info else None
+    return kind is None or kind.__name__ != "ExecuteBatchError"
 
 
 # From a random start, so that processes make different ones; to draw each costs a system call.

@@ -3,6 +3,8 @@
 import io
 import json
 import logging
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -254,3 +256,26 @@ def test_the_server_drains_under_load_without_a_failed_call(registry: Path) -> N
             thread.join(10)
     assert going.is_set()
     assert failed == []
+
+
+def test_a_caller_who_is_gone_before_the_answer_is_no_error_in_the_log() -> None:
+    """GRPC tells it with a traceback; under overload that would be most of the log."""
+    told = subprocess.run(
+        [sys.executable, "-c", _GOODBYE], capture_output=True, text=True, check=True
+    ).stderr
+    assert "ExecuteBatchError" not in told
+    assert "ZeroDivisionError" in told
+
+
+_GOODBYE = """
+import logging
+from grpc._cython import cygrpc
+from server import logs
+
+logs.configure("info", "text")
+for error in (cygrpc.ExecuteBatchError("execute_batch", (), ()), ZeroDivisionError()):
+    try:
+        raise error
+    except Exception:
+        logging.getLogger("grpc._cython.cygrpc").exception("raised")
+"""
