@@ -19,14 +19,16 @@ Finish = Callable[[], Sequence[_T | Exception]]
 Together = Callable[[Sequence[_A]], Finish[_T]]
 """Searches for several arguments at once, in the thread; what it returns does what remains.
 
-The thread shares the interpreter with the event loop, and waits for it each time it comes back from
-a library. So the less it does besides searching, the less both wait.
+What remains of one search is done while the thread makes the next.
 """
 
 
-# After a call that was searched for alone, so many are searched for where they come; the next one
-# shows again whether others come meanwhile.
+# After so many calls in a row that the thread searched for alone, so many are searched for where
+# they come; the next one shows again whether others come meanwhile. Where some did, all go to the
+# thread for a while: under load the loop often sees one call only, and would never see two.
+_ALONE = 4
 _NEARBY = 8
+_TOGETHER = 500
 
 # What keeps the event loop for longer is left to the thread.
 _BRIEF_S = 0.002
@@ -79,6 +81,8 @@ class SearchQueue:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._nearby = 0
         """How many may be searched for in the event loop before the thread is asked again."""
+        self._alone = 0
+        """How many in a row the thread has searched for alone; below 0 after others had come."""
 
     async def run(self, function: Together[_A, _T], argument: _A, *, brief: bool = False) -> _T:
         """Return what `function` returns for `argument`, asked for alone or with others.
@@ -160,8 +164,11 @@ class SearchQueue:
         self, group: list[_Waiting], asking: list[_Waiting], finish: Finish[Any], took_s: float
     ) -> None:
         """Do what remains, and wake those who wait; runs in their event loop."""
-        has_come_alone = self._patience.queued == 1
-        self._nearby = _NEARBY if has_come_alone and took_s <= _BRIEF_S else 0
+        if self._patience.queued == 1 and took_s <= _BRIEF_S:
+            self._alone += 1
+        else:
+            self._alone = -_TOGETHER
+        self._nearby = _NEARBY if self._alone >= _ALONE else 0
         try:
             results = list(zip(asking, finish(), strict=True))
         except Exception as error:  # a defect; without a result they would wait for ever

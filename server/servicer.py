@@ -80,17 +80,15 @@ class RecommenderServicer:
     def _top_k(
         self, queries: Sequence[TopKQuery], *, together: bool = True
     ) -> Finish[wire.Reply | None]:
-        finish = self._recommender.begin(queries, self._recommender.serving, together=together)
-
-        def replies() -> Sequence[wire.Reply | Exception | None]:
-            answers = finish()
-            with self._respond.time():
-                return [
-                    wire.top_k_reply(query, answer) if isinstance(answer, TopKAnswer) else answer
-                    for query, answer in zip(queries, answers, strict=True)
-                ]
-
-        return replies
+        """Answer queries in the thread: more of them meet while it does."""
+        serving = self._recommender.serving
+        answers = self._recommender.begin(queries, serving, together=together)()
+        with self._respond.time():
+            replies = [
+                wire.top_k_reply(query, answer) if isinstance(answer, TopKAnswer) else answer
+                for query, answer in zip(queries, answers, strict=True)
+            ]
+        return lambda: replies
 
     def _top_k_alone(self, queries: Sequence[TopKQuery]) -> Finish[wire.Reply | None]:
         return self._top_k(queries, together=False)

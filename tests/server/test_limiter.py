@@ -253,7 +253,7 @@ def test_those_who_come_one_at_a_time_are_searched_for_in_the_event_loop() -> No
         return lambda: [ValueError(name) if name == "bad" else name for name in names]
 
     async def ask() -> None:
-        for name in ("a", "b", "c"):
+        for name in ("1st", "2nd", "3rd", "4th", "a", "b", "c"):
             assert await queue.run(search, name, brief=True) == name
         with pytest.raises(ValueError, match="bad"):
             await queue.run(search, "bad", brief=True)
@@ -267,8 +267,8 @@ def test_those_who_come_one_at_a_time_are_searched_for_in_the_event_loop() -> No
         queue.shutdown()
     where = dict(searched)
     here = threading.current_thread().name
-    assert [where[name] for name in ("a", "b", "c", "bad", "long")] == [
-        "search", here, here, here, "search",
+    assert [where[name] for name in ("1st", "4th", "a", "b", "c", "bad", "long")] == [
+        "search", "search", here, here, here, here, "search",
     ]  # fmt: skip
     assert [where[str(number)] for number in range(20, 40)] == ["search"] * 20
 
