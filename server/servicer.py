@@ -45,16 +45,8 @@ class RecommenderServicer:
 
     async def TopK(self, request: pb.TopKRequest, context: Context) -> wire.Reply:
         """Return the k best items for one query."""
-        return await self.top_k(wire.parse_top_k(request, self._limits))
-
-    async def top_k(self, query: TopKQuery) -> wire.Reply:
-        """Return the answer of one query, as bytes."""
-        reply: wire.Reply | None
-        reply = await self._search.run(self._top_k, query, brief=query.is_plain)
-        if reply is None:
-            reply = await self._search.run(self._top_k_alone, query)
-        assert reply is not None
-        return reply
+        query = wire.parse_top_k(request, self._limits)
+        return await self._search.run(self._top_k, query, brief=query.is_plain)
 
     async def BatchTopK(self, request: pb.BatchTopKRequest, context: Context) -> wire.Reply:
         """Answer many TopK queries, each for itself, all from the same versions."""
@@ -77,21 +69,15 @@ class RecommenderServicer:
             return self._answer_score(query)
         return await self._search.run(self._score, query)
 
-    def _top_k(
-        self, queries: Sequence[TopKQuery], *, together: bool = True
-    ) -> Finish[wire.Reply | None]:
+    def _top_k(self, queries: Sequence[TopKQuery]) -> Finish[wire.Reply]:
         """Answer queries in the thread: more of them meet while it does."""
-        serving = self._recommender.serving
-        answers = self._recommender.begin(queries, serving, together=together)()
+        answers = self._recommender.top_k_batch(queries)
         with self._respond.time():
             replies = [
-                wire.top_k_reply(query, answer) if isinstance(answer, TopKAnswer) else answer
+                answer if isinstance(answer, Exception) else wire.top_k_reply(query, answer)
                 for query, answer in zip(queries, answers, strict=True)
             ]
         return lambda: replies
-
-    def _top_k_alone(self, queries: Sequence[TopKQuery]) -> Finish[wire.Reply | None]:
-        return self._top_k(queries, together=False)
 
     def _part(self, parts: Sequence[Part], *, together: bool = True) -> Finish[Answers]:
         """Search for each part by itself: it is large enough alone."""

@@ -252,7 +252,7 @@ def test_what_is_answered_together_equals_brute_force_and_the_messages_of_protob
     servicer = RecommenderServicer(world.recommender, LIMITS, queue, metrics)
 
     async def ask() -> list[wire.Reply]:
-        return await asyncio.gather(*(servicer.top_k(query) for query in several))
+        return await asyncio.gather(*(queue.run(servicer._top_k, query) for query in several))
 
     try:
         replies = asyncio.run(ask())
