@@ -17,9 +17,13 @@ DEADLINE: ContextVar[float] = ContextVar("deadline", default=math.inf)
 
 _log = logging.getLogger("gnnrec.server")
 
-_SHORT = 2
-_REVIEW_S = 1.0
+# Under overload nobody waits for longer than so many lone searches, or this time.
+_SEARCHES = 4
+_BRIEF_S = 0.01
+
+_REVIEW_S = 0.5
 _FEW = 0.05
+_FADING = 0.95
 _SHORTEST_RETRY_S = 0.1
 _LOG_EVERY_S = 10.0
 
@@ -29,8 +33,13 @@ class Patience:
 
     A request is refused with Overloaded when it would wait, or has waited, more than `max_wait_s`
     or beyond its deadline. Once a wait has been too long there is more than a burst to take: until
-    a second has passed in which hardly any was refused, nobody waits for more than two searches,
-    so that those who are taken are answered soon. With max_wait_s 0 only deadlines count.
+    half a second has passed in which hardly any was refused, nobody waits for more than four
+    lone searches or 10 ms, so that those who are taken are answered soon. With max_wait_s 0 only
+    deadlines count.
+
+    A search takes some time, and more for each request that it answers: a line through what the
+    last ones took. Who comes is judged by the slope alone. A mean would count the time of a search
+    as often as requests came one at a time, and refuse whom the next search answers together.
     """
 
     def __init__(self, max_wait_s: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -39,8 +48,9 @@ class Patience:
         self._clock = clock
         self.queued = 0
         """How many wait or are being computed."""
-        self._share_s = 0.0
-        self._took_s = 0.0
+        self._each_s = 0.0
+        self._lone_s = 0.0
+        self._searches = self._requests = self._squares = self._seconds = self._products = 0.0
         self._short = False
         self._reviewed_at = clock()
         self._came = self._refused = 0
@@ -48,7 +58,7 @@ class Patience:
     @property
     def expected_wait_s(self) -> float:
         """How long a request that came now would wait."""
-        return self.queued * self._share_s
+        return self.queued * self._each_s
 
     def check_coming(self, left_s: float) -> None:
         """Raise Overloaded for a request that comes now and whose caller gives it so long."""
@@ -62,9 +72,20 @@ class Patience:
 
     def learn(self, took_s: float, requests: int) -> None:
         """Take note of how long a search for so many requests took."""
-        share = 0.1 if self._took_s else 1.0
-        self._took_s += share * (took_s - self._took_s)
-        self._share_s += share * (took_s / requests - self._share_s)
+        self._searches = _FADING * self._searches + 1
+        self._requests = _FADING * self._requests + requests
+        self._squares = _FADING * self._squares + requests * requests
+        self._seconds = _FADING * self._seconds + took_s
+        self._products = _FADING * self._products + took_s * requests
+        spread = self._searches * self._squares - self._requests * self._requests
+        share_s = self._seconds / self._requests
+        if spread > _FADING * self._requests:
+            rise = self._searches * self._products - self._requests * self._seconds
+            self._each_s = min(max(rise / spread, 0.0), share_s)
+        else:  # all of one size
+            self._each_s = share_s
+        beside_s = (self._seconds - self._each_s * self._requests) / self._searches
+        self._lone_s = beside_s + self._each_s
 
     def shorten(self) -> None:
         """Let few wait from now on."""
@@ -76,7 +97,8 @@ class Patience:
         """Raise Overloaded for a wait that is too long, given the time that the caller has left."""
         if wait_s > self._max_wait_s:
             self.shorten()
-        longest_s = min(self._max_wait_s, _SHORT * self._took_s if self._short else math.inf)
+        short_s = max(_BRIEF_S, _SEARCHES * self._lone_s) if self._short else math.inf
+        longest_s = min(self._max_wait_s, short_s)
         if wait_s > min(longest_s, left_s):
             self._refused += 1
             raise overloaded(self.expected_wait_s)
