@@ -15,6 +15,7 @@ import numpy as np
 
 from registry.arrays import Embeddings
 from registry.ranking import NO_ROW, Rows, Scores, exact_scores
+from server import quantized
 from server.index import FlatIndex, Found, Rank, contains, each, pairs
 
 Kind = Literal["auto", "flat", "ivf", "hnsw"]
@@ -60,7 +61,7 @@ class IndexPlan:
             case "hnsw":
                 return items * (2 * width + 8 * _LINKS + 16)
             case _:
-                return 0
+                return quantized.extra_bytes(items, width)
 
 
 class ApproximateIndex(FlatIndex):
@@ -182,7 +183,7 @@ def build(plan: IndexPlan, users: Embeddings, items: Embeddings, where: str) -> 
                 "%s: %d items are too few for index %s; all of them are looked at",
                 where, len(items), plan.kind,
             )  # fmt: skip
-        return FlatIndex(items)
+        return quantized.flat_index(users, items)
     made = ApproximateIndex(items, kind)
     some = np.linspace(0, len(users) - 1, min(_SAMPLE, len(users))).astype(np.int64)
     reached = made.tune(np.array(users[some]), plan.recall)
@@ -194,4 +195,4 @@ def build(plan: IndexPlan, users: Embeddings, items: Embeddings, where: str) -> 
         "all items are looked at instead",
         where, kind, reached, plan.recall,
     )  # fmt: skip
-    return FlatIndex(items)
+    return quantized.flat_index(users, items)

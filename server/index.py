@@ -18,6 +18,7 @@ from registry.ranking import (
     candidates,
     exact_scores,
     max_norm,
+    rounding,
     settle,
     top_k,
 )
@@ -31,7 +32,7 @@ _OVER_FETCH = 1024
 _FIRST_FETCH = 72
 
 # Up to so many permitted items it is cheaper to score each of them.
-_SCORE_ALL = 4096
+SCORE_ALL = 4096
 
 # How many numbers of candidates' embeddings a search of many queries may hold at once.
 _AT_ONCE = 1 << 22
@@ -121,7 +122,7 @@ class FlatIndex:
     def search_where(self, query: Embeddings, k: int, permitted: Mask) -> Found:
         """Return the k best of the items where `permitted` (I,), as search does."""
         count = int(permitted.sum())
-        if count <= _SCORE_ALL:
+        if count <= SCORE_ALL:
             return self.search_among(query, k, np.flatnonzero(permitted))
         bits = np.packbits(permitted, bitorder="little")
         selector = faiss.IDSelectorBitmap(len(self), faiss.swig_ptr(bits))
@@ -181,9 +182,8 @@ class FlatIndex:
                 approximate, found = _pressed(scores, found, count)
                 if rows.shape[1] < len(self):
                     enough = found[:, -1] != NO_ROW
-            best, ranked, settled = settle(
-                queries, self._items, self._max_norm, k, approximate, found
-            )
+            error = rounding(queries, self._max_norm)
+            best, ranked, settled = settle(queries, self._items, error, k, approximate, found)
             return each(best, ranked, enough & settled)
 
         return rank

@@ -36,7 +36,8 @@ HOMES = {
     "matplotlib": {"training/report"},
     "jinja2": {"registry/page.py"},
     "faiss": {"server/index.py", "server/approximate.py", "server/app.py"},
-    "onnxruntime": {"server/encoder.py", "training/nodes/onnx.py"},
+    "onnx": {"server/scan.py"},
+    "onnxruntime": {"server/encoder.py", "server/scan.py", "training/nodes/onnx.py"},
     "prometheus_client": {
         "server/metrics.py",
         "server/series.py",
