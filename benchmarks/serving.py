@@ -48,11 +48,11 @@ class Process:
 
 
 @contextmanager
-def serving(registry: Path, *options: str) -> Iterator[Process]:
-    """Start gnnrec serve."""
+def serving(registry: Path, *options: str, program: Sequence[str] = ()) -> Iterator[Process]:
+    """Start gnnrec serve, or another program that takes its arguments."""
     began = time.perf_counter()
     command = [
-        str(GNNREC), "serve", "--registry", str(registry), "--model", worlds.MODEL,
+        *(program or [str(GNNREC)]), "serve", "--registry", str(registry), "--model", worlds.MODEL,
         "--address", "127.0.0.1:0", "--metrics-port", "0", "--drain", "0",
         "--index", "auto", "--log-level", "error", *options,
     ]  # fmt: skip

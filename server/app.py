@@ -14,8 +14,6 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, cast
 
-import faiss
-import threadpoolctl
 import uvloop
 from grpc import aio
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -23,7 +21,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from protos.gnnrec.v1 import model_pb2, model_pb2_grpc, recommender_pb2, recommender_pb2_grpc
 from registry import ModelStore, RegistryError
-from server import events, heap, logs, snapshot, tracing, transport, wire, workers
+from server import cores, events, heap, logs, snapshot, tracing, transport, wire, workers
 from server.batcher import SearchQueue
 from server.boundary import Boundary, Guarded
 from server.cache import AnswerCache
@@ -94,7 +92,7 @@ async def _serve(
     # The thread that searches comes to its turn soon, however busy the one that talks is.
     sys.setswitchinterval(0.0005)
     heap.keep_tidy()
-    _use_one_core()
+    cores.use()
     server = Server(settings, shared)
     stopped = _on_signals(partial(server.rollout.wake, retry_all=True))
     if pipe is not None:  # which ends when the parent does
@@ -125,17 +123,17 @@ class Server:
         patience = Patience(settings.max_queue_s)
         self.search = SearchQueue(
             patience,
-            initializer=_use_one_core,
+            initializer=cores.use,
             on_wait=self.metrics.stages["queue"].observe,
         )
-        self.loader = ThreadPoolExecutor(1, "load", initializer=_use_one_core)
+        self.loader = ThreadPoolExecutor(1, "load", initializer=cores.use)
         self.reader = ThreadPoolExecutor(1, "read")
         self.trials = Trials(self.metrics.trials, Tallies(shared and shared / "trials"))
         self.shadow = Shadow(
             self.recommender,
             self.metrics.trials,
             partial(wire.parse, limits=settings.limits),
-            initializer=_use_one_core,
+            initializer=cores.use,
         )
         self.rollout = Rollout(
             ModelStore(settings.registry, settings.model),
@@ -189,7 +187,10 @@ class Server:
             for described in file.DESCRIPTOR.services_by_name.values():
                 self.metrics.announce(described.full_name, described.methods_by_name)
         self.rollout.store.layout.require()
+        in_loader = partial(asyncio.get_running_loop().run_in_executor, self.loader, cores.use)
+        await in_loader(max(1, cores.available() // settings.workers))  # nobody is served yet
         await self.rollout.start()
+        await in_loader(1)
         server, port = self._build()
         metrics_port = settings.metrics_port
         if not self._is_worker:  # else the parent tells of all
@@ -282,11 +283,6 @@ class Server:
             self.boundary.end_streams()
             await asyncio.wait([stopping], timeout=0.1)
         _log.info("stopped")
-
-
-def _use_one_core() -> None:
-    threadpoolctl.threadpool_limits(1)
-    faiss.omp_set_num_threads(1)  # holds for the calling thread
 
 
 def _on_signals(look: Callable[[], None]) -> asyncio.Event:

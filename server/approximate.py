@@ -34,8 +34,14 @@ _AT_A_TIME = 65_536
 _LINKS = 32
 _MARGIN = 8
 
-# How many items each list's centre is learned from.
+# How many items each list's centre is learned from, at most.
 _POINTS = 40
+_LEARNED_FROM = 180_000
+
+# From so many items on there are twice as many lists: half the work of a search for twice the load.
+_MANY = 2_000_000
+
+_HARDER = 1.5
 
 _log = logging.getLogger("gnnrec.server")
 
@@ -78,16 +84,18 @@ class ApproximateIndex(FlatIndex):
         self._effort = 1
         count, width = items.shape
         if kind == "ivf":
-            self._lists = int(2 * np.sqrt(count))
+            self._lists = int((2 if count < _MANY else 4) * np.sqrt(count))
             made = faiss.index_factory(width, f"IVF{self._lists},SQ8", faiss.METRIC_INNER_PRODUCT)
             made.cp.niter = 5  # type: ignore[attr-defined]
             made.cp.max_points_per_centroid = _POINTS  # type: ignore[attr-defined]
+            made.cp.min_points_per_centroid = 1  # type: ignore[attr-defined]
         else:
             self._lists = 4096
             made = faiss.index_factory(width, f"HNSW{_LINKS}_SQfp16", faiss.METRIC_INNER_PRODUCT)
         self._index: Any = made
         generator = np.random.default_rng(0)
-        some = np.sort(generator.choice(count, min(count, _POINTS * self._lists), replace=False))
+        learned_from = min(count, _POINTS * self._lists, _LEARNED_FROM)
+        some = np.sort(generator.choice(count, learned_from, replace=False))
         self._index.train(self._items[some])
         for first in range(0, count, _AT_A_TIME):
             self._index.add(self._items[first : first + _AT_A_TIME])
@@ -108,9 +116,10 @@ class ApproximateIndex(FlatIndex):
             )
             self.recall = hits / sum(map(len, best))
             # beyond a quarter of all it would cost as much as to look at all
-            if self.recall >= wanted or 2 * self._effort > max(4, self._lists // 4):
+            harder = int(_HARDER * self._effort)
+            if self.recall >= wanted or harder > max(4, self._lists // 4):
                 return self.recall
-            self._effort *= 2
+            self._effort = harder
 
     @property
     def exact(self) -> FlatIndex:

@@ -17,7 +17,7 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from server import series
+from server import cores, series
 from server.errors import CannotStart
 from server.settings import Settings
 from server.shared_metrics import SharedMetrics
@@ -47,9 +47,9 @@ def supervise(settings: Settings, run: Run, ready: Callable[[str], None]) -> Non
 
     A worker that dies is started again. Raises CannotStart when they cannot start.
     """
-    cores = len(os.sched_getaffinity(0))
-    if settings.workers > cores:
-        _log.warning("%d workers for %d cores: they will take turns", settings.workers, cores)
+    there = cores.available()
+    if settings.workers > there:
+        _log.warning("%d workers for %d cores: they will take turns", settings.workers, there)
     with ExitStack() as stack:
         port = stack.enter_context(_reserved(settings))
         host, spoken = settings.address.rpartition(":")[0], settings.host.strip("[]")

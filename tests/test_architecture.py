@@ -35,7 +35,7 @@ HOMES = {
     "pymongo": {"training/data/mongo.py"},
     "matplotlib": {"training/report"},
     "jinja2": {"registry/page.py"},
-    "faiss": {"server/index.py", "server/approximate.py", "server/app.py"},
+    "faiss": {"server/index.py", "server/approximate.py", "server/cores.py"},
     "onnx": {"server/scan.py"},
     "onnxruntime": {"server/encoder.py", "server/scan.py", "training/nodes/onnx.py"},
     "prometheus_client": {
