@@ -164,11 +164,11 @@ class SearchQueue:
         self, group: list[_Waiting], asking: list[_Waiting], finish: Finish[Any], took_s: float
     ) -> None:
         """Do what remains, and wake those who wait; runs in their event loop."""
-        if self._patience.queued == 1 and took_s <= _BRIEF_S:
-            self._alone += 1
-        else:
+        if self._patience.queued > 1:
             self._alone = -_TOGETHER
-        self._nearby = _NEARBY if self._alone >= _ALONE else 0
+        elif took_s <= _BRIEF_S:
+            self._alone += 1
+        self._nearby = _NEARBY if self._alone >= _ALONE and took_s <= _BRIEF_S else 0
         try:
             results = list(zip(asking, finish(), strict=True))
         except Exception as error:  # a defect; without a result they would wait for ever
