@@ -119,7 +119,7 @@ class Scan:
         """
         count, width = items.shape
         largest = np.maximum(items.max(axis=0), -items.min(axis=0))
-        units = np.where(largest > 0, largest, np.float32(1)) / np.float32(_top())
+        units = np.maximum(largest / np.float32(_top()), np.finfo(np.float32).tiny)
         blocks = -(-count // BLOCK)
         codes = np.zeros((width, blocks * BLOCK), np.int8)
         self._filling = np.arange(count, blocks * BLOCK)
@@ -198,7 +198,7 @@ def _top() -> int:
 
 
 def _session(text: str, **given: Any) -> Any:
-    """Return what runs a graph in one thread, with arrays that stay where they are."""
+    """Return what runs a graph in one thread, with the arrays that it names."""
     graph = parser.parse_graph(text)
     for name, array in given.items():
         kind = helper.np_dtype_to_tensor_dtype(array.dtype)

@@ -102,6 +102,7 @@ def test_nothing_is_certain_where_fewer_than_the_candidates_are_permitted() -> N
 def test_a_query_of_hardly_any_length_is_answered_in_order(query: Embeddings) -> None:
     items = normal(7, COUNT, 16)
     items[:, 3] = 0
+    items[:, 4] *= np.float32(1e-44)
     same(quantized(items, items[:50]), query[None, :], 20, [NOTHING], items)
 
 
