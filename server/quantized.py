@@ -21,6 +21,8 @@ _BREADTHS = (1.5, 2.0, 3.0, 5.0)
 _SURE = 0.98
 _SAMPLE = 200
 _SAMPLE_K = 20
+_HOPEFUL = 0.9
+_FIRST_LOOK = 20
 
 # So many queries are scanned for at a time, or more where that makes no more products than these.
 _TOGETHER = 8
@@ -38,12 +40,12 @@ class QuantizedIndex(FlatIndex):
 
     def tune(self, queries: Embeddings) -> bool:
         """Find how many candidates queries (B, D) need, and tell whether that is few enough."""
-        nothing = [np.empty(0, np.int64)] * len(queries)
-        for self._breadth in _BREADTHS:
-            found = self.begin_many(queries, _SAMPLE_K, nothing)()
-            if sum(each is not None for each in found) >= _SURE * len(queries):
-                return True
-        return False
+        return any(self.sure_share(queries) >= _SURE for self._breadth in _BREADTHS)
+
+    def sure_share(self, queries: Embeddings) -> float:
+        """Return for how large a share of queries (B, D) the codes alone find the answer."""
+        found = self.begin_many(queries, _SAMPLE_K, [np.empty(0, np.int64)] * len(queries))()
+        return sum(each is not None for each in found) / len(found)
 
     @property
     def nbytes(self) -> int:
@@ -91,9 +93,14 @@ def flat_index(users: Embeddings, items: Embeddings) -> FlatIndex:
     """Return the fastest exact index over items (I, D) for such queries as the users (U, D)."""
     if len(items) < _LEAST or not len(users):
         return FlatIndex(items)
-    some = np.linspace(0, len(users) - 1, min(_SAMPLE, len(users))).astype(np.int64)
+    sample = np.linspace(0, len(users) - 1, min(_SAMPLE, len(users))).astype(np.int64)
+    queries = np.array(users[sample])
+    # Among few items codes are told apart more easily: where not even there, the rest is spared.
+    few = QuantizedIndex(items[:: len(items) // _LEAST])
+    if few.sure_share(queries[:_FIRST_LOOK]) < _HOPEFUL:
+        return FlatIndex(items)
     made = QuantizedIndex(items)
-    return made if made.tune(np.array(users[some])) else FlatIndex(items)
+    return made if made.tune(queries) else FlatIndex(items)
 
 
 def extra_bytes(items: int, width: int) -> int:
