@@ -97,7 +97,7 @@ def main() -> None:
                 serving(Path(folder), *options, program=program) as bare,
             ):
                 rows.append(compare(name, with_all, bare, messages))
-    header = ["64 in flight", "all on, /s", "off, /s", "ratio", "us on", "us off", "ratio "]
+    header = ["64 in flight", "on, /s", "off, /s", "on/off", "on, us", "off, us", "us on/off"]
     report("metrics, limits, ids and deadlines", header, rows)
 
 

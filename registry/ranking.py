@@ -9,7 +9,6 @@ B queries, I items, D dimensions, C candidates.
 """
 
 from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,9 +17,6 @@ from registry.arrays import Embeddings
 
 Rows = NDArray[np.int64]
 Scores = NDArray[np.float32]
-
-Bounds = NDArray[np.floating[Any]]
-"""Scores that may be off, and by how much."""
 
 NO_ROW = -1
 """Stands where fewer items are permitted than were asked for; its score is -inf."""
@@ -43,15 +39,14 @@ def top_k(
     ties could hide a member of the top k it is asked again for more.
     """
     count = candidates(k, len(items))
-    error = rounding(queries, max_item_norm)
     approximate, rows = find(np.arange(len(queries)), count)
-    scores, ranked, settled = settle(queries, items, error, k, approximate, rows)
+    scores, ranked, settled = settle(queries, items, max_item_norm, k, approximate, rows)
     for query in np.flatnonzero(~settled):
         which, wider, done = np.array([query]), count, False
         while not done:
             wider = min(4 * wider, len(items))
             found = find(which, wider)
-            one, rows, (done,) = settle(queries[which], items, error[which], k, *found)
+            one, rows, (done,) = settle(queries[which], items, max_item_norm, k, *found)
         scores[query], ranked[query] = one, rows
     return scores, ranked
 
@@ -64,24 +59,20 @@ def candidates(k: int, items: int) -> int:
 def settle(
     queries: Embeddings,
     items: Embeddings,
-    error: Bounds,
+    max_item_norm: float,
     k: int,
-    approximate: Bounds,
+    approximate: Scores,
     rows: Rows,
 ) -> tuple[Scores, Rows, NDArray[np.bool_]]:
     """Rank candidates exactly, and tell for each query whether none can be missing.
 
     queries (B, D), items (I, D), approximate scores, descending, and rows (B, C), which are all
-    there are or the best; none is off by more than error (B,)
-    -> scores (B, k), rows (B, k), settled (B,)
+    there are or the best -> scores (B, k), rows (B, k), settled (B,)
     """
     scores, ranked = _rank(queries, items, rows, k)
     if rows.shape[1] == len(items):
         return scores, ranked, np.ones(len(queries), bool)
-    last = approximate[:, -1]
-    # Where the last candidate cannot reach the k-th, ties included, nothing that was left out can.
-    settled: NDArray[np.bool_] = np.isneginf(last) | (last + error < scores[:, k - 1])
-    return scores, ranked, settled
+    return scores, ranked, _is_settled(approximate, k, _rounding(queries, max_item_norm))
 
 
 def exact_scores(queries: Embeddings, items: Embeddings, rows: Rows) -> Scores:
@@ -99,14 +90,6 @@ def max_norm(items: Embeddings) -> float:
     return float(np.sqrt(np.einsum("id,id->i", items, items).max()))
 
 
-def rounding(queries: Embeddings, max_item_norm: float) -> Scores:
-    """Bound what float32 summation can change in a score of each query: (B, D) -> (B,)."""
-    width = queries.shape[1]
-    lengths = np.sqrt(np.einsum("bd,bd->b", queries, queries))
-    bound: Scores = lengths * np.float32(4 * np.sqrt(width) * 2.0**-24 * max_item_norm)
-    return bound
-
-
 def _rank(queries: Embeddings, items: Embeddings, rows: Rows, k: int) -> tuple[Scores, Rows]:
     """Score candidates (B, C) exactly and return the first k of each line in order, padded to k."""
     scores = exact_scores(queries, items, rows)
@@ -117,3 +100,22 @@ def _rank(queries: Embeddings, items: Embeddings, rows: Rows, k: int) -> tuple[S
         scores = np.pad(scores, ((0, 0), (0, short)), constant_values=-np.inf)
         rows = np.pad(rows, ((0, 0), (0, short)), constant_values=NO_ROW)
     return scores, rows
+
+
+def _rounding(queries: Embeddings, max_item_norm: float) -> Scores:
+    """Bound what float32 summation can change in a score of each query: (B, D) -> (B,)."""
+    width = queries.shape[1]
+    lengths = np.sqrt(np.einsum("bd,bd->b", queries, queries))
+    bound: Scores = lengths * np.float32(4 * np.sqrt(width) * 2.0**-24 * max_item_norm)
+    return bound
+
+
+def _is_settled(approximate: Scores, k: int, error: Scores) -> NDArray[np.bool_]:
+    """Tell whether the true top k surely lies among the candidates: (B, C), (B,) -> (B,).
+
+    True where the last candidate scores below the k-th by more than both can be wrong, so that no
+    item left out belongs to the top k, ties included; or where nothing was left out.
+    """
+    last = approximate[:, -1]
+    settled: NDArray[np.bool_] = np.isneginf(last) | (last < approximate[:, k - 1] - 2 * error)
+    return settled

@@ -18,7 +18,6 @@ from registry.ranking import (
     candidates,
     exact_scores,
     max_norm,
-    rounding,
     settle,
     top_k,
 )
@@ -182,8 +181,9 @@ class FlatIndex:
                 approximate, found = _pressed(scores, found, count)
                 if rows.shape[1] < len(self):
                     enough = found[:, -1] != NO_ROW
-            error = rounding(queries, self._max_norm)
-            best, ranked, settled = settle(queries, self._items, error, k, approximate, found)
+            best, ranked, settled = settle(
+                queries, self._items, self._max_norm, k, approximate, found
+            )
             return each(best, ranked, enough & settled)
 
         return rank

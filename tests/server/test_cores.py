@@ -1,5 +1,8 @@
 import os
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+import faiss
 
 from server import cores
 
@@ -17,3 +20,12 @@ def test_a_container_s_quota_counts_besides_the_machine(tmp_path: Path) -> None:
     ):
         limit.write_text(text)
         assert cores.available(tmp_path) == expected
+
+
+def test_a_thread_uses_as_many_as_it_is_told_to() -> None:
+    with ThreadPoolExecutor(1, initializer=cores.use) as pool:
+        assert pool.submit(faiss.omp_get_max_threads).result() == 1
+        pool.submit(cores.use, 2).result()
+        assert pool.submit(faiss.omp_get_max_threads).result() == 2
+        pool.submit(cores.use).result()
+        assert pool.submit(faiss.omp_get_max_threads).result() == 1
