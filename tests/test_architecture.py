@@ -133,13 +133,3 @@ def test_our_packages_are_the_ones_imported(package: str) -> None:
     module = importlib.import_module(package)
     assert module.__file__ is not None
     assert Path(module.__file__).is_relative_to(ROOT)
-
-
-def test_no_file_outgrows_its_room() -> None:
-    long = {
-        str(path): count
-        for package in (*PACKAGES, "tests", "benchmarks")
-        for path in sources(package)
-        if (count := len(path.read_text().splitlines())) > 300
-    }
-    assert long == {}
