@@ -5,7 +5,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -22,6 +22,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from protos.gnnrec.v1 import model_pb2, model_pb2_grpc, recommender_pb2, recommender_pb2_grpc
 from registry import ModelStore, RegistryError
 from server import cores, events, heap, logs, snapshot, tracing, transport, wire, workers
+from server.background import keep_running
 from server.batcher import SearchQueue
 from server.boundary import Boundary, Guarded
 from server.cache import AnswerCache
@@ -129,10 +130,11 @@ class Server:
         self.loader = ThreadPoolExecutor(1, "load", initializer=cores.use)
         self.reader = ThreadPoolExecutor(1, "read")
         self.trials = Trials(self.metrics.trials, Tallies(shared and shared / "trials"))
+        parse = partial(wire.parse, limits=settings.limits)
         self.shadow = Shadow(
             self.recommender,
             self.metrics.trials,
-            partial(wire.parse, limits=settings.limits),
+            parse,
             initializer=cores.use,
         )
         self.rollout = Rollout(
@@ -166,7 +168,7 @@ class Server:
             self.metrics,
             Admission(settings.max_concurrent, patience),
             AnswerCache(settings.cache_bytes, self.recommender, self.metrics),
-            Witness(self.recommender, self.trials, self.shadow),
+            Witness(self.recommender, self.trials, self.shadow, parse),
             self.tokens,
             self.tracing,
         )
@@ -201,12 +203,19 @@ class Server:
         self._stops.push_async_callback(self._drain, server)
         for service in ("", LIVENESS, *_SERVICES):
             await self.health.set(service, health_pb2.HealthCheckResponse.SERVING)
-        tasks = [self.rollout.follow(), self.guard.watch(), self._watch_files()]
+        tasks: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+            "following the aliases": self.rollout.follow,
+            "guarding the trials": self.guard.watch,
+            "watching certificates and tokens": self._watch_files,
+        }
         layout = self.rollout.store.layout
         if not layout.is_remote:  # a store has no file events
-            tasks.append(events.watch(layout.aliases, self.rollout.wake))
-        for work in tasks:
-            self._stops.callback(asyncio.create_task(work).cancel)
+            tasks["watching the alias files"] = partial(
+                events.watch, layout.aliases, self.rollout.wake
+            )
+        for name, work in tasks.items():
+            running = keep_running(name, work, self.metrics.count_background_failure)
+            self._stops.callback(asyncio.create_task(running).cancel)
         return Ports(port, metrics_port)
 
     async def stop(self) -> None:
