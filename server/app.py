@@ -214,6 +214,7 @@ class Server:
                 events.watch, layout.aliases, self.rollout.wake
             )
         for name, work in tasks.items():
+            self.metrics.announce_background(name)
             running = keep_running(name, work, self.metrics.count_background_failure)
             self._stops.callback(asyncio.create_task(running).cancel)
         return Ports(port, metrics_port)

@@ -1,4 +1,4 @@
-"""What can go wrong in serving. No transport codes here: boundary.py maps them, once."""
+"""What can go wrong in serving, without transport codes: statuses.py maps each class to one."""
 
 
 class ServingError(Exception):

@@ -141,6 +141,10 @@ class Metrics(VersionMetrics):
             lambda code: self.handled.labels(*labels, code),
         )
 
+    def announce_background(self, task: str) -> None:
+        """Show work in the background at 0, so that its first failure is seen as a rise."""
+        self._background_failures.labels(task)
+
     def count_background_failure(self, task: str) -> None:
         """Count that work in the background failed."""
         self._background_failures.labels(task).inc()

@@ -1,4 +1,7 @@
-"""The wire: parse a message, call the core, convert the answer. No decisions."""
+"""The methods of both services: parse a message, call the core, convert the answer.
+
+They decide where a request is computed, at once or in the search thread, and how a batch is cut.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence

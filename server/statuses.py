@@ -1,4 +1,4 @@
-"""Errors as callers see them: a status code and google.rpc details; nobody else knows codes."""
+"""Errors as callers see them: each class has its status code and its google.rpc details here."""
 
 import logging
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Messages of RecommenderService to plain values and back; no other module knows their fields."""
+"""Messages of RecommenderService to plain values and back."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""Sees every finished request of RecommenderService, for the trials; no answer waits for it."""
+"""Tells running trials of every finished request: which side answered it, how, how fast."""
 
 from collections.abc import Callable
 from typing import Any
