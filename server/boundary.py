@@ -1,8 +1,8 @@
 """The one place where an RPC is let in, timed, counted and, where it fails, ended with a status.
 
-Of ours nothing else calls abort; the stock services may. It wraps the handlers before they are given
-to gRPC: an interceptor, which does the same for each call anew, costs a tenth of all that an RPC
-costs.
+Of ours nothing else calls abort; the stock services may. It wraps the handlers before they are
+given to gRPC: an interceptor, which does the same for each call anew, costs a tenth of all that an
+RPC costs.
 """
 
 import asyncio

@@ -42,8 +42,7 @@ class Catalogue:
     @property
     def trials(self) -> list[tuple[Trial, Sum]]:
         """What is on trial, and what all processes of this server have seen of it."""
-        seen = [(trial, self._trials.seen(trial)) for trial in self._trials.running.values()]
-        return [(trial, of_all) for trial, of_all in seen if of_all is not None]
+        return [(trial, self._trials.seen(trial)) for trial in self._trials.running.values()]
 
     def aliases(self) -> tuple[dict[str, Move], str]:
         """Return the registry's aliases as last read, and why that is not now; empty if it is."""

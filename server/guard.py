@@ -51,10 +51,9 @@ class TrialGuard:
                 raise ExceptionGroup("trials could not be judged", failures)
 
     async def _judge(self, trial: Trial) -> None:
-        seen = self._trials.seen(trial)
-        if seen is None:
-            return  # it has ended while another was judged
-        if trial.candidate.guard and (verdict := trial.verdict(seen)):
+        if trial.candidate.guard is None or not self._trials.is_running(trial):
+            return  # it may have ended while another was judged
+        if verdict := trial.verdict(self._trials.seen(trial)):
             await self._end(trial, verdict)
 
     async def _end(self, trial: Trial, verdict: str) -> None:

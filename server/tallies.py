@@ -146,10 +146,9 @@ class Tallies:
                 tally.counts[Count.BEGAN_AT] = began_at
         return tally
 
-    def sum(self, trial: str) -> Sum | None:
-        """Return what all processes have counted of a trial; None where it is not open."""
-        own = self._own.get(trial)
-        return None if own is None else Sum([own, *self._others(trial)])
+    def sum(self, trial: str) -> Sum:
+        """Return what all processes have counted of a trial that is open."""
+        return Sum([self._own[trial], *self._others(trial)])
 
     def close(self, trial: str) -> None:
         """Forget a trial that has ended, for all: it never comes again."""

@@ -98,8 +98,13 @@ class Trials:
         waiting = {alias: each for alias, each in running.items() if each.problem}
         self._metrics.show_waiting({alias: _versions(each) for alias, each in waiting.items()})
 
-    def seen(self, trial: Trial) -> Sum | None:
-        """Return what all processes of this server have seen of a trial; None once it has ended."""
+    def is_running(self, trial: Trial) -> bool:
+        """Tell whether a trial goes on; another of the same alias and versions is another one."""
+        now = self.running.get(trial.move.alias)
+        return now is not None and now.name == trial.name
+
+    def seen(self, trial: Trial) -> Sum:
+        """Return what all processes of this server have seen of a running trial."""
         return self._tallies.sum(trial.name)
 
     def count(self, alias: str, version: str, code: str, seconds: float | None) -> None:

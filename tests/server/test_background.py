@@ -21,7 +21,8 @@ def test_work_that_fails_is_logged_counted_and_begun_again(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(background, "_PAUSE_S", 0.001)
-    begun, failed = [], []
+    begun: list[int] = []
+    failed: list[str] = []
 
     async def work() -> None:
         begun.append(len(begun))

@@ -204,7 +204,6 @@ def test_what_says_nothing_of_the_version_is_not_counted(
     for counted in (code, "INTERNAL", "OK"):
         trials.count("production", "new", counted, 0.001)
     seen = trials.seen(trials.running["production"])
-    assert seen is not None
     assert (seen[Count.CANDIDATE], seen[Count.CANDIDATE_ERRORS]) == (2, 1)
 
 
@@ -219,7 +218,6 @@ def test_a_load_that_slows_both_sides_is_no_verdict(store: ModelStore, server: R
 
     def verdict() -> str:
         seen = trials.seen(running_trial)
-        assert seen is not None
         return judged.verdict(seen)
 
     for version in ("old", "new"):
@@ -255,7 +253,7 @@ def test_a_guard_goes_on_when_a_trial_ends_while_another_is_judged(
     ended = trials.running["next"]
     store.aliases.rollback(alias="next")
     wait_for(lambda: len(trials.running) == 1, "one has ended")
-    assert trials.seen(ended) is None
+    assert not trials.is_running(ended)
     server.run(server.server.guard._judge(ended))
     sides(server)
     wait_for(lambda: store.aliases.get("production").candidate is None, "the other is ended")
@@ -290,7 +288,6 @@ def test_a_guard_judges_by_time_as_well_and_not_before_it_has_seen_enough(
         server.client.top_k(person, k=1)
     trials = server.server.trials
     seen = trials.seen(trials.running["production"])
-    assert seen is not None
     assert trials.running["production"].verdict(seen) == ""
     server.client.top_k(people[9], k=1)
     wait_for(lambda: store.aliases.get("production").candidate is None, "the trial is ended")
