@@ -68,6 +68,14 @@ class DeadlinePassed(ServingError):
     """The caller has stopped waiting before the request was computed."""
 
 
+class AnswerTooLarge(ServingError):
+    """The answer is larger than what is sent."""
+
+
+class UnknownService(ServingError):
+    """Health is asked of a service that is not here."""
+
+
 class Unauthenticated(ServingError):
     """The request carries no token, or a wrong one."""
 
