@@ -119,7 +119,7 @@ def _is_excepted(host: str) -> bool:
     """Return whether the environment lets gRPC go to a host without a proxy."""
     entries = os.environ.get(_first(_NO_PROXY), "").split(",")
     for entry in filter(None, map(str.strip, entries)):
-        if host.lower().endswith(entry.lower()):
+        if f".{host}".lower().endswith(f".{entry.removeprefix('.')}".lower()):
             return True
         ip = _ip(host)
         try:

@@ -99,15 +99,12 @@ class Connection:
                 f"a token to {', '.join(addresses)} could be read on its way; "
                 "set tls, or allow_insecure_token=True where the network itself is encrypted"
             )
-        if tls is not None and not tls.server_name:
-            if len(addresses) > 1:
-                raise ValueError(
-                    "TLS to several addresses needs tls.server_name, which all must bear"
-                )
-            if addresses[0].startswith("unix:"):
-                raise ValueError(
-                    "TLS to a socket needs tls.server_name, which its certificate must bear"
-                )
+        has_no_name = len(addresses) > 1 or "".join(addresses).startswith("unix:")
+        if tls is not None and has_no_name and not tls.server_name:
+            raise ValueError(
+                "TLS to several addresses or to a socket needs tls.server_name, "
+                "which every certificate must bear"
+            )
         where = target(addresses)
         self._where = ", ".join(addresses)
         self._proxy = proxy_before(addresses)

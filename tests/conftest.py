@@ -1,4 +1,5 @@
 import faulthandler
+import os
 
 import pytest
 import torch
@@ -7,6 +8,12 @@ from hypothesis import HealthCheck, settings
 # A busy machine draws examples slowly; that says nothing about what is tested.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+def pytest_configure() -> None:
+    """Tests talk to this machine alone: no proxy of the environment may come between."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        del os.environ[name]
 
 
 @pytest.fixture(autouse=True, scope="session")
