@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.tracked import ROOT, tracked
+
 PACKAGES = ("protos", "registry", "training", "server", "gnnrec")
 
 # What each package may import of ours.
@@ -52,7 +53,7 @@ HOMES = {
 
 
 def sources(package: str) -> list[Path]:
-    return [path for path in sorted((ROOT / package).rglob("*.py")) if "_pb2" not in path.name]
+    return [path for path in tracked(f"{package}/*.py") if "_pb2" not in path.name]
 
 
 def imports(path: Path) -> set[str]:
