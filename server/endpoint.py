@@ -10,6 +10,7 @@ import socket
 import struct
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from io import BytesIO
 from types import SimpleNamespace
 from typing import Any
@@ -36,11 +37,12 @@ def serve(
 ) -> Callable[[], None]:
     """Answer with `app` whoever connects to a bound socket, and return how to stop that.
 
-    Who connects has `ask_s` to ask, and then `answer_s` to take the answer.
+    Who connects has `ask_s` to ask, and then `answer_s` to take the answer. Raises OSError where
+    the process may open no more files.
     """
     endpoint = _Endpoint(app, listener, ask_s, answer_s)
     endpoint.thread.start()
-    endpoint.started.wait()
+    endpoint.started.result()
     return endpoint.stop
 
 
@@ -53,7 +55,7 @@ class _Endpoint:
         self.ask_s = ask_s
         self.answer_s = answer_s
         self.thread = threading.Thread(target=self._run, name="metrics", daemon=True)
-        self.started = threading.Event()
+        self.started: Future[None] = Future()
         # in the order of their coming
         self.waiting: dict[_Connection, None] = {}
         self.answered: dict[_Connection, None] = {}
@@ -80,14 +82,17 @@ class _Endpoint:
             next(iter(self.waiting or self.answered)).hang_up()
 
     def _run(self) -> None:
-        asyncio.run(self._serve())
+        try:
+            asyncio.run(self._serve())
+        except OSError as error:
+            self.started.set_exception(error)
 
     async def _serve(self) -> None:
         self._loop = asyncio.get_running_loop()
         server = await self._loop.create_server(
             lambda: _Connection(self), sock=self._listener, backlog=_BACKLOG
         )
-        self.started.set()
+        self.started.set_result(None)
         await self._stopped.wait()
         server.close()
         for connection in (*self.waiting, *self.answered):

@@ -94,9 +94,9 @@ def expose(registry: CollectorRegistry, where: Tcp) -> tuple[int, Callable[[], N
     """Serve a registry over HTTP and return the port and how to stop; raises CannotStart."""
     try:
         listener = where.listener()
+        return listener.getsockname()[1], endpoint.serve(make_wsgi_app(registry), listener)
     except OSError as error:
         raise CannotStart(
             f"metrics port {where} cannot be used: {error.strerror}; "
             "choose another with --metrics-port or --metrics-host"
         ) from None
-    return listener.getsockname()[1], endpoint.serve(make_wsgi_app(registry), listener)

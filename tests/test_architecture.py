@@ -3,6 +3,7 @@ import importlib
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -56,6 +57,7 @@ def sources(package: str) -> list[Path]:
     return [path for path in tracked(f"{package}/*.py") if "_pb2" not in path.name]
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Return the dotted names that a file imports, anywhere in it."""
     names = set()
