@@ -133,7 +133,7 @@ def read(text: str) -> Tcp | UnixSocket:
     bare = host[1:-1] if host.startswith("[") and host.endswith("]") else host
     problem = ""
     if not bare:
-        problem = "it takes a host, such as 127.0.0.1, or 0.0.0.0 for all, and a port"
+        problem = "it lacks a host (127.0.0.1, say, or 0.0.0.0 for all) or a port"
     elif not (port.isascii() and port.isdigit()) or int(port) > 65535:
         problem = "its port must be a number from 0 to 65535"
     elif ":" in host and bare == host:

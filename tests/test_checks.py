@@ -74,7 +74,7 @@ def said(checkout: Path, *command: str) -> str:
     run = subprocess.run(
         command,
         cwd=checkout,
-        env={**os.environ, "PYTHONPATH": str(checkout)},
+        env={**os.environ, "PYTHONPATH": str(checkout), "CI": ""},  # which would ask for buf
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,

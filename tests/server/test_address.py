@@ -105,10 +105,10 @@ def test_an_address_is_read_and_said_again(text: str, read: object, spoken: str)
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("", "takes a host"),
-        (":50051", "takes a host"),
-        ("[]:50051", "takes a host"),
-        ("127.0.0.1", "takes a host"),
+        ("", "lacks a host"),
+        (":50051", "lacks a host"),
+        ("[]:50051", "lacks a host"),
+        ("127.0.0.1", "lacks a host"),
         ("127.0.0.1:", "port must be a number from 0 to 65535"),
         ("127.0.0.1:http", "port must be a number from 0 to 65535"),
         ("127.0.0.1:99999", "port must be a number from 0 to 65535"),
@@ -283,7 +283,7 @@ def test_a_server_that_takes_no_more_connections_is_still_there(path: Path) -> N
 @pytest.mark.parametrize(
     ("options", "problem"),
     [
-        (("--address", "127.0.0.1"), "it takes a host"),
+        (("--address", "127.0.0.1"), "it lacks a host"),
         (("--address", "127.0.0.1:99999"), "from 0 to 65535"),
         (("--address", "nosuch.invalid:0"), "Name or service not known|name resolution"),
         (("--address", "192.0.2.77:0"), "Cannot assign requested address"),
