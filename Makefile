@@ -37,7 +37,8 @@ types: $(DONE)
 	$(TRACKED) $(foreach package,protos registry server training gnnrec tests benchmarks,'$(package)/*.py') \
 		| xargs -0 $(BIN)/mypy
 
-# Each file of tests in one of the workers, the longest ones, of the command, at the beginning.
+# A file of tests stays in one process, for what its tests share. In the order of their names,
+# for among the first are the longest, which would keep one process alone at the end.
 unit: $(DONE)
 	$(TRACKED) 'tests/*test_*.py' \
 		| xargs -0 $(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder

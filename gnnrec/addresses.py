@@ -41,9 +41,10 @@ def is_loopback(address: str) -> bool:
 
 
 def is_direct(addresses: list[str]) -> bool:
-    """Return whether no proxy may stand before the addresses.
+    """Return whether the addresses are connected to without a proxy, whatever is set.
 
-    None leads to this machine itself, and of several addresses gRPC would tell it as of one name.
+    A proxy elsewhere cannot lead to this machine, and gRPC would ask it for several addresses as
+    if they were the name of one host.
     """
     return len(addresses) > 1 or is_loopback(addresses[0])
 
@@ -51,7 +52,10 @@ def is_direct(addresses: list[str]) -> bool:
 def proxy_before(addresses: list[str]) -> str:
     """Return which proxy the environment puts before the addresses, for messages; "" if none."""
     variable = _first(_PROXY)
-    proxy = urlsplit(os.environ.get(variable, ""))
+    try:
+        proxy = urlsplit(os.environ.get(variable, ""))
+    except ValueError:  # gRPC takes it for none
+        return ""
     if is_direct(addresses) or proxy.scheme != "http" or not proxy.netloc:
         return ""
     if _is_excepted(_host(_path(addresses[0]))):

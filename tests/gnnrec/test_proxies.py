@@ -185,6 +185,7 @@ def test_what_the_server_says_itself_names_no_proxy(environment: Set) -> None:
         ({"grpc_proxy": ""}, NAME),
         ({"http_proxy": "socks5://127.0.0.1:9"}, NAME),
         ({"http_proxy": "127.0.0.1:9"}, NAME),
+        ({"http_proxy": "http://[::1"}, NAME),
         ({}, "127.0.0.1:9"),
     ],
 )
