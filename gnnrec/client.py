@@ -33,7 +33,7 @@ def _blocking(make: Callable[Given, Call[Answer]]) -> Callable[Concatenate[Any, 
         try:
             response = self._stubs.methods[call.method](call.request, **self._how())
         except grpc.RpcError as error:
-            raise errors.from_call(error, self._where, self._timeout_s) from None
+            raise errors.from_call(error, self._where, self._proxy, self._timeout_s) from None
         return call.read(response)
 
     return _described(method, make)
@@ -47,7 +47,7 @@ def _awaited(
         try:
             response = await self._stubs.methods[call.method](call.request, **self._how())
         except grpc.RpcError as error:
-            raise errors.from_call(error, self._where, self._timeout_s) from None
+            raise errors.from_call(error, self._where, self._proxy, self._timeout_s) from None
         return call.read(response)
 
     return _described(method, make)

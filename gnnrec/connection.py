@@ -1,7 +1,6 @@
 """How a client connects: where to, how it is told apart from others, and what it tries again."""
 
 import copy
-import ipaddress
 import json
 import ssl
 from collections.abc import Sequence
@@ -12,6 +11,7 @@ from typing import Any, ClassVar, Self
 
 import grpc
 
+from gnnrec.addresses import is_direct, is_loopback, proxy_before, target
 from gnnrec.messages import Stubs
 
 _RETRY = {
@@ -31,7 +31,7 @@ class Tls:
     """A connection by TLS: PEM files of the roots to trust, and of the client for mutual TLS.
 
     Without `ca` the system's roots are trusted. `server_name` is the name that the server's
-    certificate must bear, where it is not the host of the address.
+    certificate must bear, where it is not the host of the address; unix:PATH has no host.
     """
 
     ca: Path | str | None = None
@@ -82,7 +82,7 @@ class Connection:
         request_id: str = "",
         health_checking: bool | None = None,
     ) -> None:
-        """Connect to HOST:PORT, or to several, in turns.
+        """Connect to HOST:PORT, [IPV6]:PORT or unix:PATH, or to several, in turns.
 
         Several are IP:PORT, of one IP version; servers that do not say SERVING are passed over.
         For a name that stands for several servers, `health_checking` does the same.
@@ -93,15 +93,21 @@ class Connection:
         Raises ValueError for what does not fit together, and OSError for a file of `tls`.
         """
         addresses = [address] if isinstance(address, str) else list(address)
-        is_open = tls is None and not all(map(_is_loopback, addresses))
+        is_open = tls is None and not all(map(is_loopback, addresses))
         if token and is_open and not allow_insecure_token:
             raise ValueError(
                 f"a token to {', '.join(addresses)} could be read on its way; "
                 "set tls, or allow_insecure_token=True where the network itself is encrypted"
             )
-        if tls is not None and len(addresses) > 1 and not tls.server_name:
-            raise ValueError("TLS to several addresses needs tls.server_name, which all must bear")
+        has_no_name = len(addresses) > 1 or "".join(addresses).startswith("unix:")
+        if tls is not None and has_no_name and not tls.server_name:
+            raise ValueError(
+                "TLS to several addresses or to a socket needs tls.server_name, "
+                "which every certificate must bear"
+            )
+        where = target(addresses)
         self._where = ", ".join(addresses)
+        self._proxy = proxy_before(addresses)
         self._timeout_s = _positive(timeout_s)
         self._wait_for_ready = wait_for_ready
         self._request_id = _printable("request_id", request_id)
@@ -110,14 +116,16 @@ class Connection:
             len(addresses) > 1 if health_checking is None else health_checking,
             tls.server_name if tls else "",
         )
+        if is_direct(addresses):
+            options.append(("grpc.enable_http_proxy", 0))
         if tls is None:
-            self._channel = self._transport.insecure_channel(_target(addresses), options)
+            self._channel = self._transport.insecure_channel(where, options)
         else:
             credentials = tls.credentials()
             if token:
                 bearer = grpc.access_token_call_credentials(_printable("token", token))
                 credentials = grpc.composite_channel_credentials(credentials, bearer)
-            self._channel = self._transport.secure_channel(_target(addresses), credentials, options)
+            self._channel = self._transport.secure_channel(where, credentials, options)
         self._stubs = Stubs(self._channel)
 
     def with_options(
@@ -170,38 +178,6 @@ def _options(health_checking: bool, server_name: str) -> list[tuple[str, Any]]:
         options.append(("grpc.ssl_target_name_override", server_name))
         options.append(("grpc.default_authority", server_name))
     return options
-
-
-def _target(addresses: list[str]) -> str:
-    """Return gRPC's name for the addresses."""
-    if not addresses or not all(addresses):
-        raise ValueError("name at least one address, HOST:PORT")
-    if len(addresses) == 1:
-        return addresses[0]
-    families = {getattr(_ip(address), "version", None) for address in addresses}
-    if families not in ({4}, {6}):
-        raise ValueError(
-            f"several addresses are IP:PORT, all of IPv4 or all of IPv6, not "
-            f"{', '.join(addresses)}; for names, use one that stands for all servers"
-        )
-    return f"ipv{families.pop()}:{','.join(addresses)}"
-
-
-def _host(address: str) -> str:
-    return address.rpartition(":")[0].rpartition("/")[2].strip("[]")
-
-
-def _ip(address: str) -> ipaddress.IPv4Address | ipaddress.IPv6Address | None:
-    try:
-        return ipaddress.ip_address(_host(address))
-    except ValueError:
-        return None
-
-
-def _is_loopback(address: str) -> bool:
-    ip = _ip(address)
-    is_local = address.startswith("unix:") or _host(address) == "localhost"
-    return is_local or (ip is not None and ip.is_loopback)
 
 
 def _positive(timeout_s: float) -> float:

@@ -50,22 +50,22 @@ def from_status(status: status_pb2.Status) -> Error:
     )
 
 
-def from_call(error: Any, where: str, timeout_s: float) -> Error:
-    """Read an error from a failed call to the addresses `where`."""
+def from_call(error: Any, where: str, proxy: str, timeout_s: float) -> Error:
+    """Read an error from a failed call to the addresses `where`, through `proxy` if not empty."""
     code, details = error.code().name, error.details() or ""
     status = rpc_status.from_call(error)
     if status is not None:
         return from_status(status)
+    hint = "is one running? gnnrec serve starts one"
+    if proxy:
+        where += f" through the proxy {proxy}"
+        hint += "; no_proxy names hosts to reach without a proxy"
     if code == "UNAVAILABLE":
         # gRPC's sentence names the target again before it comes to the point
         why = details.rpartition("last error: ")[2]
-        details = (
-            f"no answer from a server at {where} ({code}: {why}); "
-            "is one running? gnnrec serve starts one"
-        )
+        details = f"no answer from a server at {where} ({code}: {why}); {hint}"
     elif code == "DEADLINE_EXCEEDED":
-        details = (
-            f"no answer from a server at {where} within {timeout_s:g} s ({code}); "
-            "is one running? gnnrec serve starts one"
-        )
+        details = f"no answer from a server at {where} within {timeout_s:g} s ({code}); {hint}"
+    elif proxy:
+        details = f"{details} (from {where})"
     return Error(code, "", details)

@@ -25,6 +25,7 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 from protos.gnnrec.v1 import model_pb2, model_pb2_grpc, recommender_pb2, recommender_pb2_grpc
 from registry import ModelStore, RegistryError
 from server import cores, events, heap, logs, snapshot, tracing, transport, wire, workers
+from server.address import Tcp, UnixSocket
 from server.background import keep_running
 from server.batcher import SearchQueue
 from server.boundary import Boundary, CallLimits, Guarded
@@ -109,11 +110,14 @@ async def _serve(
         asyncio.get_running_loop().add_reader(pipe.fileno(), stopped.set)
     try:
         ports = await server.start()
-        ready(
+        line = (
             f"serving {settings.model} {server.recommender.snapshot.version} "
-            f"({settings.alias}) on {settings.host}:{ports.grpc}, "
-            f"metrics on http://{settings.host}:{ports.metrics}/metrics"
+            f"({settings.alias}) on {settings.grpc_at.at(ports.grpc)}, "
+            f"metrics on http://{settings.metrics_at.at(ports.metrics)}/metrics"
         )
+        if settings.health_at is not None and server.health_port is not None:
+            line += f", health on {settings.health_at.at(server.health_port)}"
+        ready(line)
         await stopped.wait()
     finally:
         await server.stop()
@@ -201,6 +205,7 @@ class Server:
     async def start(self) -> Ports:
         """Load the first version, bind the ports, answer; what was begun is undone by stop."""
         settings = self.settings
+        grpc_at = settings.grpc_at  # which may be none: that is said before anything is loaded
         if self.tracing is not None:
             self._stops.push_async_callback(asyncio.to_thread, self.tracing.close)
         self._stops.callback(self.search.shutdown)
@@ -216,10 +221,10 @@ class Server:
         await in_loader(max(1, cores.available() // settings.workers))  # nobody is served yet
         await self.rollout.start()
         await in_loader(1)
-        server, port = self._build()
+        server, port = self._build(grpc_at)
         metrics_port = settings.metrics_port
         if not self._is_worker:  # else the parent tells of all
-            metrics_port, stop_metrics = self.metrics.expose(settings.host, metrics_port)
+            metrics_port, stop_metrics = self.metrics.expose(settings.metrics_at)
             self._stops.callback(stop_metrics)
         await self._start_health()
         await server.start()
@@ -247,8 +252,8 @@ class Server:
         """Drain and stop, in the reverse order of start."""
         await self._stops.aclose()
 
-    def _build(self) -> tuple[aio.Server, int]:
-        """Return the server, bound to its port."""
+    def _build(self, where: Tcp | UnixSocket) -> tuple[aio.Server, int]:
+        """Return the server, bound to its address, and its port."""
         settings = self.settings
         server = aio.server(options=transport.options(settings))
         guarded: Any = Guarded(server, self.boundary)
@@ -270,7 +275,7 @@ class Server:
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
                 reflection.aio.ReflectionServicer(names), guarded
             )
-        return server, self._bind(server, settings.address, "address")
+        return server, self._bind(server, where, "address")
 
     async def _start_health(self) -> None:
         """Answer for health on a port of its own as well, if there is to be one.
@@ -278,28 +283,32 @@ class Server:
         gRPC refuses whatever comes to a port with too many calls pending, health checks too.
         """
         settings = self.settings
-        if settings.health_port is None:
+        if settings.health_at is None:
             return
         server = aio.server(options=transport.options(replace(settings, max_pending=0)))
         guarded: Any = Guarded(server, self.boundary)
         health_pb2_grpc.add_HealthServicer_to_server(cast(Any, self.health), guarded)
-        self.health_port = self._bind(
-            server, f"{settings.host}:{settings.health_port}", "health-port"
-        )
+        self.health_port = self._bind(server, settings.health_at, "health-port")
         await server.start()
         self._stops.push_async_callback(self._end, server, 0.0)
 
-    def _bind(self, server: aio.Server, address: str, option: str) -> int:
+    def _bind(self, server: aio.Server, where: Tcp | UnixSocket, option: str) -> int:
         """Bind a server to an address and return the port; raises CannotStart."""
+        if isinstance(where, UnixSocket):
+            where.make_way()
         try:
             if self.certificates is None:
-                return server.add_insecure_port(address)
-            return server.add_secure_port(address, transport.credentials(self.certificates))
+                port = server.add_insecure_port(where.target)
+            else:
+                credentials = transport.credentials(self.certificates)
+                port = server.add_secure_port(where.target, credentials)
         except RuntimeError:
             raise CannotStart(
-                f"address {address} cannot be used: it is taken or not of this machine; "
-                f"choose another with --{option}"
+                f"address {where} cannot be used: {where.problem()}; choose another with --{option}"
             ) from None
+        if isinstance(where, UnixSocket):
+            self._stops.callback(where.remover())
+        return port
 
     async def _watch_files(self) -> None:
         """Follow the changes of certificates and tokens, for ever."""

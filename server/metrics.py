@@ -7,6 +7,7 @@ from typing import Literal, get_args
 from prometheus_client import Counter, Gauge, Histogram
 
 from server import series
+from server.address import Tcp
 from server.series import Labels, Series
 from server.trial_metrics import TrialMetrics
 from server.version_metrics import VersionMetrics
@@ -216,6 +217,6 @@ class Metrics(VersionMetrics):
         for feature, count in unknown.items():
             self.unknown_feature_values.labels(feature).inc(count)
 
-    def expose(self, host: str, port: int) -> tuple[int, Callable[[], None]]:
+    def expose(self, where: Tcp) -> tuple[int, Callable[[], None]]:
         """Serve the metrics over HTTP and return the port and how to stop; raises CannotStart."""
-        return series.expose(self.registry, host, port)
+        return series.expose(self.registry, where)

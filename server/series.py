@@ -1,10 +1,7 @@
 """Making metrics in one registry, and replacing and dropping their series."""
 
-import socket
-import threading
 from bisect import bisect_left
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from pathlib import Path
 from typing import Literal
 
@@ -15,9 +12,11 @@ from prometheus_client import (
     Histogram,
     ProcessCollector,
     disable_created_metrics,
-    start_http_server,
+    make_wsgi_app,
 )
 
+from server import endpoint
+from server.address import Tcp
 from server.errors import CannotStart
 from server.shared_metrics import count_into
 
@@ -91,23 +90,13 @@ def observe(histogram: Histogram, value: float, count: int = 1) -> None:
     histogram._buckets[bisect_left(histogram._upper_bounds, value)].inc(count)
 
 
-def expose(registry: CollectorRegistry, host: str, port: int) -> tuple[int, Callable[[], None]]:
+def expose(registry: CollectorRegistry, where: Tcp) -> tuple[int, Callable[[], None]]:
     """Serve a registry over HTTP and return the port and how to stop; raises CannotStart."""
     try:
-        server, thread = start_http_server(port, host, registry)
+        listener = where.listener()
+        return listener.getsockname()[1], endpoint.serve(make_wsgi_app(registry), listener)
     except OSError as error:
         raise CannotStart(
-            f"metrics port {host}:{port} cannot be used: {error.strerror}; "
-            "choose another with --metrics-port"
+            f"metrics port {where} cannot be used: {error.strerror}; "
+            "choose another with --metrics-port or --metrics-host"
         ) from None
-
-    def stop() -> None:
-        stopping = threading.Thread(target=server.shutdown)
-        stopping.start()
-        while stopping.is_alive():  # it looks twice a second, and whenever somebody comes
-            with suppress(OSError), socket.create_connection((host, server.server_port), 1):
-                stopping.join(0.02)
-        server.server_close()
-        thread.join()
-
-    return server.server_port, stop

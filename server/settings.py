@@ -3,6 +3,8 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from server import address
+from server.address import Tcp, UnixSocket
 from server.approximate import IndexPlan
 from server.queries import Limits
 from server.tls import TlsFiles
@@ -17,11 +19,14 @@ class Settings:
     model: str
     alias: str = "production"
     address: str = "127.0.0.1:50051"
-    """HOST:PORT of gRPC; port 0 takes a free one."""
+    """HOST:PORT, [IPV6]:PORT or unix:PATH of gRPC; port 0 takes a free one."""
     metrics_port: int = 9464
-    """The port of the Prometheus metrics, on the same host; 0 takes a free one."""
+    """The port of the Prometheus metrics; 0 takes a free one."""
+    metrics_host: str = ""
+    """The host of the Prometheus metrics; that of gRPC if empty, and 127.0.0.1 beside a socket."""
     health_port: int | None = None
-    """A port of health's own on the same host, where no load can refuse it; 0 takes a free one."""
+    """A port of health's own, where no load can refuse it, on the host of gRPC, and on 127.0.0.1
+    beside a socket; 0 takes a free one."""
     poll_interval_s: float = 1.0
     """How often the alias is looked at."""
     served_aliases: tuple[str, ...] = ()
@@ -73,6 +78,27 @@ class Settings:
     limits: Limits = field(default_factory=Limits)
 
     @property
+    def grpc_at(self) -> Tcp | UnixSocket:
+        """Where gRPC is answered; raises CannotStart for an address that is none."""
+        return address.read(self.address)
+
+    @property
+    def metrics_at(self) -> Tcp:
+        """Where the metrics are."""
+        return Tcp(self.metrics_host.strip("[]") or self._nearest_host, self.metrics_port)
+
+    @property
+    def health_at(self) -> Tcp | None:
+        """Where health answers alone, if anywhere."""
+        return None if self.health_port is None else Tcp(self._nearest_host, self.health_port)
+
+    @property
     def host(self) -> str:
-        """The host part of the address."""
-        return self.address.rpartition(":")[0]
+        """The host part of the address, or the whole of unix:PATH."""
+        where = self.grpc_at
+        return where.host if isinstance(where, Tcp) else str(where)
+
+    @property
+    def _nearest_host(self) -> str:
+        where = self.grpc_at
+        return where.host if isinstance(where, Tcp) else "127.0.0.1"

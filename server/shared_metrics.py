@@ -32,7 +32,7 @@ class SharedMetrics:
     """The metrics of all worker processes, as the parent that starts them sees them.
 
     A worker builds `Metrics(shared=directory)`; the parent serves `registry`, with
-    `metrics.expose(shared.registry, host, port)`, and calls `forget` for each that has ended.
+    `series.expose(shared.registry, where)`, and calls `forget` for each that has ended.
     """
 
     def __init__(self) -> None:

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from server import cores, series
+from server.address import Tcp, UnixSocket
 from server.errors import CannotStart
 from server.settings import Settings
 from server.shared_metrics import SharedMetrics
@@ -50,13 +51,18 @@ def supervise(settings: Settings, run: Run, ready: Callable[[str], None]) -> Non
     there = cores.available()
     if settings.workers > there:
         _log.warning("%d workers for %d cores: they will take turns", settings.workers, there)
+    where = settings.grpc_at
+    if isinstance(where, UnixSocket):
+        raise CannotStart(
+            f"address {where} cannot be used: {settings.workers} workers cannot share a socket; "
+            "give --workers 1, or HOST:PORT as --address"
+        )
     with ExitStack() as stack:
-        port = stack.enter_context(_reserved(settings))
-        host, spoken = settings.address.rpartition(":")[0], settings.host.strip("[]")
+        port = stack.enter_context(_reserved(where))
         shared = stack.enter_context(SharedMetrics())
-        metrics_port, stop_metrics = series.expose(shared.registry, spoken, settings.metrics_port)
+        metrics_port, stop_metrics = series.expose(shared.registry, settings.metrics_at)
         stack.callback(stop_metrics)
-        each = replace(settings, address=f"{host}:{port}", metrics_port=metrics_port)
+        each = replace(settings, address=str(where.at(port)), metrics_port=metrics_port)
         told = stack.enter_context(_signals())
         parent = _Parent(each, run, shared, told)
         stack.callback(parent.end)
@@ -177,29 +183,24 @@ class _Parent:
 
 
 @contextmanager
-def _reserved(settings: Settings) -> Iterator[int]:
+def _reserved(where: Tcp) -> Iterator[int]:
     """Hold the port, without listening, for those who are to share it; raises CannotStart."""
-    host, _, port = settings.address.rpartition(":")
-    taken = CannotStart(
-        f"address {settings.address} cannot be used: it is taken or not of this machine; "
-        "choose another with --address"
-    )
-    try:
-        family, kind, _, _, address = socket.getaddrinfo(
-            host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-    except (OSError, ValueError):
-        raise taken from None
-    with socket.socket(family, kind) as alone, socket.socket(family, kind) as held:
+    with ExitStack() as stack:
         try:
+            family, address = where.resolved()
+            alone, held = (
+                stack.enter_context(socket.socket(family, socket.SOCK_STREAM)) for _ in range(2)
+            )
             alone.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             alone.bind(address)  # fails where anybody is there, sharing or not
             address = alone.getsockname()
             alone.close()
             held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             held.bind(address)
-        except OSError:
-            raise taken from None
+        except OSError as error:
+            raise CannotStart(
+                f"address {where} cannot be used: {error.strerror}; choose another with --address"
+            ) from None
         yield int(address[1])
 
 

@@ -1,4 +1,5 @@
 import faulthandler
+import os
 
 import pytest
 import torch
@@ -7,6 +8,15 @@ from hypothesis import HealthCheck, settings
 # A busy machine draws examples slowly; that says nothing about what is tested.
 settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("patient")
+
+
+def pytest_configure() -> None:
+    """Tests talk to this machine alone: no proxy of the environment may come between."""
+    for name in [name for name in os.environ if name.lower().endswith("_proxy")]:
+        del os.environ[name]
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        # there is a worker for each core; what two of them start would only wait for each other
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 @pytest.fixture(autouse=True, scope="session")

@@ -3,11 +3,13 @@ import importlib
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parent.parent
+from tests.tracked import ROOT, tracked
+
 PACKAGES = ("protos", "registry", "training", "server", "gnnrec")
 
 # What each package may import of ours.
@@ -52,9 +54,10 @@ HOMES = {
 
 
 def sources(package: str) -> list[Path]:
-    return [path for path in sorted((ROOT / package).rglob("*.py")) if "_pb2" not in path.name]
+    return [path for path in tracked(f"{package}/*.py") if "_pb2" not in path.name]
 
 
+@cache
 def imports(path: Path) -> set[str]:
     """Return the dotted names that a file imports, anywhere in it."""
     names = set()

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from protos import generate
+from tests.tracked import ROOT, tracked
 
-ROOT = Path(__file__).resolve().parent.parent
 GENERATED = Path("protos/gnnrec/v1")
 
 
@@ -24,7 +24,7 @@ def test_the_committed_code_is_what_the_proto_files_generate(tmp_path: Path) -> 
         capture_output=True,
     )
     written = sorted(path.name for path in (tmp_path / GENERATED).glob("*_pb2*"))
-    assert written == sorted(path.name for path in (ROOT / GENERATED).glob("*_pb2*"))
+    assert written == [path.name for path in tracked(f"{GENERATED}/*_pb2*")]
     assert len(written) == 8
     for name in written:
         committed = (ROOT / GENERATED / name).read_text()
@@ -73,7 +73,5 @@ def test_buf_sees_a_breaking_change(tmp_path: Path) -> None:
 
 
 def test_every_proto_file_is_generated() -> None:
-    files = sorted(
-        path.relative_to(ROOT / "protos").as_posix() for path in ROOT.glob("protos/**/*.proto")
-    )
+    files = [path.relative_to(ROOT / "protos").as_posix() for path in tracked("protos/*.proto")]
     assert files == generate.SOURCES

@@ -17,7 +17,8 @@ _TIMEOUT_S = 5.0
 
 def connect(
     address: Annotated[
-        str, typer.Option(help="HOST:PORT of the server, or IP:PORT,IP:PORT of several.")
+        str,
+        typer.Option(help="HOST:PORT or unix:PATH of the server, or IP:PORT,IP:PORT of several."),
     ] = options.ADDRESS,
     wait: Annotated[
         float,
@@ -44,7 +45,7 @@ def connect(
     """Return a client; raises ValueError for options that do not fit together."""
     files = (tls_ca, client_cert, client_key)
     with_tls = tls or any(files) or bool(tls_server_name)
-    addresses = address.split(",")
+    addresses = [address] if address.startswith("unix:") else address.split(",")
     return Client(
         addresses[0] if len(addresses) == 1 else addresses,
         timeout_s=wait or _TIMEOUT_S,

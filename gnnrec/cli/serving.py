@@ -22,10 +22,20 @@ def serve(
     registry: options.Registry = options.REGISTRY,
     model: options.Model = "",
     alias: options.Alias = options.ALIAS,
-    address: Annotated[str, typer.Option(help="HOST:PORT to answer on.")] = options.ADDRESS,
-    metrics_port: Annotated[int, typer.Option(help="Port of the Prometheus metrics.")] = 9464,
+    address: Annotated[
+        str, typer.Option(help="HOST:PORT, [IPV6]:PORT or unix:PATH to answer on.")
+    ] = options.ADDRESS,
+    metrics_port: Annotated[
+        int, typer.Option(min=0, max=65535, help="Port of the Prometheus metrics.")
+    ] = 9464,
+    metrics_host: Annotated[
+        str, typer.Option(help="Their host; that of the address, or 127.0.0.1, if not set.")
+    ] = "",
     health_port: Annotated[
-        int, typer.Option(help="A port where health answers alone, whatever the load; 0: none.")
+        int,
+        typer.Option(
+            min=0, max=65535, help="A port where health answers alone, whatever the load; 0: none."
+        ),
     ] = 0,
     poll_interval: Annotated[float, typer.Option(min=0.05, help="Seconds between looks.")] = 1.0,
     aliases: Annotated[
@@ -116,6 +126,7 @@ def serve(
         alias=alias,
         address=address,
         metrics_port=metrics_port,
+        metrics_host=metrics_host,
         health_port=health_port or None,
         poll_interval_s=poll_interval,
         served_aliases=tuple(name.strip() for name in aliases.split(",") if name.strip()),

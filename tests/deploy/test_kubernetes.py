@@ -6,6 +6,7 @@ import yaml
 from gnnrec.cli.main import command
 from server.app import LIVENESS
 from tests.deploy import watched
+from tests.tracked import tracked
 
 
 def manifest(name: str) -> dict[str, Any]:
@@ -31,7 +32,7 @@ def environment(container: dict[str, Any]) -> dict[str, str]:
 
 
 def test_kustomization_names_every_manifest() -> None:
-    files = {path.name for path in watched.KUBERNETES.glob("*.yaml")}
+    files = {path.name for path in tracked("deploy/kubernetes/*.yaml")}
     assert set(manifest("kustomization")["resources"]) == files - {"kustomization.yaml"}
     for name in files - {"kustomization.yaml"}:
         assert {"apiVersion", "kind", "metadata", "spec"} <= manifest(name[:-5]).keys()

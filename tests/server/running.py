@@ -26,8 +26,9 @@ class Running:
     def __init__(self, server: Server, ports: Ports, loop: asyncio.AbstractEventLoop) -> None:
         self.server = server
         self.ports = ports
-        self.address = f"127.0.0.1:{ports.grpc}"
-        self.channel = grpc.insecure_channel(self.address)
+        where = server.settings.grpc_at.at(ports.grpc)
+        self.address = str(where)
+        self.channel = grpc.insecure_channel(where.target)
         self.recommender = recommender_pb2_grpc.RecommenderServiceStub(self.channel)
         self.model = model_pb2_grpc.ModelServiceStub(self.channel)
         self.client = Client(self.address, timeout_s=10)

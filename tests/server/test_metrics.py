@@ -15,6 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from protos.gnnrec.v1 import recommender_pb2 as pb
 from registry import ModelStore
 from server import snapshot
+from server.address import Tcp
 from server.metrics import Metrics
 from server.series import expose
 from server.shared_metrics import SharedMetrics
@@ -190,7 +191,7 @@ def worker(directory: Path, registry: Path, requests: int) -> subprocess.Popen[s
 
 def test_two_processes_are_added_up_at_one_endpoint(registry: Path) -> None:
     with SharedMetrics() as shared, ExitStack() as stack:
-        port, stop = expose(shared.registry, "127.0.0.1", 0)
+        port, stop = expose(shared.registry, Tcp("127.0.0.1", 0))
         stack.callback(stop)
         workers = [worker(shared.directory, registry, requests) for requests in (3, 4)]
         for process in workers:

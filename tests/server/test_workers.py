@@ -3,10 +3,11 @@
 import os
 import re
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,12 @@ def test_workers_share_a_port_are_counted_together_and_replaced_and_end_together
         before = workers_of(parent.pid)
         assert len(before) == 2
         ask(address, 8)
-        assert parse(scraped_text(metrics))[TOTAL] == 8
+        with ExitStack() as idle:
+            for _ in range(300):
+                idle.enter_context(socket.create_connection(("127.0.0.1", metrics), 10))
+            assert parse(scraped_text(metrics))[TOTAL] == 8
+            threads = len(os.listdir(f"/proc/{parent.pid}/task"))
+            assert threads < 20, "idle connections to the metrics take no threads"
 
         os.kill(max(before), signal.SIGKILL)
         until(lambda: len(workers_of(parent.pid) - before) == 1, 20)

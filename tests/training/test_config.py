@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.tracked import tracked
 from training.config import Config, load
 from training.errors import InvalidConfig
 
@@ -116,6 +117,6 @@ def test_a_resolved_configuration_reads_as_the_same(tmp_path: Path) -> None:
     assert Config.model_validate(config.model_dump(mode="json")) == config
 
 
-@pytest.mark.parametrize("path", sorted(Path("benchmarks/recipes").glob("*.toml")), ids=str)
+@pytest.mark.parametrize("path", tracked("benchmarks/recipes/*.toml"), ids=lambda path: path.stem)
 def test_every_recipe_loads(path: Path) -> None:
     assert load(path).name
