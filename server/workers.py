@@ -51,13 +51,13 @@ def supervise(settings: Settings, run: Run, ready: Callable[[str], None]) -> Non
     if settings.workers > there:
         _log.warning("%d workers for %d cores: they will take turns", settings.workers, there)
     with ExitStack() as stack:
+        told = stack.enter_context(_signals())
         port = stack.enter_context(_reserved(settings))
         host, spoken = settings.address.rpartition(":")[0], settings.host.strip("[]")
         shared = stack.enter_context(SharedMetrics())
         metrics_port, stop_metrics = series.expose(shared.registry, spoken, settings.metrics_port)
         stack.callback(stop_metrics)
         each = replace(settings, address=f"{host}:{port}", metrics_port=metrics_port)
-        told = stack.enter_context(_signals())
         parent = _Parent(each, run, shared, told)
         stack.callback(parent.end)
         parent.start()
