@@ -242,6 +242,8 @@ class Rollout:
                 _log.info("version %s: the load was called off, no alias wants it", version)
             elif isinstance(made, Exception):
                 self._refuse(version, view, load, made)
+                # what had been loaded of it
+                await asyncio.get_running_loop().run_in_executor(self._freer, heap.give_back)
             else:
                 self._fresh[version] = made
                 self.refusals.pop(version, None)
@@ -289,9 +291,7 @@ class Rollout:
         except Exception as error:
             if not isinstance(error, RegistryError | ServingError | OSError | CalledOff):
                 _log.debug("version %s:\n%s", version, "".join(traceback.format_exception(error)))
-            failure = without_frames(version, error)
-        heap.give_back()  # what had been loaded of it
-        return failure
+            return without_frames(version, error)
 
     def _refuse(self, version: str, view: View, load: Load, error: Exception) -> None:
         earlier = self.refusals.get(version)
