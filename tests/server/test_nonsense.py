@@ -129,7 +129,7 @@ VALUES = st.recursive(
 
 
 @given(place=st.sampled_from(PLACES), value=TEXTS | VALUES, named=st.sampled_from(["v1", "v2"]))
-@settings(max_examples=60)
+@settings(max_examples=40)
 def test_whatever_stands_in_an_alias_file_the_other_aliases_move_on(
     published: Published, place: tuple[str, ...], value: object, named: str
 ) -> None:
