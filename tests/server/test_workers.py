@@ -162,7 +162,7 @@ def test_workers_whose_parent_is_killed_drain_and_end_and_leave_nothing(
 
         until(have_ended, 30)
         spent_s = sum(used[pid] - before[pid] for pid in workers)
-        assert spent_s < 1.5, "they wait without turning in circles"
+        assert spent_s < 0.8, "they wait without turning in circles"
         assert not list(tmp_path.glob("gnnrec-*"))
 
 
