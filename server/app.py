@@ -97,7 +97,7 @@ def _work(settings: Settings, shared: Path, pipe: Connection) -> None:
     logs.configure(*settings.log)
 
     def tell(kind: str, text: str) -> None:
-        with suppress(BrokenPipeError):  # the parent is gone, which ends this process
+        with suppress(ConnectionError):  # the parent is gone, which ends this process
             pipe.send((kind, text))
 
     with shared_metrics.held(shared):
@@ -129,7 +129,7 @@ async def _serve(
         if not starting.done():
             _log.info("told to stop before anything was served")
             starting.cancel()
-            await asyncio.wait([starting])
+            await asyncio.gather(starting, return_exceptions=True)
             return
         ports = starting.result()
         ready(

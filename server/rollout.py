@@ -81,6 +81,8 @@ class Rollout:
         self._looker = OneThread("look")
         self._freer = OneThread("free")
         self._reading: asyncio.Future[View] | None = None
+        self._before_read: tuple[list[str], int] = [], 0
+        """What had been loaded, and how many loads had ended, when the reading began."""
         self._woken = asyncio.Event()
         self._retry_all = False
         self._to_retry: set[str] = set()
@@ -160,9 +162,8 @@ class Rollout:
             self._retry_all = False
             self._to_retry |= self.refusals.keys()
         await self._free(_LINGER_S)
-        # What is loaded or refused while the registry is read waits for the next look.
-        loaded, ended = list(self._fresh), self._ended
         view = await self._read()
+        loaded, ended = self._before_read
         self._problems.show({})
         self.moves = view.moves
         self._apply(view, loaded)
@@ -191,6 +192,8 @@ class Rollout:
                 self._looker, self._lookout.read,
                 self._recommender.serving.aliases, list(self.refusals),
             )  # fmt: skip
+            # What is loaded or refused from now on is not in the answer: it waits for the next.
+            self._before_read = list(self._fresh), self._ended
         await asyncio.wait([self._reading], timeout=_ANSWER_S)
         if not self._reading.done():
             raise RegistryHangs(f"no answer for {_ANSWER_S:g} s; it is waited for")

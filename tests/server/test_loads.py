@@ -372,7 +372,7 @@ def is_caught(process: "subprocess.Popen[str]", number: signal.Signals) -> bool:
 
 
 def ended(process: "subprocess.Popen[str]") -> tuple[int, str]:
-    """Return the exit code of a process that is to end now, and what it said."""
+    """Return the exit code of a process that is to end now, and its log."""
     _, said = process.communicate(timeout=15)
     return process.returncode, said
 
@@ -384,8 +384,8 @@ def test_a_signal_ends_the_process_before_it_has_read_anything(
     process = start()
     until(lambda: is_caught(process, signal.SIGTERM), 20)
     process.send_signal(number)
-    code, said = ended(process)
-    assert (code, "Traceback" in said) == (0, False)
+    assert process.communicate(timeout=15) == ("", "")
+    assert process.returncode == 0
 
 
 @pytest.mark.parametrize("options", [(), ("--workers", "2")], ids=["one process", "workers"])
