@@ -8,8 +8,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable, Coroutine
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from multiprocessing.connection import Connection
@@ -24,7 +23,19 @@ from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from protos.gnnrec.v1 import model_pb2, model_pb2_grpc, recommender_pb2, recommender_pb2_grpc
 from registry import ModelStore, RegistryError
-from server import cores, events, heap, logs, snapshot, tracing, transport, wire, workers
+from server import (
+    cores,
+    events,
+    heap,
+    logs,
+    shared_metrics,
+    snapshot,
+    threads,
+    tracing,
+    transport,
+    wire,
+    workers,
+)
 from server.address import Tcp, UnixSocket
 from server.background import keep_running
 from server.batcher import SearchQueue
@@ -42,6 +53,7 @@ from server.servicer import ModelServicer, RecommenderServicer
 from server.settings import Settings
 from server.shadow import Shadow
 from server.tallies import Tallies
+from server.threads import OneThread
 from server.trials import Trials
 from server.unread import Unread
 from server.view import Followed
@@ -85,13 +97,16 @@ def _work(settings: Settings, shared: Path, pipe: Connection) -> None:
     """Serve as one of several processes, counting into `shared`, until told so or left alone."""
     logs.configure(*settings.log)
 
-    def ready(line: str) -> None:
-        pipe.send(("ready", line))
+    def tell(kind: str, text: str) -> None:
+        with suppress(ConnectionError):  # the parent is gone, which ends this process
+            pipe.send((kind, text))
 
-    try:
-        uvloop.run(_serve(settings, ready, shared, pipe))
-    except (ServingError, RegistryError) as error:
-        pipe.send(("failed", str(error)))
+    with shared_metrics.held(shared):
+        try:
+            uvloop.run(_serve(settings, partial(tell, "ready"), shared, pipe))
+        except (ServingError, RegistryError) as error:
+            tell("failed", str(error))
+    threads.end_process(0)
 
 
 async def _serve(
@@ -100,16 +115,24 @@ async def _serve(
     shared: Path | None = None,
     pipe: Connection | None = None,
 ) -> None:
+    stopped = _on_end(pipe)
     # The thread that searches comes to its turn soon, however busy the one that talks is.
     sys.setswitchinterval(0.0005)
     heap.keep_tidy()
     cores.use()
     server = Server(settings, shared)
-    stopped = _on_signals(partial(server.rollout.wake, retry_all=True))
-    if pipe is not None:  # which ends when the parent does
-        asyncio.get_running_loop().add_reader(pipe.fileno(), stopped.set)
+    look = partial(server.rollout.wake, retry_all=True)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, look)
+    starting = asyncio.create_task(server.start())
+    stopping = asyncio.create_task(stopped.wait())
     try:
-        ports = await server.start()
+        await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            _log.info("told to stop before anything was served")
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            return
+        ports = starting.result()
         line = (
             f"serving {settings.model} {server.recommender.snapshot.version} "
             f"({settings.alias}) on {settings.grpc_at.at(ports.grpc)}, "
@@ -118,7 +141,7 @@ async def _serve(
         if settings.health_at is not None and server.health_port is not None:
             line += f", health on {settings.health_at.at(server.health_port)}"
         ready(line)
-        await stopped.wait()
+        await stopping
     finally:
         await server.stop()
 
@@ -133,16 +156,18 @@ class Server:
         self.metrics = Metrics(shared)
         self.recommender = Recommender(settings.alias, self.metrics)
         # One thread searches and one loads: FAISS's own threads are pinned to as many. A third
-        # reads the registry for ModelService, which would wait for a load to end otherwise.
+        # reads the registry for ModelService, and one looks at certificates and tokens: neither
+        # waits for a load to end, and nobody for a disk that does not answer.
         patience = Patience(settings.max_queue_s)
         self.search = SearchQueue(
             patience,
             initializer=cores.use,
             on_wait=self.metrics.stages["queue"].observe,
         )
-        self.loader = ThreadPoolExecutor(1, "load", initializer=cores.use)
-        self.reader = ThreadPoolExecutor(1, "read")
-        self.writer = ThreadPoolExecutor(1, "guard")
+        self.loader = OneThread("load", cores.use)
+        self.reader = OneThread("read")
+        self.writer = OneThread("guard")
+        self._looker = OneThread("files")
         self.trials = Trials(self.metrics.trials, Tallies(shared and shared / "trials"))
         parse = partial(wire.parse, limits=settings.limits)
         self.shadow = Shadow(
@@ -165,6 +190,7 @@ class Server:
                 require_gpu=settings.require_gpu,
             ),
             settings.poll_interval_s,
+            settings.load_timeout_s,
         )
         self.guard = TrialGuard(
             self.rollout.store,
@@ -209,15 +235,17 @@ class Server:
         if self.tracing is not None:
             self._stops.push_async_callback(asyncio.to_thread, self.tracing.close)
         self._stops.callback(self.search.shutdown)
-        self._stops.callback(self.loader.shutdown)
-        self._stops.callback(self.reader.shutdown)
         self._stops.callback(self.writer.shutdown)
+        for thread in (self.reader, self._looker):
+            self._stops.callback(thread.shutdown, wait=False)
+        self._stops.callback(self.rollout.close)
         self._stops.callback(self.shadow.close)
         for file in (recommender_pb2, model_pb2):
             for described in file.DESCRIPTOR.services_by_name.values():
                 self.metrics.announce(described.full_name, described.methods_by_name)
-        self.rollout.store.layout.require()
-        in_loader = partial(asyncio.get_running_loop().run_in_executor, self.loader, cores.use)
+        run = asyncio.get_running_loop().run_in_executor
+        await run(self.reader, self.rollout.store.layout.require)
+        in_loader = partial(run, self.loader, cores.use)
         await in_loader(max(1, cores.available() // settings.workers))  # nobody is served yet
         await self.rollout.start()
         await in_loader(1)
@@ -316,7 +344,7 @@ class Server:
         while watched:
             await asyncio.sleep(self.settings.poll_interval_s)
             for each in watched:
-                each.look()
+                await asyncio.get_running_loop().run_in_executor(self._looker, each.look)
 
     async def _drain(self, server: aio.Server) -> None:
         """Turn health red, let balancers notice, finish what is under way, stop."""
@@ -339,11 +367,18 @@ class Server:
             await asyncio.wait([stopping], timeout=0.1)
 
 
-def _on_signals(look: Callable[[], None]) -> asyncio.Event:
-    """Return an event that SIGTERM and SIGINT set; SIGHUP calls `look`."""
+def _on_end(pipe: Connection | None) -> asyncio.Event:
+    """Return an event that is set by SIGTERM, SIGINT and, of a worker, the end of its parent."""
     stopped = asyncio.Event()
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stopped.set)
-    loop.add_signal_handler(signal.SIGHUP, look)
+    if pipe is not None:  # it ends when the parent does
+        parent = pipe.fileno()
+
+        def on_parent_gone() -> None:
+            loop.remove_reader(parent)  # what has ended can be read from without end
+            stopped.set()
+
+        loop.add_reader(parent, on_parent_gone)
     return stopped

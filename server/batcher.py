@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
+from server import threads
 from server.errors import DeadlinePassed
 from server.limiter import DEADLINE, Patience
 
@@ -109,10 +110,10 @@ class SearchQueue:
             patience.queued -= 1
 
     def shutdown(self) -> None:
-        """End the thread once the queue is empty."""
+        """End the thread once the queue is empty; one that hangs is left behind."""
         if self._thread is not None:
             self._todo.put(None)
-            self._thread.join()
+            threads.join(self._thread)
             self._thread = None
 
     def _search_here(self, function: Together[_A, _T], argument: _A) -> _T:
@@ -130,8 +131,7 @@ class SearchQueue:
 
     def _start(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.get_running_loop()
-        self._thread = threading.Thread(target=self._work, name="search")
-        self._thread.start()
+        self._thread = threads.start("search", self._work)
         return self._loop
 
     def _work(self) -> None:
@@ -139,15 +139,21 @@ class SearchQueue:
             self._initializer()
         todo = self._todo
         while (first := todo.get()) is not None:
-            groups: dict[Any, list[_Waiting]] = {first.function: [first]}
-            for _ in range(todo.qsize()):  # nobody else takes from it
-                each = todo.get()
-                if each is None:
-                    todo.put(None)  # the end comes after those that stand before it
-                    break
-                groups.setdefault(each.function, []).append(each)
-            for function, group in groups.items():
-                self._answer(function, group)
+            self._answer_with_others(first)
+            del first  # until the next comes it would hold the version that answered
+
+    def _answer_with_others(self, first: _Waiting) -> None:
+        """Answer a call, and those that have come after it."""
+        todo = self._todo
+        groups: dict[Any, list[_Waiting]] = {first.function: [first]}
+        for _ in range(todo.qsize()):  # nobody else takes from it
+            each = todo.get()
+            if each is None:
+                todo.put(None)  # the end comes after those that stand before it
+                break
+            groups.setdefault(each.function, []).append(each)
+        for function, group in groups.items():
+            self._answer(function, group)
 
     def _answer(self, function: Together[Any, Any], group: list[_Waiting]) -> None:
         began = self._clock()

@@ -15,8 +15,9 @@ _OVERHEAD = 300
 class AnswerCache:
     """Answers by the request's bytes, the least recently used forgotten first.
 
-    The bytes say all that an answer depends on but for what is served; so when that changes, all is
-    forgotten. Only answers of TopK about what the version knows are kept.
+    The bytes say all that an answer depends on but for what answers; so when that changes, all is
+    forgotten. Only answers of TopK about what the version knows are kept. No version is held: what
+    is no longer served goes, whether or not anybody asks.
     """
 
     def __init__(self, max_bytes: int, recommender: Recommender, metrics: Metrics) -> None:
@@ -28,7 +29,7 @@ class AnswerCache:
         self._misses = metrics.cached.labels("miss")
         self._replies: OrderedDict[bytes, Reply] = OrderedDict()
         self._bytes = 0
-        self._serving = recommender.serving
+        self._answers = recommender.serving.answers
 
     @property
     def serving(self) -> Serving:
@@ -39,7 +40,7 @@ class AnswerCache:
         """Return the answer to a request, and count it as answered, if it is known."""
         if rpc != "TopK" or not self._max_bytes:
             return None
-        if self._serving is not self._recommender.serving:
+        if self._answers is not self._recommender.serving.answers:
             self._forget()
         reply = self._replies.get(request)
         if reply is None:
@@ -54,9 +55,11 @@ class AnswerCache:
 
     def put(self, request: bytes, reply: Reply, serving: Serving) -> None:
         """Keep an answer that was computed since `serving` was served."""
-        if not reply.k or not self._max_bytes or serving is not self._recommender.serving:
+        if not reply.k or not self._max_bytes:
             return
-        if self._serving is not serving:
+        if serving.answers is not self._recommender.serving.answers:
+            return
+        if self._answers is not serving.answers:
             self._forget()
         if request not in self._replies:
             self._bytes += _size(request, reply)
@@ -69,7 +72,7 @@ class AnswerCache:
         self._replies.clear()
         self._bytes = 0
         self._metrics.cache_bytes.set(0)
-        self._serving = self._recommender.serving
+        self._answers = self._recommender.serving.answers
 
 
 def _size(request: bytes, reply: Reply) -> int:

@@ -5,7 +5,8 @@ from datetime import datetime
 from typing import Literal
 
 from registry import Damaged, Move, RegistryError, Version
-from registry.errors import AliasCorrupt
+from registry.errors import NoSuchAlias
+from server.problems import told
 from server.recommender import Recommender
 from server.rollout import Rollout
 from server.serving import Serving
@@ -50,14 +51,18 @@ class Catalogue:
         found: dict[str, Move] = {}
         try:
             store.layout.require()
-            for name in store.layout.alias_names():
-                try:
-                    found[name] = store.aliases.get(name)
-                except AliasCorrupt as error:
-                    problem = str(error)
-                    found |= {name: self._last[name]} if name in self._last else {}
+            names = store.layout.alias_names()
         except (RegistryError, OSError) as error:
             return self._last, str(error)
+        before = {**self._rollout.moves, **self._last}
+        for name in names:
+            try:
+                found[name] = store.aliases.get(name)
+            except NoSuchAlias:
+                continue  # moved away since it was listed
+            except Exception as error:  # one that cannot be read hides no other
+                problem = told(error)
+                found |= {name: before[name]} if name in before else {}
         self._last = found
         return found, problem
 

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
 from registry.arrays import Embeddings
+from server import loading
 from server.errors import UnservableVersion
 
 _log = logging.getLogger("gnnrec.server")
@@ -46,7 +47,8 @@ class Encoder:
     ) -> None:
         """Load a model and run it on each of `samples`, inputs of which "x" has N rows.
 
-        Raises UnservableVersion, starting with `name`, unless all samples have their embeddings.
+        A run that does not end ends with the load that it belongs to. Raises UnservableVersion,
+        starting with `name`, unless all samples have their embeddings.
         """
         self._name = name
         try:
@@ -75,8 +77,11 @@ class Encoder:
             )
 
     def _try(self, sample: Inputs, embedding_dim: int) -> None:
+        options = onnxruntime.RunOptions()
+        options.log_severity_level = _FATAL
         try:
-            output = self.run(sample)
+            with loading.current().interrupted_by(lambda: setattr(options, "terminate", True)):
+                output = self._session.run([_OUTPUT], dict(sample), options)[0]
         except _FAILURES as error:
             raise self._unservable(f"cannot be run: {_first_line(error)}") from None
         shape = len(sample["x"]), embedding_dim

@@ -2,10 +2,15 @@
 
 import asyncio
 import logging
+import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-from watchfiles import Change, awatch
+import watchfiles
+from watchfiles import Change
+
+from server.threads import OneThread
 
 _log = logging.getLogger("gnnrec.server")
 
@@ -16,20 +21,30 @@ _AGAIN_S = 5.0
 
 
 async def watch(folder: Path, wake: Callable[[], object]) -> None:
-    """Call `wake` whenever an alias in a folder changes, for ever; a folder may come and go."""
+    """Call `wake` whenever an alias in a folder changes, for ever; a folder may come and go.
+
+    All that asks the file system, which may not answer, happens in a thread of its own.
+    """
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # what changes, the rollout says
-    while True:
-        try:
-            await _watch_while_there(folder, wake)
-        except (OSError, RuntimeError) as error:  # not there, or no watches are left
-            _log.debug("no file events of %s: %s", folder, error)
-        await asyncio.sleep(_AGAIN_S)
-        wake()
+    loop = asyncio.get_running_loop()
+    told = partial(loop.call_soon_threadsafe, wake)
+    thread, ended = OneThread("events"), threading.Event()
+    try:
+        while True:
+            try:
+                await loop.run_in_executor(thread, _watch_while_there, folder, told, ended)
+            except (OSError, RuntimeError) as error:  # not there, or no watches are left
+                _log.debug("no file events of %s: %s", folder, error)
+            await asyncio.sleep(_AGAIN_S)
+            wake()
+    finally:
+        ended.set()
+        thread.shutdown(wait=False)
 
 
-async def _watch_while_there(folder: Path, wake: Callable[[], object]) -> None:
+def _watch_while_there(folder: Path, wake: Callable[[], object], ended: threading.Event) -> None:
     watched = folder.stat().st_ino
-    async for changes in awatch(
+    for changes in watchfiles.watch(
         folder,
         watch_filter=_is_alias,
         recursive=False,
@@ -37,6 +52,8 @@ async def _watch_while_there(folder: Path, wake: Callable[[], object]) -> None:
         step=_STEP_MS,
         rust_timeout=int(1000 * _AGAIN_S),
         yield_on_timeout=True,
+        stop_event=ended,
+        raise_interrupt=False,
     ):
         if changes:
             wake()

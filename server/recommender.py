@@ -73,7 +73,7 @@ class Recommender:
 
     def swap(self, serving: Serving) -> None:
         """Answer from `serving` from now on; queries under way finish on what they began."""
-        self._serving = serving
+        self._serving = serving.answering_like(self._serving)
 
     @property
     def serving(self) -> Serving:

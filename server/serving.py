@@ -1,7 +1,7 @@
 """Which versions answer which requests: an immutable table, replaced whole by the rollout."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from hashlib import blake2b
 
 from registry import Candidate
@@ -33,6 +33,20 @@ class Serving:
     known_versions: frozenset[str] = frozenset()
     known_aliases: frozenset[str] = frozenset()
     """What the registry had when it was last looked at."""
+    answers: object = field(default_factory=object, compare=False)
+    """The same in every table that answers alike; see answering_like."""
+
+    def answering_like(self, before: "Serving") -> "Serving":
+        """Return this table, marked as one that answers as the one before it did, if it does.
+
+        What else the registry knows changes the texts of errors, and no answer.
+        """
+        alike = (
+            self.aliases == before.aliases
+            and self.residents == before.residents
+            and self.candidates == before.candidates
+        )
+        return replace(self, answers=before.answers) if alike else self
 
     @property
     def current(self) -> Snapshot:

@@ -33,6 +33,8 @@ class Settings:
     """Further aliases that are followed and can be asked for; "*" stands for all there are."""
     keep: int = 1
     """How many of the versions last served under `alias` stay loaded, the current one included."""
+    load_timeout_s: float = 600.0
+    """How long a version may take to load before it is refused; 0 sets no limit."""
     drain_s: float = 1.0
     """How long after SIGTERM requests are still taken, for load balancers to notice."""
     grace_s: float = 10.0

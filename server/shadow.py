@@ -4,7 +4,6 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +15,7 @@ from server.queries import ScoreQuery, TopKQuery
 from server.recommender import Recommender
 from server.snapshot import Snapshot
 from server.tallies import Count, Line
+from server.threads import OneThread
 from server.trial_metrics import ShadowResult, TrialMetrics
 from server.trials import Trial
 
@@ -40,7 +40,7 @@ class Shadow:
         self._recommender = recommender
         self._metrics = metrics
         self._parse = parse
-        self._pool = ThreadPoolExecutor(1, "shadow", initializer=initializer)
+        self._pool = OneThread("shadow", initializer)
         self._places = threading.Semaphore(depth)
 
     def offer(self, trial: Trial, request: Any, answer: Any) -> None:

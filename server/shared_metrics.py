@@ -1,13 +1,18 @@
 """Right totals over one endpoint where several worker processes count.
 
-Each worker writes its values to files of its own in a directory that the parent owns; the parent
+Each worker writes its values to files of its own in a directory that the parent makes; the parent
 adds them up whenever it is scraped. With one process nothing of this is active.
+
+Parent and workers hold a shared lock on the directory. The last of them to end removes it, and what
+even the last could not remove, because it was killed, the next start does.
 """
 
+import fcntl
 import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
@@ -17,6 +22,9 @@ from prometheus_client.registry import Collector
 
 _DIRECTORY = "PROMETHEUS_MULTIPROC_DIR"
 _CPU = "process_cpu_seconds"
+_PREFIX = "gnnrec-workers-"
+# Not through a link: others may write to where temporary files are.
+_FOLDER = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 def count_into(directory: Path) -> None:
@@ -28,6 +36,46 @@ def count_into(directory: Path) -> None:
     values.ValueClass = values.MultiProcessValue()  # type: ignore[no-untyped-call]
 
 
+@contextmanager
+def held(directory: Path) -> Iterator[None]:
+    """Hold the directory of a parent, which may be gone, while the block runs, in a worker."""
+    lock = os.open(directory, _FOLDER)
+    try:
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(lock)
+        _remove_unless_held(directory)
+
+
+def _make() -> tuple[Path, int]:
+    """Make a directory and hold it; one that is swept in between is made anew."""
+    while True:
+        directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
+        try:
+            lock = os.open(directory, _FOLDER)
+        except FileNotFoundError:
+            continue
+        fcntl.flock(lock, fcntl.LOCK_SH)
+        if directory.is_dir():
+            return directory, lock
+        os.close(lock)
+
+
+def _remove_unless_held(directory: Path) -> None:
+    try:
+        lock = os.open(directory, _FOLDER)
+    except OSError:
+        return  # gone, or of another user
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        shutil.rmtree(directory, ignore_errors=True)
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(lock)
+
+
 class SharedMetrics:
     """The metrics of all worker processes, as the parent that starts them sees them.
 
@@ -36,8 +84,10 @@ class SharedMetrics:
     """
 
     def __init__(self) -> None:
-        """Make the directory, empty: what is left of an earlier run would be counted again."""
-        self.directory = Path(tempfile.mkdtemp(prefix="gnnrec-metrics-"))
+        """Make the directory, and remove those that nobody holds any more."""
+        for left in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+            _remove_unless_held(left)
+        self.directory, self._lock = _make()
         self.registry = CollectorRegistry()
         multiprocess.MultiProcessCollector(  # type: ignore[no-untyped-call]
             self.registry, str(self.directory)
@@ -55,8 +105,9 @@ class SharedMetrics:
         multiprocess.mark_process_dead(pid, str(self.directory))  # type: ignore[no-untyped-call]
 
     def close(self) -> None:
-        """Remove the directory; call it once no worker is left."""
-        shutil.rmtree(self.directory, ignore_errors=True)
+        """Remove the directory, or leave that to a worker that still holds it."""
+        os.close(self._lock)
+        _remove_unless_held(self.directory)
 
     def __enter__(self) -> "SharedMetrics":
         return self

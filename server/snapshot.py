@@ -13,7 +13,7 @@ from registry.arrays import Embeddings
 from registry.attributes import Attribute
 from registry.layout import GOLDEN
 from registry.ranking import NO_ROW, Rows
-from server import memory
+from server import loading, memory
 from server.approximate import IndexPlan, build
 from server.errors import MissingVariant, UnknownItem, UnknownUser, UnservableVersion
 from server.ids import IdTable
@@ -130,12 +130,13 @@ def load(
 ) -> Snapshot:
     """Verify a version, read it, build its indexes and have it reproduce its golden answers.
 
+    Between its steps, and the files that it verifies, it ends if it is called off; see loading.
     Raises the registry's VersionCorrupt for damage, UnservableVersion for a wrong answer a model
     that does not run or too little memory, CannotStart for one on the CPU where a GPU is required.
     """
     clock = _Clock()
     memory.check(version, index)
-    version.verify()
+    version.verify(lambda read: loading.current().check())
     clock.lap("verify")
     indptr, items = version.seen
     user_ids, item_ids = IdTable(version.user_ids), IdTable(version.item_ids)
@@ -145,6 +146,7 @@ def load(
     clock.lap("models")
     variants = {}
     for name in version.manifest.variants:
+        loading.current().check()
         users, embeddings = version.embeddings(name)
         where = f"version {version.name!r}, variant {name!r}"
         built = build(index, users, embeddings, where)
@@ -205,6 +207,7 @@ class _Clock:
         self._last = time.monotonic()
 
     def lap(self, name: str) -> None:
+        loading.current().check()
         now = time.monotonic()
         self.laps[name] = now - self._last
         self._last = now

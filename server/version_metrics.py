@@ -84,7 +84,8 @@ class VersionMetrics:
             ("variant", "provider"),
         )
         self.poll_errors = counter(
-            "gnnrec_registry_poll_errors", "Times the registry could not be read."
+            "gnnrec_registry_poll_errors",
+            "Times the registry, or an alias in it, could not be read.",
         )
         build = gauge("gnnrec_build_info", "1 for the software that runs.", ("version", "python"))
         build.labels(installed("gnnrec"), platform.python_version()).set(1)

@@ -1,13 +1,12 @@
 """What the registry says, as far as a server follows it."""
 
-import logging
 from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 
-from registry import ModelStore, Move, RegistryError, Version
+from registry import ModelStore, Move, Version
 from registry.errors import AliasCorrupt, NoSuchAlias
-
-_log = logging.getLogger("gnnrec.server")
+from server.problems import Problems, told
 
 EVERY_ALIAS = "*"
 
@@ -29,13 +28,11 @@ class View:
     """The aliases to be followed, the server's own first, and what else there is."""
 
     moves: Mapping[str, Move]
-    """The last move of each."""
-    unreadable: frozenset[str]
-    """Aliases that are there and cannot be read."""
+    """The last move of each that is known; of one that cannot be read now, as it was read last."""
     stand_ins: Mapping[str, list[str]]
     """For an alias that nothing is served for: what may answer in its place, the best first."""
     stamps: Mapping[str, object]
-    """The state of the files of each version that was refused."""
+    """The state of the files of each version that was refused, where it can be seen."""
     aliases: frozenset[str]
     versions: frozenset[str]
 
@@ -63,77 +60,131 @@ class View:
 
 
 class Lookout:
-    """Reads the registry for a server."""
+    """Reads the registry for a server.
+
+    Whatever is wrong with one alias or version concerns that one alone. What cannot be read is
+    taken as it was read last, until it can be read again or is gone.
+    """
 
     def __init__(
         self, store: ModelStore, followed: Followed, on_error: Callable[[], object]
     ) -> None:
-        """`on_error` hears of every alias that cannot be read."""
+        """`on_error` hears of everything that cannot be read, at each look."""
         self._store = store
         self._followed = followed
         self._on_error = on_error
-        self._said: set[str] = set()
+        self._problems = Problems()
+        self._moves: dict[str, Move] = {}
+        self._aliases: frozenset[str] = frozenset()
+        self._versions: frozenset[str] = frozenset()
 
     def read(self, served: Mapping[str, str], refused: Collection[str]) -> View:
-        """Return what there is to follow; raises RegistryError or OSError for the own alias.
+        """Return what there is to follow; raises if the own alias could never be read so far.
 
         served: the version of each alias that is answered for; refused: versions that failed.
         """
-        own, others = self._followed.alias, self._followed.others
-        moves = {own: self._move(own, served)}
-        names, unreadable = self._store.layout.alias_names(), set()
-        for name in names if EVERY_ALIAS in others else others:
-            if name in moves:
-                continue
-            try:
-                moves[name] = self._move(name, served)
-            except NoSuchAlias:
-                continue  # not yet, or no longer
-            except (RegistryError, OSError) as error:
-                unreadable.add(name)
-                self._on_error()
-                self._say(f"alias {name} cannot be read: {error}")
-        return View(
+        problems: dict[str, str] = {}
+        self._list(problems)
+        followed = self._to_follow()
+        for alias in followed:
+            self._follow(alias, problems)
+        moves = {alias: self._moves[alias] for alias in followed if alias in self._moves}
+        view = View(
             moves=moves,
-            unreadable=frozenset(unreadable),
             stand_ins={
-                name: self._stand_ins(name, move.version)
-                for name, move in moves.items()
-                if name not in served and move.version in refused
+                alias: self._stand_ins(alias, move.version, problems)
+                for alias, move in moves.items()
+                if alias not in served and move.version in refused
             },
-            stamps={version: self._store.stamp(version) for version in refused},
-            aliases=frozenset(names),
-            versions=frozenset(self._store.layout.version_names()),
+            stamps=self._stamps(refused),
+            aliases=self._aliases,
+            versions=self._versions,
         )
+        for _ in problems:
+            self._on_error()
+        self._problems.show(problems)
+        return view
 
-    def _move(self, alias: str, served: Mapping[str, str]) -> Move:
+    def stamp(self, version: str) -> object:
+        """Return the state of a version's files, None where it cannot be seen."""
+        return self._stamps([version]).get(version)
+
+    def _list(self, problems: dict[str, str]) -> None:
+        """Note which aliases and versions there are."""
+        layout = self._store.layout
+        try:
+            aliases, versions = layout.alias_names(), layout.version_names()
+            if not versions:
+                layout.require()  # a model without any is rather one that is not there
+        except Exception as error:
+            problems["the registry"] = told(error)
+        else:
+            self._aliases, self._versions = frozenset(aliases), frozenset(versions)
+
+    def _to_follow(self) -> list[str]:
+        """Return the aliases to be read, the own first."""
+        others = self._followed.others
+        if EVERY_ALIAS in others:
+            others = tuple(sorted(self._aliases | self._moves.keys()))
+        return list(dict.fromkeys([self._followed.alias, *others]))
+
+    def _follow(self, alias: str, problems: dict[str, str]) -> None:
+        """Note an alias's last move; one that cannot be read stays as it was."""
+        is_own = alias == self._followed.alias
+        try:
+            self._moves[alias] = self._last(alias, problems)
+        except NoSuchAlias as error:
+            if is_own and alias not in self._moves:
+                raise
+            if is_own:  # somebody must answer
+                problems[f"alias {alias}"] = told(error)
+            else:  # not yet, or no longer
+                self._moves.pop(alias, None)
+        except Exception as error:
+            if is_own and alias not in self._moves:
+                raise
+            problems[f"alias {alias}"] = told(error)
+
+    def _last(self, alias: str, problems: dict[str, str]) -> Move:
         """Return an alias's last move; by the history where its file is damaged at the start."""
         try:
             return self._store.aliases.get(alias)
         except AliasCorrupt as error:
-            recorded = [] if alias in served else self._store.aliases.recorded(alias)
+            if alias in self._moves:
+                raise
+            recorded = self._recorded(alias)
             if not recorded:
                 raise
-            self._on_error()
-            self._say(f"{error}; until then it is {recorded[-1].version}, as the history says")
+            named = recorded[-1].version
+            problems[f"alias {alias}"] = f"{error}; until then it is {named}, as the history says"
             return recorded[-1]
 
-    def _stand_ins(self, alias: str, version: str) -> list[str]:
+    def _recorded(self, alias: str) -> list[Move]:
+        try:
+            return self._store.aliases.recorded(alias)
+        except Exception:  # what is told is the damage of the alias itself
+            return []
+
+    def _stand_ins(self, alias: str, version: str, problems: dict[str, str]) -> list[str]:
         """Return what may answer in place of an alias's version: what it named before, then all.
 
         The server's own alias alone takes any version, the newest first: it must answer.
         """
+        found: list[str] = []
         try:
-            found = self._store.aliases.earlier(alias)
-        except (RegistryError, OSError) as error:
-            self._say(f"the history of alias {alias} cannot be read: {error}")
-            found = []
+            found += self._store.aliases.earlier(alias)
+        except Exception as error:
+            problems[f"the history of alias {alias}"] = told(error)
         if alias == self._followed.alias:
-            found += [each.name for each in self._store.versions() if isinstance(each, Version)]
+            try:
+                found += [each.name for each in self._store.versions() if isinstance(each, Version)]
+            except Exception as error:
+                problems["the registry"] = told(error)
         return [each for each in dict.fromkeys(found) if each != version]
 
-    def _say(self, problem: str) -> None:
-        """Log a problem, once: it is met again at every look."""
-        if problem not in self._said:
-            self._said.add(problem)
-            _log.error("%s", problem)
+    def _stamps(self, versions: Collection[str]) -> dict[str, object]:
+        stamps: dict[str, object] = {}
+        for version in versions:
+            with suppress(Exception):  # the next look may see it; that it is refused is known
+                stamps[version] = self._store.stamp(version)
+        return stamps

@@ -52,4 +52,5 @@ def _stamp(path: Path) -> tuple[int, ...]:
         found = path.stat()
     except OSError:
         return ()
-    return (found.st_ino, found.st_mtime_ns, found.st_size)
+    # ctime too: where only the rights have changed, what could not be read may be readable now
+    return (found.st_ino, found.st_mtime_ns, found.st_ctime_ns, found.st_size)

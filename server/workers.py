@@ -58,12 +58,12 @@ def supervise(settings: Settings, run: Run, ready: Callable[[str], None]) -> Non
             "give --workers 1, or HOST:PORT as --address"
         )
     with ExitStack() as stack:
+        told = stack.enter_context(_signals())
         port = stack.enter_context(_reserved(where))
         shared = stack.enter_context(SharedMetrics())
         metrics_port, stop_metrics = series.expose(shared.registry, settings.metrics_at)
         stack.callback(stop_metrics)
         each = replace(settings, address=str(where.at(port)), metrics_port=metrics_port)
-        told = stack.enter_context(_signals())
         parent = _Parent(each, run, shared, told)
         stack.callback(parent.end)
         parent.start()

@@ -1,5 +1,8 @@
 """gnnrec serve and token."""
 
+import atexit
+import os
+import signal
 from enum import Enum
 from pathlib import Path
 from typing import Annotated
@@ -44,6 +47,9 @@ def serve(
     keep: Annotated[
         int, typer.Option(min=1, help="Versions of the alias to keep loaded, the last served.")
     ] = 1,
+    load_timeout: Annotated[
+        float, typer.Option(min=0, help="Seconds a version may take to load; 0: no limit.")
+    ] = 600.0,
     workers: Annotated[int, typer.Option(min=1, help="Processes that answer on the port.")] = 1,
     index: Annotated[
         Index, typer.Option(help="flat is exact; auto: flat up to 200,000 items, ivf above.")
@@ -111,7 +117,8 @@ def serve(
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Serve the version that an alias names, and follow the alias."""
-    from server import logs
+    _end_when_told()
+    from server import logs, threads
     from server.app import serve as run
     from server.approximate import IndexPlan
     from server.queries import Limits
@@ -131,6 +138,7 @@ def serve(
         poll_interval_s=poll_interval,
         served_aliases=tuple(name.strip() for name in aliases.split(",") if name.strip()),
         keep=keep,
+        load_timeout_s=load_timeout,
         workers=workers,
         drain_s=drain,
         grace_s=grace,
@@ -153,7 +161,23 @@ def serve(
         log=(log_level, log_format),
         limits=Limits(k=max_k, list_length=max_list, batch_size=max_batch, filters=max_filters),
     )
-    run(settings, lambda line: print(line, flush=True))
+    try:
+        run(settings, lambda line: print(line, flush=True))
+    except Exception:
+        atexit.register(threads.end_process, 2)  # once it is said why
+        raise
+    threads.end_process(0)
+
+
+def _end_when_told() -> None:
+    """Have SIGTERM and SIGINT end the process until the server listens to them itself.
+
+    What is imported before takes a second, and the first process of a container, which nothing ends
+    by default, would not hear of it. Nothing has been begun yet that would have to be finished.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda number, frame: os._exit(0))
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the aliases are going to be looked at anyhow
 
 
 def token(

@@ -72,6 +72,21 @@ def test_a_swap_forgets_every_answer(server: Running, registry: Path) -> None:
     assert list(after.scores) != list(before.scores)
 
 
+def test_what_changes_no_answer_forgets_none(server: Running, registry: Path) -> None:
+    """A version that no alias names, an alias that is not served, an alias moved to itself."""
+    server.recommender.TopK(REQUEST)
+    made.publish(registry, version="v3", seed=3)
+    store = ModelStore(registry, "toy")
+    store.aliases.promote("v3", alias="private")
+    store.aliases.promote("v1", alias="production")
+    recommender, rollout = server.server.recommender, server.server.rollout
+    until(lambda: "v3" in recommender.serving.known_versions)
+    until(lambda: "private" in recommender.serving.known_aliases)
+    until(lambda: rollout.moves["production"].generation == 2)
+    server.recommender.TopK(REQUEST)
+    assert lookups(server) == (1, 1)
+
+
 def test_errors_newcomers_and_unknown_ids_are_never_kept(server: Running) -> None:
     """What counts them must see each of them."""
     request = pb.TopKRequest(user_id="u0", k=3, exclude_item_ids=["nope"])

@@ -11,7 +11,8 @@ import pytest
 
 from protos.gnnrec.v1 import model_pb2
 from protos.gnnrec.v1 import recommender_pb2 as pb
-from registry import ModelStore
+from registry import Export, ModelStore, Version
+from server.snapshot import Snapshot
 from tests import made
 from tests.server.running import Running, failure, running
 from tests.server.test_rollout import wait_for, wait_until_served
@@ -161,3 +162,70 @@ def test_a_version_that_nothing_names_is_freed(store: ModelStore, server: Runnin
         wait_for(lambda: first() is None, "v1 is freed")
     finally:
         gc.enable()
+
+
+def alive() -> list[str]:
+    """Return every version that is in memory, whoever holds it."""
+    gc.collect()
+    return sorted(each.version for each in gc.get_objects() if type(each) is Snapshot)
+
+
+@pytest.fixture
+def alone(store: ModelStore) -> Iterator[Running]:
+    """A server with only its own alias, which looks only where a file event or its own wakes it."""
+    with running(store.layout.root, poll_interval_s=600.0) as here:
+        yield here
+
+
+def test_the_version_before_goes_though_nobody_asks(store: ModelStore, alone: Running) -> None:
+    """What was asked before, of each kind, and its ready answers hold nothing."""
+    for _ in range(2):
+        answered(alone)
+    top_k = pb.TopKRequest(user_id="u1", k=2)
+    alone.recommender.BatchTopK(pb.BatchTopKRequest(requests=[top_k] * 3))
+    alone.recommender.Score(pb.ScoreRequest(user_id="u1", item_ids=["i1"] * 300))
+    store.aliases.promote("v2", alias="production")
+    recommender = alone.server.recommender
+    wait_for(lambda: recommender.snapshot.version == "v2", "v2 is served")
+    wait_for(lambda: alive() == ["v2"], "v1 is gone")
+
+
+def wrong() -> Export:
+    """Return a version that does not answer as it says: known once all of it is loaded."""
+    query = {"variant": "lightgcn", "user_id": "u0", "item_ids": ["i0"], "scores": [9.0]}
+    return made.export(
+        made.embeddings(5, 4, 9), made.embeddings(30, 4, 10), golden={"k": 1, "queries": [query]}
+    )
+
+
+def test_of_a_refused_version_nothing_stays_in_memory(
+    store: ModelStore, alone: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nor is it there when it is tried again, so that there are two at most."""
+    store.publish(wrong(), version="bad")
+    store.publish(wrong(), version="worse")
+    rollout = alone.server.rollout
+    real, held = rollout._load_version, []
+
+    def load(version: Version) -> Snapshot:
+        held.append((version.name, alive()))
+        if version.name == "worse":
+            loaded = real(store.open("v2"))
+            raise KeyError("a defect") from ValueError(loaded)
+        return real(version)
+
+    monkeypatch.setattr(rollout, "_load_version", load)
+    for version in ("bad", "worse"):
+        for attempts in (1, 2):
+            if attempts == 1:
+                store.aliases.promote(version, alias="production")
+            else:
+                alone.call_soon(lambda: rollout.wake(retry_all=True))
+            wait_for(
+                lambda now=(version, attempts): (  # type: ignore[misc]
+                    now[0] in rollout.refusals and rollout.refusals[now[0]].attempts == now[1]
+                ),
+                "it is refused",
+            )
+            wait_for(lambda: alive() == ["v1"], "nothing of it is left")
+    assert held == [(name, ["v1"]) for name in ("bad", "bad", "worse", "worse")]

@@ -35,6 +35,26 @@ def test_files_that_do_not_change_are_not_read(files: list[Path]) -> None:
     assert len(reads) == 1
 
 
+def test_files_that_only_became_readable_are_read(files: list[Path]) -> None:
+    """They have the same content, size and time as when they could not be read."""
+    is_readable = True
+
+    def read() -> list[str]:
+        if not is_readable:
+            raise CannotStart("permission denied")
+        return pair(files)()
+
+    held = Watched("it", files, read)
+    files[0].write_text("new")
+    is_readable = False
+    held.look()
+    assert held.value == ["1", "1"]
+    is_readable = True
+    files[0].chmod(0o600)
+    held.look()
+    assert held.value == ["new", "1"]
+
+
 def test_a_file_that_is_replaced_while_it_is_read_is_not_taken_half_new(files: list[Path]) -> None:
     """The key came after the certificate was read: both are read again at the next look."""
     held = Watched("it", files, pair(files))

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,6 +15,8 @@ import pytest
 
 from gnnrec import Client
 from registry import ModelStore
+from server import shared_metrics
+from server.shared_metrics import SharedMetrics
 from tests import made
 from tests.server.scraping import key, parse, scraped_text
 from tests.server.waiting import until
@@ -126,3 +129,58 @@ def test_workers_look_at_the_alias_when_the_parent_is_told_to(tmp_path: Path) ->
             parent.send_signal(signal.SIGHUP)
             until(lambda: client.top_k("u0").version == "v2")
         assert workers_of(parent.pid) == before
+
+
+def is_alive(pid: int) -> bool:
+    """Tell whether a process runs; one that has ended and is not waited for does not."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
+
+
+def cpu_s(pid: int) -> float:
+    """Return the CPU time of a process, 0 once it is gone."""
+    try:
+        fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except FileNotFoundError:
+        return 0.0
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_workers_whose_parent_is_killed_drain_and_end_and_leave_nothing(
+    registry: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    with serving(registry, "--workers", "2", "--drain", "4") as (parent, address, _):
+        workers = workers_of(parent.pid)
+        assert list(tmp_path.glob("gnnrec-*"))
+        before = {pid: cpu_s(pid) for pid in workers}
+        parent.kill()
+        parent.wait(10)
+        with Client(address, timeout_s=10) as client:
+            assert client.top_k("u0", k=3).version == "v1", "they drain"
+        used = dict(before)
+
+        def have_ended() -> bool:
+            used.update({pid: max(used[pid], cpu_s(pid)) for pid in workers})
+            return not any(map(is_alive, workers))
+
+        until(have_ended, 30)
+        spent_s = sum(used[pid] - before[pid] for pid in workers)
+        assert spent_s < 0.8, "they wait without turning in circles"
+        assert not list(tmp_path.glob("gnnrec-*"))
+
+
+def test_what_killed_servers_left_is_removed_at_the_next_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with SharedMetrics() as living:
+        left = living.directory.with_name(living.directory.name + "-left")
+        left.mkdir()
+        (left / "counter_1.db").write_bytes(b"1")
+        with SharedMetrics(), shared_metrics.held(living.directory):
+            assert not left.exists()
+        assert living.directory.is_dir(), "its parent holds it"
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,28 @@
+"""Problems that last: logged when they begin, and again when they come back."""
+
+import logging
+from collections.abc import Mapping
+
+_log = logging.getLogger("gnnrec.server")
+
+
+class Problems:
+    """What cannot be read at the moment, and why."""
+
+    def __init__(self) -> None:
+        """Begin with none."""
+        self._last: Mapping[str, str] = {}
+
+    def show(self, problems: Mapping[str, str]) -> None:
+        """Take all that there are now, each thing with why it cannot be read; log what is new."""
+        for what, why in problems.items():
+            if self._last.get(what) != why:
+                _log.error("%s cannot be read: %s", what, why)
+        for what in self._last.keys() - problems.keys():
+            _log.info("%s can be read again", what)
+        self._last = dict(problems)
+
+
+def told(error: BaseException) -> str:
+    """Return an error in words, by its kind where it has none."""
+    return str(error) or type(error).__name__
