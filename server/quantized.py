@@ -10,6 +10,7 @@ import numpy as np
 from registry.arrays import Embeddings
 from registry.ranking import Rows, candidates
 from server.index import SCORE_ALL, FlatIndex, Found, Mask, Rank
+from server.pauses import pause
 from server.scan import BLOCK, Scan
 
 # Fewer items are searched in no time.
@@ -76,6 +77,8 @@ class QuantizedIndex(FlatIndex):
         together = max(_TOGETHER, _PRODUCTS // len(self))
         found: list[Found | None] = []
         for first in range(0, len(queries), together):
+            if first:
+                pause()
             last = first + together
             best = self._scan.best(queries[first:last], k, count, excluded[first:last])
             lines = zip(best.scores, best.rows, strict=True)
