@@ -22,6 +22,9 @@ FOLDER = "attributes"
 
 Kind = Literal["number", "text", "texts"]
 
+# The items of more texts are found in one pass over those of all.
+_FEW = 64
+
 
 class AttributeEntry(BaseModel):
     """An attribute in the manifest; its place there is the number in its files' names."""
@@ -81,15 +84,12 @@ class Texts:
 
         A row stands there for each text that it has, however often a text is given.
         """
-        found = [place for text in set(texts) if (place := self._place(text)) is not None]
-        if len(found) == 1:
-            return self._rows_at(found[0])
-        places = np.sort(np.array(found, np.int64))
-        starts = self.indptr[places]
-        counts = self.indptr[places + 1] - starts
-        before = np.cumsum(counts) - counts
-        within = np.arange(int(counts.sum())) - np.repeat(before, counts)
-        rows: NDArray[np.int32] = self.items[np.repeat(starts, counts) + within]
+        found = [place for text in sorted(set(texts)) if (place := self._place(text)) is not None]
+        if len(found) <= _FEW:
+            return np.concatenate([self.items[:0], *map(self._rows_at, found)])
+        chosen = np.zeros(len(self.texts), bool)
+        chosen[found] = True
+        rows: NDArray[np.int32] = self.items[np.repeat(chosen, np.diff(self.indptr))]
         return rows
 
     def _place(self, text: str) -> int | None:

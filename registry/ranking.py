@@ -219,7 +219,7 @@ def _rounded(scores: Doubles) -> Scores:
 
 
 def _block_rows(items: Embeddings) -> int:
-    return max(1, _BLOCK_NUMBERS // max(1, items.shape[1]))
+    return max(1, _BLOCK_NUMBERS // max(1, int(items.shape[1])))
 
 
 def _rank(queries: Embeddings, items: Embeddings, rows: Rows, k: int) -> tuple[Scores, Rows]:
@@ -242,7 +242,8 @@ def order(scores: Scores, rows: Rows) -> NDArray[np.intp]:
 
 def _lengths(queries: Embeddings) -> Doubles:
     doubles = queries.astype(np.float64)
-    return np.sqrt(np.einsum("bd,bd->b", doubles, doubles))
+    lengths: Doubles = np.sqrt(np.einsum("bd,bd->b", doubles, doubles))
+    return lengths
 
 
 def _rounding(queries: Embeddings, max_item_norm: float) -> Doubles:

@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 from registry.ranking import Rows
 
+# However many items a new user has, about so many users of them are looked at in all: the model
+# runs in one piece, so its work is bounded beforehand.
+_MOST_USERS = 32_768
+
 
 @dataclass(frozen=True)
 class Ego:
@@ -38,10 +42,12 @@ class ItemUsers:
     def around(self, item_rows: Rows, max_neighbours: int) -> Ego:
         """Return the graph around a new user of distinct items (P,).
 
-        An item with more than `max_neighbours` users gives as many of them, evenly spaced. Messages
+        An item with more than `max_neighbours` users gives as many of them, evenly spaced; of more
+        than a thousand items or so each gives fewer, one at least. Messages
         flow from users to items and from items to the new user, and none from the new user: the
         catalogue is what training saw.
         """
+        max_neighbours = min(max_neighbours, max(1, _MOST_USERS // max(1, len(item_rows))))
         starts, totals = self._indptr[item_rows], np.diff(self._indptr)[item_rows]
         counts = np.minimum(totals, max_neighbours)
         item = np.repeat(np.arange(len(item_rows)), counts)

@@ -196,9 +196,7 @@ class FlatIndex:
         return scores
 
     def _top_k(self, find: Find, query: Embeddings, k: int, left_out: LeftOut) -> Found:
-        scores, rows = top_k(
-            find, query[None, :], self._items, self._max_norm, k, left_out, pause
-        )
+        scores, rows = top_k(find, query[None, :], self._items, self._max_norm, k, left_out, pause)
         return _without_gaps(scores[0], rows[0])
 
     def _parts(self, queries: int, k: int) -> list[slice]:

@@ -193,6 +193,15 @@ def check_batch(size: int, limits: Limits) -> None:
 def _check_subject(subject: Subject, limits: Limits) -> None:
     if isinstance(subject, NewUser):
         _check_length("new_user.interactions", subject.interactions, limits)
+        _check_features("new_user", subject.features, limits)
+    elif isinstance(subject, NewItem):
+        _check_features("new_item", subject.features, limits)
+
+
+def _check_features(field: str, features: Mapping[str, Value], limits: Limits) -> None:
+    for name, value in features.items():
+        if isinstance(value, Sized) and not isinstance(value, str):
+            _check_length(f"{field}.features[{name:.200}]", value, limits)
 
 
 def _check_length(field: str, entries: Sized, limits: Limits) -> None:

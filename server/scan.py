@@ -191,8 +191,9 @@ def _rounding(width: int) -> float:
 
 
 def _above(number: float) -> np.float32:
-    """Return the float32 that follows a number."""
-    return np.nextafter(np.float32(number), np.float32(np.inf))
+    """Return a float32 above a number."""
+    above: np.float32 = np.nextafter(np.float32(number), np.float32(np.inf))
+    return above
 
 
 def _longest(rows: Embeddings) -> float:

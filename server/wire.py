@@ -31,6 +31,48 @@ from server.recommender import ScoreAnswer, TopKAnswer
 
 # Most requests have nothing behind include_seen, and to look at each empty field takes time.
 _LAST_PLAIN = pb.TopKRequest.INCLUDE_SEEN_FIELD_NUMBER
+_LAST_ID = pb.TopKRequest.ITEM_ID_FIELD_NUMBER
+
+# To read so many texts or numbers, and to look them up, takes well below a millisecond.
+_LIGHT = 512
+# What an item that a new user had costs beside a text: a model may look at all who had it.
+_INTERACTION = 16
+
+
+def is_light(request: pb.TopKRequest | pb.ScoreRequest) -> bool:
+    """Return whether a message lists so little that it is read where it has come.
+
+    A long one takes tens of milliseconds to become a query, for which the event loop has no time.
+    """
+    fields = request.ListFields()
+    if not fields or (fields[0][0].number <= _LAST_ID and fields[-1][0].number <= _LAST_PLAIN):
+        return True  # as nearly all are: an id, k, include_seen
+    listed = _listed(request)
+    if isinstance(request, pb.ScoreRequest):
+        return listed + len(request.item_ids) <= _LIGHT
+    listed += len(request.exclude_item_ids) + len(request.allow_item_ids)
+    listed += sum(1 + len(each.any_of.values) for each in request.filters)
+    return listed <= _LIGHT
+
+
+def _listed(request: pb.TopKRequest | pb.ScoreRequest) -> int:
+    """Count what is said of a query's subject."""
+    match request.WhichOneof("query"):
+        case "embedding":
+            return len(request.embedding.values) // 8  # numbers are read faster than texts
+        case "new_user":
+            interactions = len(request.new_user.interactions)
+            return _INTERACTION * interactions + _said(request.new_user.features)
+        case "new_item":
+            return _said(request.new_item.features)
+        case _:
+            return 0
+
+
+def _said(features: Mapping[str, pb.FeatureValue]) -> int:
+    return sum(
+        1 + len(value.texts.values) + len(value.numbers.values) for value in features.values()
+    )
 
 
 def parse_top_k(request: pb.TopKRequest, limits: Limits) -> TopKQuery:
@@ -176,17 +218,27 @@ def read_answer(rpc: str, reply: Reply) -> Any:
     return _MESSAGES[rpc][1].FromString(reply.content)
 
 
-def top_k_reply(query: TopKQuery, answer: TopKAnswer) -> Reply:
+def top_k_reply(answer: TopKAnswer) -> Reply:
     """Convert an answer."""
+    query = answer.query
     plain = isinstance(query.subject, KnownUser | KnownItem | Vector)
     k = query.k if plain and not answer.unknown_item_ids else 0
     short = len(answer.rows) < query.k
     return Reply(_top_k(answer), answer.version, answer.variant, k, short)
 
 
-def batch_reply(answers: Sequence[TopKAnswer | status_pb2.Status]) -> Reply:
-    """Convert the answers, and the errors in their places, of a batch."""
-    return Reply(b"".join([_field(_1, _entry(answer)) for answer in answers]), "", "")
+def batch_entry(answer: TopKAnswer | status_pb2.Status) -> bytes:
+    """Convert the answer, or the error in its place, of one entry of a batch."""
+    if isinstance(answer, status_pb2.Status):
+        entry = _field(_2, answer.SerializeToString())
+    else:
+        entry = _field(_1, _top_k(answer))
+    return _field(_1, entry)
+
+
+def batch_reply(entries: Sequence[bytes]) -> Reply:
+    """Put a batch's entries together."""
+    return Reply(b"".join(entries), "", "")
 
 
 def score_reply(answer: ScoreAnswer) -> Reply:
@@ -217,12 +269,6 @@ def _top_k(answer: TopKAnswer) -> bytes:
         rest = pb.TopKResponse(titles=answer.titles, unknown_item_ids=answer.unknown_item_ids)
         parts.append(rest.SerializeToString())
     return b"".join(parts)
-
-
-def _entry(answer: TopKAnswer | status_pb2.Status) -> bytes:
-    if isinstance(answer, status_pb2.Status):
-        return _field(_2, answer.SerializeToString())
-    return _field(_1, _top_k(answer))
 
 
 @lru_cache(64)

@@ -239,11 +239,11 @@ def test_those_who_come_one_at_a_time_are_searched_for_in_the_event_loop() -> No
 
     async def ask() -> None:
         for name in ("1st", "2nd", "3rd", "4th", "a", "b", "c"):
-            assert await queue.run(search, name, brief=True) == name
+            assert await queue.run(search, name, brief=search) == name
         with pytest.raises(ValueError, match="bad"):
-            await queue.run(search, "bad", brief=True)
+            await queue.run(search, "bad", brief=search)
         assert await queue.run(search, "long") == "long"
-        asked = [queue.run(search, str(number), brief=True) for number in range(40)]
+        asked = [queue.run(search, str(number), brief=search) for number in range(40)]
         assert await asyncio.gather(*asked) == [str(number) for number in range(40)]
 
     try:
