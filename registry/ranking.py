@@ -9,6 +9,7 @@ B queries, I items, D dimensions, C candidates.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -44,8 +45,8 @@ _TOGETHER = 64
 _FLOAT, _DOUBLE = 2.0**-24, 2.0**-53
 # The smallest float32 that every processor, in every mode, tells from zero.
 _SMALLEST = 2.0**-126
-# No sum of products below it overflows a float32.
-_LARGEST = 2.0**127
+# The square of a smaller number is below that.
+_SHORTEST = np.float32(2.0**-63)
 
 
 def nothing(query: int) -> Rows:
@@ -110,10 +111,11 @@ def settle(
     there are or the best -> scores (B, k), rows (B, k), settled (B,)
     """
     scores, ranked = _rank(queries, items, rows, k)
-    error = _rounding(queries, max_item_norm)
-    if rows.shape[1] == len(items):
-        return scores, ranked, np.isfinite(error)
-    return scores, ranked, _is_settled(approximate, k, error)
+    with np.errstate(over="ignore", invalid="ignore"):
+        error = _rounding(queries, max_item_norm)
+        if rows.shape[1] == len(items):
+            return scores, ranked, error < np.inf
+        return scores, ranked, _is_settled(approximate, k, error)
 
 
 def rank_all(
@@ -155,7 +157,7 @@ def max_norm(items: Embeddings) -> float:
     step = _block_rows(items)
     for first in range(0, len(items), step):
         block = items[first : first + step].astype(np.float64)
-        largest = max(largest, float(np.einsum("id,id->i", block, block).max()))
+        largest = max(largest, float(np.vecdot(block, block).max()))
     return float(np.sqrt(largest))
 
 
@@ -176,7 +178,8 @@ def _pass(
     """
     k = scores.shape[1]
     doubles = queries.astype(np.float64)
-    error = 4 * queries.shape[1] * _DOUBLE * _lengths(queries) * max_item_norm
+    lengths = np.sqrt(np.vecdot(doubles, doubles))
+    error = 4 * queries.shape[1] * _DOUBLE * lengths * max_item_norm
     bars = np.full(len(queries), -np.inf, np.float32)
     found = np.zeros(len(queries), np.int64)
     step = _block_rows(items)
@@ -184,13 +187,12 @@ def _pass(
         pause()
         block = items[first : first + step].astype(np.float64)
         highest = _rounded(doubles @ block.T + error[:, None])
-        passing = (highest > bars[:, None]) | (found < k)[:, None]
-        for line, excluded in enumerate(left_out):
-            low, high = np.searchsorted(excluded, (first, first + len(block)))
-            passing[line, excluded[low:high] - first] = False
-        for line in np.flatnonzero(passing.any(axis=1)).tolist():
-            places = np.flatnonzero(passing[line])
+        for line in np.flatnonzero((highest.max(axis=1) > bars) | (found < k)).tolist():
             count = int(found[line])
+            passing = highest[line] > bars[line] if count == k else np.ones(len(block), bool)
+            low, high = np.searchsorted(left_out[line], (first, first + len(block)))
+            passing[left_out[line][low:high] - first] = False
+            places = np.flatnonzero(passing)
             some = _rounded(_summed(doubles[line : line + 1], block[places][None]))[0]
             all_scores = np.concatenate([scores[line, :count], some])
             all_rows = np.concatenate([rows[line, :count], first + places])
@@ -208,7 +210,7 @@ def _summed(queries: Doubles, rows: Doubles) -> Doubles:
     The sum of a query and a row is the same bits wherever the row stands and whatever stands beside
     it, which is not so of a matrix product: rows that are equal must have equal scores.
     """
-    products: Doubles = np.einsum("bcd,bd->bc", rows, queries)
+    products: Doubles = np.vecdot(rows, queries[:, None, :])
     return products
 
 
@@ -240,38 +242,51 @@ def order(scores: Scores, rows: Rows) -> NDArray[np.intp]:
     return np.lexsort((as_unsigned, -scores), axis=-1)
 
 
-def _lengths(queries: Embeddings) -> Doubles:
-    doubles = queries.astype(np.float64)
-    lengths: Doubles = np.sqrt(np.einsum("bd,bd->b", doubles, doubles))
-    return lengths
-
-
-def _rounding(queries: Embeddings, max_item_norm: float) -> Doubles:
+def _rounding(queries: Embeddings, max_item_norm: float) -> Scores:
     """Bound how far float32 arithmetic can take a score of each query: (B, D) -> (B,).
 
     The sum of D products, in any order, is off by at most D u / (1 - D u) times the sum of their
-    sizes, u = 2^-24 (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1); that
-    sum is at most the product of the lengths. A few more u pay for what the definition itself
-    rounds. Below 2^-126 numbers are rounded in steps, or to 0 where the processor is told to flush
-    them: factors, products and sums. Infinity where a sum could overflow.
+    sizes, u = 2^-24 (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1), and that
+    sum is at most the product of the lengths. Some more u pay for what the definition itself, this
+    bound and the comparison with it round. Below 2^-126 numbers are rounded in steps, or to 0 where
+    the processor is told to flush them: factors, products and sums, and the squares of a length.
+    Infinity, or NaN, where a sum could overflow.
     """
-    width = queries.shape[1]
-    lengths = _lengths(queries)
-    share = (width + 4) * _FLOAT
-    largest = lengths * max_item_norm
-    small = _SMALLEST * (2 * width + 1 + np.sqrt(width) * (lengths + max_item_norm))
-    return np.where(largest < _LARGEST, share / (1 - share) * largest + small, np.inf)
+    twice_norm, half_share, each, small = _factors(queries.shape[1], max_item_norm)
+    root = np.float32(queries.shape[1] ** 0.5)
+    lengths = np.sqrt(np.vecdot(queries, queries)) + _SHORTEST * root
+    error: Scores = lengths * twice_norm * half_share + lengths * each + small
+    return error
 
 
-def _is_settled(approximate: Scores, k: int, error: Doubles) -> NDArray[np.bool_]:
+@lru_cache(64)
+def _factors(width: int, max_item_norm: float) -> tuple[np.float32, ...]:
+    """Return what lengths are multiplied by for _rounding, and what is added.
+
+    Twice the largest norm, so that what may overflow overflows here; half the share of the length's
+    product by which a sum may be off; and two for numbers below 2^-126.
+    """
+    share = (width + 16) * _FLOAT
+    root = float(np.sqrt(width))
+    with np.errstate(over="ignore"):
+        return (
+            np.float32(2 * max_item_norm),
+            np.float32(share / (1 - 2 * share) / 2),
+            np.float32(_SMALLEST * root),
+            np.float32(_SMALLEST * (root * max_item_norm + 2 * width + 1)),
+        )
+
+
+def _is_settled(approximate: Scores, k: int, error: Scores) -> NDArray[np.bool_]:
     """Tell whether the true top k surely lies among the candidates: (B, C), (B,) -> (B,).
 
     True where the last candidate scores below the k-th by more than both can be wrong, so that no
     item left out belongs to the top k, ties included; or where nothing was left out.
     """
-    last = approximate[:, -1].astype(np.float64)
-    settled: NDArray[np.bool_] = np.isneginf(last) | (last < approximate[:, k - 1] - 2 * error)
-    return settled & np.isfinite(error)
+    last = approximate[:, -1]
+    stands_clear = last < approximate[:, k - 1] - 2 * error
+    settled: NDArray[np.bool_] = stands_clear | ((last == -np.inf) & (error < np.inf))
+    return settled
 
 
 def _may_settle(
@@ -284,8 +299,8 @@ def _may_settle(
     count = approximate.shape[1]
     if count <= k:
         return np.zeros(len(approximate), bool)
-    with np.errstate(invalid="ignore"):
+    with np.errstate(over="ignore", invalid="ignore"):
         fall = approximate[:, k - 1].astype(np.float64) - approximate[:, -1]
-    error = _rounding(queries, max_item_norm)
-    may: NDArray[np.bool_] = fall * (wider - k) > 2 * error * (count - k)
+        error = _rounding(queries, max_item_norm).astype(np.float64)
+        may: NDArray[np.bool_] = fall * (wider - k) > 2 * error * (count - k)
     return may & np.isfinite(error)

@@ -76,9 +76,10 @@ class RecommenderServicer:
 
     async def TopK(self, request: pb.TopKRequest, context: Context) -> wire.Reply:
         """Return the k best items for one query."""
-        if not wire.is_light(request):
+        query = wire.light_top_k(request, self._limits)
+        if query is None:
             return _whole_reply(await self._lanes.long.run(self._read_top_k, request))
-        return await self.top_k(wire.parse_top_k(request, self._limits))
+        return await self.top_k(query)
 
     async def top_k(self, query: TopKQuery) -> wire.Reply:
         """Answer a query that is short to read, together with others where that can be."""
@@ -114,9 +115,9 @@ class RecommenderServicer:
 
     async def Score(self, request: pb.ScoreRequest, context: Context) -> wire.Reply:
         """Score the named items for one query."""
-        if not wire.is_light(request):
+        query = wire.light_score(request, self._limits)
+        if query is None:
             return await self._lanes.long.run(self._read_score, request)
-        query = wire.parse_score(request, self._limits)
         if query.is_short:
             return self._answer_score(query)
         return await self._lanes.short.run(self._score, query)
@@ -205,7 +206,11 @@ class RecommenderServicer:
         return bool(query.filters) and self._recommender.numbers > _SHORT_FILTERED_NUMBERS
 
     def _entry(self, request: pb.TopKRequest) -> Entry:
-        return self._read(request) if wire.is_light(request) else request
+        """Read an entry where it has come, unless that takes long."""
+        try:
+            return wire.light_top_k(request, self._limits) or request
+        except InvalidQuery as error:
+            return error
 
     def _read(self, entry: Entry) -> Query:
         if not isinstance(entry, pb.TopKRequest):

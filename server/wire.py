@@ -39,23 +39,27 @@ _LIGHT = 512
 _INTERACTION = 16
 
 
-def is_light(request: pb.TopKRequest | pb.ScoreRequest) -> bool:
-    """Return whether a message lists so little that it is read where it has come.
+def light_top_k(request: pb.TopKRequest, limits: Limits) -> TopKQuery | None:
+    """Return the query of a message, or raise InvalidQuery; None unless it is light to read.
 
-    A long one takes tens of milliseconds to become a query, for which the event loop has no time.
+    A message that lists much takes tens of milliseconds to become a query, for which the event loop
+    has no time.
     """
     fields = request.ListFields()
-    if not fields or (fields[0][0].number <= _LAST_ID and fields[-1][0].number <= _LAST_PLAIN):
-        return True  # as nearly all are: an id, k, include_seen
-    listed = _listed(request)
-    if isinstance(request, pb.ScoreRequest):
-        return listed + len(request.item_ids) <= _LIGHT
-    listed += len(request.exclude_item_ids) + len(request.allow_item_ids)
+    if fields and fields[0][0].number <= _LAST_ID and fields[-1][0].number <= _LAST_PLAIN:
+        return TopKQuery(_subject(request), request.k, limits, include_seen=request.include_seen)
+    listed = _said_of(request) + len(request.exclude_item_ids) + len(request.allow_item_ids)
     listed += sum(1 + len(each.any_of.values) for each in request.filters)
-    return listed <= _LIGHT
+    return parse_top_k(request, limits) if listed <= _LIGHT else None
 
 
-def _listed(request: pb.TopKRequest | pb.ScoreRequest) -> int:
+def light_score(request: pb.ScoreRequest, limits: Limits) -> ScoreQuery | None:
+    """Return the query of a message, or raise InvalidQuery; None unless it is light to read."""
+    listed = _said_of(request) + len(request.item_ids)
+    return parse_score(request, limits) if listed <= _LIGHT else None
+
+
+def _said_of(request: pb.TopKRequest | pb.ScoreRequest) -> int:
     """Count what is said of a query's subject."""
     match request.WhichOneof("query"):
         case "embedding":
@@ -77,9 +81,6 @@ def _said(features: Mapping[str, pb.FeatureValue]) -> int:
 
 def parse_top_k(request: pb.TopKRequest, limits: Limits) -> TopKQuery:
     """Return the query of a message, or raise InvalidQuery."""
-    fields = request.ListFields()
-    if fields and fields[-1][0].number <= _LAST_PLAIN:
-        return TopKQuery(_subject(request), request.k, limits, include_seen=request.include_seen)
     return TopKQuery(
         subject=_subject(request),
         k=request.k,
