@@ -13,7 +13,10 @@ from registry.ranking import Rows
 
 # However many items a new user has, about so many users of them are looked at in all: the model
 # runs in one piece, so its work is bounded beforehand.
-_MOST_USERS = 32_768
+_MOST_USERS = 16_384
+
+MOST_NODES = 1 + 2 * 10_000 + _MOST_USERS
+"""So many nodes there are at most, with as many items as a list may name by default."""
 
 
 @dataclass(frozen=True)
@@ -42,9 +45,9 @@ class ItemUsers:
     def around(self, item_rows: Rows, max_neighbours: int) -> Ego:
         """Return the graph around a new user of distinct items (P,).
 
-        An item with more than `max_neighbours` users gives as many of them, evenly spaced; of more
-        than a thousand items or so each gives fewer, one at least. Messages
-        flow from users to items and from items to the new user, and none from the new user: the
+        An item with more than `max_neighbours` users gives as many of them, evenly spaced; where
+        there are more than five hundred items or so each gives fewer, one at least. Messages flow
+        from users to items and from items to the new user, and none from the new user: the
         catalogue is what training saw.
         """
         max_neighbours = min(max_neighbours, max(1, _MOST_USERS // max(1, len(item_rows))))

@@ -39,7 +39,10 @@ _FIRST_FETCH = 72
 SCORE_ALL = 4096
 
 # How many numbers of candidates' embeddings a search of many queries may hold at once.
-_AT_ONCE = 1 << 22
+AT_ONCE = 1 << 22
+
+# How many queries are searched for together at most: those of all requests that may wait.
+MOST_TOGETHER = 256
 
 # Items that are named are scored in pieces of so many numbers.
 _PIECE = 1 << 18
@@ -202,7 +205,7 @@ class FlatIndex:
     def _parts(self, queries: int, k: int) -> list[slice]:
         """Return parts of so many queries whose candidates' embeddings may be held at once."""
         most = candidates(k, len(self)) + _FIRST_FETCH
-        together = max(1, _AT_ONCE // (most * self._width))
+        together = max(1, AT_ONCE // (most * self._width))
         return [slice(first, first + together) for first in range(0, queries, together)]
 
     def _search_many(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> list[Found]:
