@@ -41,8 +41,8 @@ SCORE_ALL = 4096
 # How many numbers of candidates' embeddings a search of many queries may hold at once.
 AT_ONCE = 1 << 22
 
-# How many queries are searched for together at most: those of all requests that may wait.
-MOST_TOGETHER = 256
+# About how many queries are searched for together at most.
+MOST_TOGETHER = 128
 
 # Items that are named are scored in pieces of so many numbers.
 _PIECE = 1 << 18

@@ -46,8 +46,8 @@ _AHEAD = 2
 
 # What looks at no more numbers takes a few milliseconds.
 _SHORT_NUMBERS = 50_000_000
-# With filters each item is looked at by itself.
-_SHORT_FILTERED_NUMBERS = 8_000_000
+# The same where filters say which items count, or all are scored in double precision.
+_SHORT_WHOLE_NUMBERS = 8_000_000
 
 
 @dataclass(frozen=True)
@@ -108,7 +108,9 @@ class RecommenderServicer:
                 for first in range(0, len(plans), _LEAST_PART)
             ]
             whole = partial(self._part, effort=Effort.WHOLE)
-            found = await self._all(self._lanes.long, whole, wholes, taken=True)
+            numbers = sum(plan.variant.index.numbers for plan in plans)
+            lane = self._lanes.short if numbers <= _SHORT_WHOLE_NUMBERS else self._lanes.long
+            found = await self._all(lane, whole, wholes, taken=True)
             for number, answer in zip(missing, found, strict=True):
                 answers[number] = answer
         return wire.batch_reply([each for each in answers if isinstance(each, bytes)])
@@ -203,7 +205,7 @@ class RecommenderServicer:
 
     def _is_long(self, query: TopKQuery) -> bool:
         """Return whether a query that is short to read takes long to answer."""
-        return bool(query.filters) and self._recommender.numbers > _SHORT_FILTERED_NUMBERS
+        return bool(query.filters) and self._recommender.numbers > _SHORT_WHOLE_NUMBERS
 
     def _entry(self, request: pb.TopKRequest) -> Entry:
         """Read an entry where it has come, unless that takes long."""

@@ -11,7 +11,8 @@ def brute_force(
     items: Embeddings, query: Embeddings, k: int, permitted: np.ndarray
 ) -> tuple[list[float], list[int]]:
     """Score the permitted rows in double precision; equal float32 scores by the lower row."""
-    scores = (items.astype(np.float64) @ query.astype(np.float64)).astype(np.float32)
+    with np.errstate(over="ignore"):
+        scores = (items.astype(np.float64) @ query.astype(np.float64)).astype(np.float32)
     order = sorted(permitted.tolist(), key=lambda row: (-scores[row], row))[:k]
     return [float(scores[row]) for row in order], order
 
