@@ -38,10 +38,13 @@ Answers = list[bytes | Plan]
 _PART = 128
 _LEAST_PART = 16
 _PART_NUMBERS = 400_000_000
-# What an entry counts for as many items as this, and one that is searched for by itself.
+# An entry counts as one for as many items as this, and as so many if it is searched for by itself.
 _ITEMS = 50
-_ALONE = 8
-# Of one batch so many parts wait at a time, that others have their turn between them.
+_ALONE = 16
+# Where all items may have to be scored in double precision.
+_WHOLE_PART_NUMBERS = 32_000_000
+# Of one batch so many parts wait at a time, that others have their turn between them; where parts
+# take long there is only one.
 _AHEAD = 2
 
 # What looks at no more numbers takes a few milliseconds.
@@ -103,9 +106,9 @@ class RecommenderServicer:
         missing = [number for number, answer in enumerate(answers) if isinstance(answer, Plan)]
         if missing:
             plans = [answer for answer in answers if isinstance(answer, Plan)]
+            size = _fitting(_WHOLE_PART_NUMBERS, self._recommender.numbers, 1, _LEAST_PART)
             wholes = [
-                (serving, plans[first : first + _LEAST_PART])
-                for first in range(0, len(plans), _LEAST_PART)
+                (serving, plans[first : first + size]) for first in range(0, len(plans), size)
             ]
             whole = partial(self._part, effort=Effort.WHOLE)
             numbers = sum(plan.variant.index.numbers for plan in plans)
@@ -163,7 +166,8 @@ class RecommenderServicer:
         taken: bool = False,
     ) -> Answers:
         """Return the answers of all parts; those of one are made while the next is searched for."""
-        places = asyncio.Semaphore(_AHEAD)
+        has_long_parts = self._recommender.numbers > _SHORT_NUMBERS
+        places = asyncio.Semaphore(1 if has_long_parts else _AHEAD)
 
         async def one(number: int) -> Answers:
             async with places:
@@ -179,8 +183,7 @@ class RecommenderServicer:
 
     def _parts(self, serving: Serving, entries: Sequence[Entry]) -> list[Part]:
         """Divide a batch; what is long to read is a part of its own."""
-        fitting = _PART_NUMBERS // max(1, self._recommender.numbers)
-        most = min(max(fitting, _LEAST_PART), _PART)
+        most = _fitting(_PART_NUMBERS, self._recommender.numbers, _LEAST_PART, _PART)
         parts: list[list[Entry]] = []
         room = 0.0
         for entry in entries:
@@ -241,6 +244,11 @@ class RecommenderServicer:
             return function(argument)
         except Exception as error:
             return error
+
+
+def _fitting(budget: int, numbers: int, least: int, most: int) -> int:
+    """Return how many looks at so many numbers a budget allows, within limits."""
+    return min(max(budget // max(1, numbers), least), most)
 
 
 def _cost(entry: Entry, most: float) -> float:
