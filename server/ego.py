@@ -46,13 +46,14 @@ class ItemUsers:
         """Return the graph around a new user of distinct items (P,).
 
         An item with more than `max_neighbours` users gives as many of them, evenly spaced; where
-        there are more than five hundred items or so each gives fewer, one at least. Messages flow
+        that would be more than 16,384 in all each gives fewer, and one at least. Messages flow
         from users to items and from items to the new user, and none from the new user: the
         catalogue is what training saw.
         """
-        max_neighbours = min(max_neighbours, max(1, _MOST_USERS // max(1, len(item_rows))))
         starts, totals = self._indptr[item_rows], np.diff(self._indptr)[item_rows]
         counts = np.minimum(totals, max_neighbours)
+        if counts.sum() > _MOST_USERS:
+            counts = np.minimum(counts, max(1, _MOST_USERS // len(item_rows)))
         item = np.repeat(np.arange(len(item_rows)), counts)
         place = np.arange(len(item)) - np.repeat(np.cumsum(counts) - counts, counts)
         picked = self._users[starts[item] + place * totals[item] // counts[item]]

@@ -32,7 +32,7 @@ _LOG_EVERY_S = 10.0
 
 
 class Patience:
-    """How long requests may wait for the search thread, and whether one that came now would.
+    """How long requests may wait for a thread that searches, and whether one that came now would.
 
     A request is refused with Overloaded when it would wait, or has waited, more than `max_wait_s`
     or beyond its deadline. Once a wait has been too long there is more than a burst to take: until

@@ -199,8 +199,9 @@ def _check_subject(subject: Subject, limits: Limits) -> None:
 
 
 def _check_features(field: str, features: Mapping[str, Value], limits: Limits) -> None:
+    """Bound the lists of texts; one of numbers has as many as the version says."""
     for name, value in features.items():
-        if isinstance(value, Sized) and not isinstance(value, str):
+        if not isinstance(value, str | int | float) and value and isinstance(value[0], str):
             _check_length(f"{field}.features[{name:.200}]", value, limits)
 
 

@@ -42,7 +42,7 @@ _PART_NUMBERS = 400_000_000
 _ITEMS = 50
 _ALONE = 16
 # Where all items may have to be scored in double precision.
-_WHOLE_PART_NUMBERS = 32_000_000
+_WHOLE_PART_NUMBERS = 128_000_000
 # Of one batch so many parts wait at a time, that others have their turn between them; where parts
 # take long there is only one.
 _AHEAD = 2

@@ -224,8 +224,8 @@ def test_a_new_item_is_ranked_against_the_whole_catalogue(recommender: Recommend
             "new_user.features[interests]",
         ),
         (
-            lambda: TopKQuery(NewItem({"text": [1.0] * 41}), 1, LIMITS),
-            "new_item.features[text]",
+            lambda: TopKQuery(NewItem({"text": [1.0] * 41, "tags": ["a"] * 41}), 1, LIMITS),
+            "new_item.features[tags]",
         ),
     ],
 )
