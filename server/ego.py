@@ -15,7 +15,7 @@ from registry.ranking import Rows
 # runs in one piece, so its work is bounded beforehand.
 _MOST_USERS = 16_384
 
-MOST_NODES = 1 + 2 * 10_000 + _MOST_USERS
+MOST_NODES = 1 + 10_000 + _MOST_USERS
 """So many nodes there are at most, with as many items as a list may name by default."""
 
 

@@ -15,6 +15,7 @@ CHECK: ContextVar[Callable[[], None]] = ContextVar("check", default=_always)
 def pause() -> None:
     """Return where the work is still wanted; raise DeadlinePassed where it is not.
 
-    Whatever a request may make long calls this every few milliseconds.
+    Whatever a request may make long calls this between its pieces, which take some milliseconds,
+    or as long as one call of a library over all items does.
     """
     CHECK.get()()
