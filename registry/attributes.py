@@ -4,7 +4,7 @@ I items; V distinct texts of an attribute; E pairs of an item and a text of it.
 """
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -21,6 +21,9 @@ from registry.features import Value
 FOLDER = "attributes"
 
 Kind = Literal["number", "text", "texts"]
+
+# The items of more texts are found in one pass over those of all.
+_FEW = 64
 
 
 class AttributeEntry(BaseModel):
@@ -73,9 +76,27 @@ class Texts:
 
     def rows(self, text: str) -> NDArray[np.int32]:
         """Return the rows of the items that have a text, letter for letter."""
+        place = self._place(text)
+        return self.items[:0] if place is None else self._rows_at(place)
+
+    def rows_of_any(self, texts: Collection[str]) -> NDArray[np.int32]:
+        """Return the rows of the items that have any of the texts, letter for letter.
+
+        A row stands there for each text that it has, however often a text is given.
+        """
+        found = [place for text in sorted(set(texts)) if (place := self._place(text)) is not None]
+        if len(found) <= _FEW:
+            return np.concatenate([self.items[:0], *map(self._rows_at, found)])
+        chosen = np.zeros(len(self.texts), bool)
+        chosen[found] = True
+        rows: NDArray[np.int32] = self.items[np.repeat(chosen, np.diff(self.indptr))]
+        return rows
+
+    def _place(self, text: str) -> int | None:
         place = bisect_left(self.texts, text)
-        if place == len(self.texts) or self.texts[place] != text:
-            return self.items[:0]
+        return place if place < len(self.texts) and self.texts[place] == text else None
+
+    def _rows_at(self, place: int) -> NDArray[np.int32]:
         return self.items[self.indptr[place] : self.indptr[place + 1]]
 
     def problem(self, items: int, kind: Kind) -> str | None:

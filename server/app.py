@@ -49,7 +49,7 @@ from server.limiter import Admission, Patience
 from server.metrics import Metrics
 from server.recommender import Recommender
 from server.rollout import Rollout
-from server.servicer import ModelServicer, RecommenderServicer
+from server.servicer import Lanes, ModelServicer, RecommenderServicer
 from server.settings import Settings
 from server.shadow import Shadow
 from server.tallies import Tallies
@@ -155,14 +155,19 @@ class Server:
         self._is_worker = shared is not None
         self.metrics = Metrics(shared)
         self.recommender = Recommender(settings.alias, self.metrics)
-        # One thread searches and one loads: FAISS's own threads are pinned to as many. A third
-        # reads the registry for ModelService, and one looks at certificates and tokens: neither
-        # waits for a load to end, and nobody for a disk that does not answer.
+        # One thread searches, one makes the searches that take long, so that nobody else waits for
+        # them, and one loads: FAISS's own threads are pinned to as many. A fourth reads the
+        # registry for ModelService, and one looks at certificates and tokens: neither waits for a
+        # load to end, and nobody for a disk that does not answer.
         patience = Patience(settings.max_queue_s)
-        self.search = SearchQueue(
-            patience,
+        on_wait = self.metrics.stages["queue"].observe
+        self.search = SearchQueue(patience, initializer=cores.use, on_wait=on_wait)
+        self.long_search = SearchQueue(
+            Patience(settings.max_queue_s),
             initializer=cores.use,
-            on_wait=self.metrics.stages["queue"].observe,
+            on_wait=on_wait,
+            together=False,
+            name="long-search",
         )
         self.loader = OneThread("load", cores.use)
         self.reader = OneThread("read")
@@ -235,6 +240,7 @@ class Server:
         if self.tracing is not None:
             self._stops.push_async_callback(asyncio.to_thread, self.tracing.close)
         self._stops.callback(self.search.shutdown)
+        self._stops.callback(self.long_search.shutdown)
         self._stops.callback(self.writer.shutdown)
         for thread in (self.reader, self._looker):
             self._stops.callback(thread.shutdown, wait=False)
@@ -286,7 +292,11 @@ class Server:
         server = aio.server(options=transport.options(settings))
         guarded: Any = Guarded(server, self.boundary)
         servicer = RecommenderServicer(
-            self.recommender, settings.limits, self.search, self.metrics, settings.max_message_bytes
+            self.recommender,
+            settings.limits,
+            Lanes(self.search, self.long_search),
+            self.metrics,
+            settings.max_message_bytes,
         )
         recommender_pb2_grpc.add_RecommenderServiceServicer_to_server(
             # answers with bytes where the generated class speaks of messages

@@ -14,7 +14,7 @@ import faiss
 import numpy as np
 
 from registry.arrays import Embeddings
-from registry.ranking import NO_ROW, Rows, Scores, exact_scores
+from registry.ranking import NO_ROW, Rows, Scores, exact_scores, order
 from server import quantized
 from server.index import FlatIndex, Found, Rank, contains, each, pairs
 
@@ -131,10 +131,6 @@ class ApproximateIndex(FlatIndex):
         """Size of what is searched: codes and lists, without the embeddings."""
         return len(self) * int(self._index.code_size if self.kind == "ivf" else 2 * self._width)
 
-    @property
-    def _width(self) -> int:
-        return int(self._items.shape[1])
-
     def search(self, query: Embeddings, k: int, excluded: Rows) -> Found:
         """Return the k best that it finds of the items that are not excluded, as FlatIndex does."""
         if self.can_search_many(excluded):
@@ -148,9 +144,13 @@ class ApproximateIndex(FlatIndex):
         rows = self._candidates(queries, k, excluded)
 
         def rank() -> list[Found | None]:
-            scores, ranked = self._ranked(queries, rows, k, excluded)
-            enough = (ranked != NO_ROW).sum(axis=1) >= min(k, len(self))
-            return each(scores, ranked, enough)
+            scores, ranked = self._ranked(queries, rows, len(rows[0]), excluded)
+            there = ranked != NO_ROW
+            enough = there.sum(axis=1) >= min(k, len(self))
+            # Where the best and the worst candidate score alike it had nothing to choose by, and
+            # which of the equal ones stand first is for a look at all of them to say.
+            differ = scores[:, 0] > np.where(there, scores, np.inf).min(axis=1)
+            return each(scores[:, :k], ranked[:, :k], enough & differ)
 
         return rank
 
@@ -170,7 +170,7 @@ class ApproximateIndex(FlatIndex):
             left_out = contains(pairs(excluded, len(self)), at)
             rows = np.where(left_out & (rows != NO_ROW), NO_ROW, rows)
         scores = exact_scores(queries, self._items, rows)
-        best = np.lexsort((rows, -scores), axis=-1)[:, :k]
+        best = order(scores, rows)[:, :k]
         return np.take_along_axis(scores, best, 1), np.take_along_axis(rows, best, 1)
 
     def _how(self, count: int) -> Any:

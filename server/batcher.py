@@ -1,15 +1,17 @@
-"""The queue before the one thread that searches, which answers together what has come together."""
+"""The queue before a thread that searches, which answers together what has come together."""
 
 import asyncio
 import threading
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from server import threads
 from server.errors import DeadlinePassed
 from server.limiter import DEADLINE, Patience
+from server.pauses import CHECK
 
 _A = TypeVar("_A")
 _T = TypeVar("_T")
@@ -38,15 +40,22 @@ _BRIEF_S = 0.002
 class _Waiting:
     """A call in the queue, and where its result goes."""
 
-    __slots__ = ("argument", "came", "deadline", "function", "result", "waiter")
+    __slots__ = ("argument", "came", "deadline", "function", "result", "taken", "waiter")
 
     def __init__(
-        self, function: Any, argument: Any, came: float, deadline: float, waiter: Any
+        self,
+        function: Any,
+        argument: Any,
+        came: float,
+        deadline: float,
+        taken: bool,
+        waiter: Any,
     ) -> None:
         self.function = function
         self.argument = argument
         self.came = came
         self.deadline = deadline
+        self.taken = taken
         self.waiter = waiter
         self.result: Any = None
 
@@ -56,7 +65,8 @@ class SearchQueue:
 
     It takes all that has queued while it was busy, and answers those that ask alike in one call: so
     a lone request is answered at once, and the more come, the less each costs. Who waits too long
-    is refused, as `patience` says. A request that is cancelled while it waits is not computed.
+    is refused, as `patience` says. A request that is cancelled while it waits is not computed, and
+    one that is being computed ends at its next pause once nobody waits for it any more.
 
     While requests come one at a time, those that take a moment only are searched for in the event
     loop: to wake the thread, and it the loop, would take as long again.
@@ -68,11 +78,17 @@ class SearchQueue:
         initializer: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         on_wait: Callable[[float], object] = float,
+        *,
+        together: bool = True,
+        name: str = "search",
     ) -> None:
         """Compute in a thread that begins with `initializer`, once there is something.
 
         `on_wait` hears how many seconds the first of those that are answered together has waited.
+        Where `together` is off each call is computed by itself, in the order in which they came.
         """
+        self._together = together
+        self._name = name
         self._patience = patience
         self._initializer = initializer
         self._clock = clock
@@ -85,24 +101,34 @@ class SearchQueue:
         self._alone = 0
         """How many in a row the thread has searched for alone; below 0 after others had come."""
 
-    async def run(self, function: Together[_A, _T], argument: _A, *, brief: bool = False) -> _T:
+    async def run(
+        self,
+        function: Together[_A, _T],
+        argument: _A,
+        *,
+        brief: Together[_A, _T] | None = None,
+        taken: bool = False,
+    ) -> _T:
         """Return what `function` returns for `argument`, asked for alone or with others.
 
-        `brief` permits to search in the event loop, where it would not be kept for long. Raises
-        Overloaded, DeadlinePassed, or the error that the function returns or raises.
+        `brief` is what may be called in its place in the event loop, which it must not keep for
+        long. `taken` says that the request has been let in before: it is not refused now, however
+        long it waits. Raises Overloaded, DeadlinePassed, or the error that the function returns or
+        raises.
         """
         deadline = DEADLINE.get()
         came = self._clock()
         if came >= deadline:
             raise DeadlinePassed("the deadline had passed before the request was computed")
         patience = self._patience
-        patience.check_coming(deadline - came)
-        if brief and self._nearby and not patience.queued:
-            return self._search_here(function, argument)
+        if not taken:
+            patience.check_coming(deadline - came)
+        if brief is not None and self._nearby and not patience.queued:
+            return self._search_here(brief, argument)
         loop = self._loop or self._start()
         waiter = loop.create_future()
         patience.queued += 1
-        self._todo.put(_Waiting(function, argument, came, deadline, waiter))
+        self._todo.put(_Waiting(function, argument, came, deadline, taken, waiter))
         try:
             result: _T = await waiter
             return result
@@ -131,7 +157,7 @@ class SearchQueue:
 
     def _start(self) -> asyncio.AbstractEventLoop:
         self._loop = asyncio.get_running_loop()
-        self._thread = threads.start("search", self._work)
+        self._thread = threads.start(self._name, self._work)
         return self._loop
 
     def _work(self) -> None:
@@ -143,10 +169,10 @@ class SearchQueue:
             del first  # until the next comes it would hold the version that answered
 
     def _answer_with_others(self, first: _Waiting) -> None:
-        """Answer a call, and those that have come after it."""
+        """Answer a call, and those that have come after it if they are answered together."""
         todo = self._todo
         groups: dict[Any, list[_Waiting]] = {first.function: [first]}
-        for _ in range(todo.qsize()):  # nobody else takes from it
+        for _ in range(todo.qsize() if self._together else 0):  # nobody else takes from it
             each = todo.get()
             if each is None:
                 todo.put(None)  # the end comes after those that stand before it
@@ -159,6 +185,7 @@ class SearchQueue:
         began = self._clock()
         self._on_wait(began - group[0].came)
         asking = [each for each in group if self._is_asking(each, began)]
+        CHECK.set(partial(self._check, asking))
         finish = _begin(function, [each.argument for each in asking])
         took_s = self._clock() - began
         if asking:
@@ -189,6 +216,12 @@ class SearchQueue:
             else:
                 each.waiter.set_result(each.result)
 
+    def _check(self, asking: list[_Waiting]) -> None:
+        """Raise DeadlinePassed if none of the calls that are being computed is waited for."""
+        now = self._clock()
+        if all(each.waiter.cancelled() or now > each.deadline for each in asking):
+            raise DeadlinePassed("the caller stopped waiting while the request was computed")
+
     def _is_asking(self, each: _Waiting, now: float) -> bool:
         """Return whether a call is still to be computed; give it its error if it is too late."""
         if each.waiter.cancelled():
@@ -196,7 +229,8 @@ class SearchQueue:
         try:
             if now > each.deadline:
                 raise DeadlinePassed("the deadline passed while the request waited")
-            self._patience.check_waited(now - each.came)
+            if not each.taken:
+                self._patience.check_waited(now - each.came)
         except Exception as error:
             each.result = error
             return False

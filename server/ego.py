@@ -11,6 +11,13 @@ from numpy.typing import NDArray
 
 from registry.ranking import Rows
 
+# However many items a new user has, about so many users of them are looked at in all: the model
+# runs in one piece, so its work is bounded beforehand.
+_MOST_USERS = 16_384
+
+MOST_NODES = 1 + 10_000 + _MOST_USERS
+"""So many nodes there are at most, with as many items as a list may name by default."""
+
 
 @dataclass(frozen=True)
 class Ego:
@@ -38,12 +45,15 @@ class ItemUsers:
     def around(self, item_rows: Rows, max_neighbours: int) -> Ego:
         """Return the graph around a new user of distinct items (P,).
 
-        An item with more than `max_neighbours` users gives as many of them, evenly spaced. Messages
-        flow from users to items and from items to the new user, and none from the new user: the
+        An item with more than `max_neighbours` users gives as many of them, evenly spaced; where
+        that would be more than 16,384 in all each gives fewer, and one at least. Messages flow
+        from users to items and from items to the new user, and none from the new user: the
         catalogue is what training saw.
         """
         starts, totals = self._indptr[item_rows], np.diff(self._indptr)[item_rows]
         counts = np.minimum(totals, max_neighbours)
+        if counts.sum() > _MOST_USERS:
+            counts = np.minimum(counts, max(1, _MOST_USERS // len(item_rows)))
         item = np.repeat(np.arange(len(item_rows)), counts)
         place = np.arange(len(item)) - np.repeat(np.cumsum(counts) - counts, counts)
         picked = self._users[starts[item] + place * totals[item] // counts[item]]

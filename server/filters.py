@@ -10,8 +10,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from registry.attributes import Attribute, Numbers, Texts
+from registry.attributes import Attribute, Numbers
 from server.errors import InvalidQuery, MissingAttributes
+from server.pauses import pause
 
 Mask = NDArray[np.bool_]
 
@@ -70,23 +71,35 @@ def meet(
             "in allow_item_ids or exclude_item_ids instead"
         )
     met = np.ones(items, bool)
+    applied: set[Filter] = set()
     for place, each in enumerate(filters):
-        where = f"filters[{place}]"
-        if each.field not in attributes:
-            raise InvalidQuery(
-                f"{where}.field",
-                f"is {each.field!r:.200}, which version {version!r} lacks; its attributes: "
-                f"{', '.join(attributes)}",
-            )
-        attribute = attributes[each.field]
-        if isinstance(attribute, Numbers):
-            if isinstance(each.condition, AnyOf):
-                raise InvalidQuery(f"{where}.any_of", f"{each.field!r} is a number; set range")
-            met &= _within(attribute, each.condition)
-        else:
-            if isinstance(each.condition, Range):
-                raise InvalidQuery(f"{where}.range", f"{each.field!r} is of texts; set any_of")
-            met &= _among(attribute, each.condition, items)
+        if each in applied:
+            continue
+        pause()
+        applied.add(each)
+        met &= _meets(each, f"filters[{place}]", attributes, items, version)
+    return met
+
+
+def _meets(
+    one: Filter, where: str, attributes: Mapping[str, Attribute], items: int, version: str
+) -> Mask:
+    """Return which items meet one filter: (I,)."""
+    if one.field not in attributes:
+        raise InvalidQuery(
+            f"{where}.field",
+            f"is {one.field!r:.200}, which version {version!r} lacks; its attributes: "
+            f"{', '.join(attributes)}",
+        )
+    attribute = attributes[one.field]
+    if isinstance(attribute, Numbers):
+        if isinstance(one.condition, AnyOf):
+            raise InvalidQuery(f"{where}.any_of", f"{one.field!r} is a number; set range")
+        return _within(attribute, one.condition)
+    if isinstance(one.condition, Range):
+        raise InvalidQuery(f"{where}.range", f"{one.field!r} is of texts; set any_of")
+    met = np.zeros(items, bool)
+    met[attribute.rows_of_any(one.condition.values)] = True
     return met
 
 
@@ -94,11 +107,4 @@ def _within(attribute: Numbers, condition: Range) -> Mask:
     low = -math.inf if condition.min is None else condition.min
     high = math.inf if condition.max is None else condition.max
     met: Mask = (attribute.values >= low) & (attribute.values <= high)  # a missing NaN is in none
-    return met
-
-
-def _among(attribute: Texts, condition: AnyOf, items: int) -> Mask:
-    met = np.zeros(items, bool)
-    for value in condition.values:
-        met[attribute.rows(value)] = True
     return met

@@ -13,14 +13,19 @@ from numpy.typing import NDArray
 from registry.arrays import Embeddings
 from registry.ranking import (
     NO_ROW,
+    Find,
+    LeftOut,
     Rows,
     Scores,
     candidates,
     exact_scores,
     max_norm,
+    order,
+    rank_all,
     settle,
     top_k,
 )
+from server.pauses import pause
 
 # Up to so many excluded items it is cheaper to fetch as many more and drop them than to have FAISS
 # ask for every item whether it is permitted.
@@ -34,7 +39,16 @@ _FIRST_FETCH = 72
 SCORE_ALL = 4096
 
 # How many numbers of candidates' embeddings a search of many queries may hold at once.
-_AT_ONCE = 1 << 22
+AT_ONCE = 1 << 22
+
+# About how many queries are searched for together at most.
+MOST_TOGETHER = 128
+
+# Items that are named are scored in pieces of so many numbers.
+_PIECE = 1 << 18
+
+# A catalogue of so many numbers is searched within some milliseconds, whatever is asked.
+_SMALL = 8_000_000
 
 # From so many queries on a matrix product is cheaper than a scan for each.
 _PRODUCT_FROM = 10
@@ -74,12 +88,27 @@ class FlatIndex:
         """Size of what is searched."""
         return self._items.nbytes
 
+    @property
+    def _width(self) -> int:
+        return int(self._items.shape[1])
+
+    @property
+    def numbers(self) -> int:
+        """How many numbers the embeddings have: what a look at all of them costs."""
+        return self._items.size
+
+    @property
+    def is_small(self) -> bool:
+        """Whether any search is short, one that has to score every item as well."""
+        return self.numbers <= _SMALL
+
     def search(self, query: Embeddings, k: int, excluded: Rows) -> Found:
         """Return the k best items that are not excluded, best first; fewer if fewer are left.
 
         query (D,), excluded: distinct rows, ascending -> scores (k,), rows (k,)
 
-        Equal scores are ordered by the lower row; the answer equals brute force.
+        Equal scores are ordered by the lower row; the answer equals brute force. Where candidates
+        do not show it, as among many equal scores, every item is scored, in pieces.
         """
         if len(excluded) > _OVER_FETCH:
             permitted = np.ones(len(self), bool)
@@ -94,8 +123,7 @@ class FlatIndex:
             rows[contains(excluded, rows)] = NO_ROW
             return _pressed(scores, rows, count)
 
-        scores, rows = top_k(find, query[None, :], self._items, self._max_norm, k)
-        return _without_gaps(scores[0], rows[0])
+        return self._top_k(find, query, k, lambda _: excluded)
 
     def begin_many(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
         """Find candidates for queries that ask alike; what is returned ranks them.
@@ -105,14 +133,25 @@ class FlatIndex:
         What is found for a query is what search returns for it. The long part, to find, needs no
         interpreter; the ranking is short and nothing but that.
         """
-        together = max(1, _AT_ONCE // ((k + _FIRST_FETCH) * queries.shape[1]))
-        begun = [
-            self._begin(queries[first : first + together], k, excluded[first : first + together])
-            for first in range(0, len(queries), together)
-        ]
-        if len(begun) == 1:
-            return begun[0]
+        parts = self._parts(len(queries), k)
+        if len(parts) == 1:
+            return self._begin(queries, k, excluded)
+        begun = []
+        for some in parts:
+            pause()
+            begun.append(self._begin(queries[some], k, excluded[some]))
         return lambda: [found for rank in begun for found in rank()]
+
+    def search_many(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> list[Found]:
+        """Return for each query what search returns for it, however equal the scores are.
+
+        It is for queries of which begin_many finds that they need more than a look at the best.
+        """
+        answers: list[Found] = []
+        for some in self._parts(len(queries), k):
+            pause()
+            answers += self._search_many(queries[some], k, excluded[some])
+        return answers
 
     def can_search_many(self, excluded: Rows) -> bool:
         """Return whether a query that leaves out so much is one for begin_many."""
@@ -130,25 +169,60 @@ class FlatIndex:
             scores, rows = self._nearest(query[None, :], count, selector)
             return np.where(rows == NO_ROW, np.float32(-np.inf), scores), rows
 
-        scores, rows = top_k(find, query[None, :], self._items, self._max_norm, k)
-        return _without_gaps(scores[0], rows[0])
+        return self._top_k(find, query, k, lambda _: np.flatnonzero(~permitted))
 
     def search_among(self, query: Embeddings, k: int, permitted: Rows) -> Found:
         """Return the k best of the `permitted` distinct rows, as search does."""
         scores = self.scores(query, permitted)
-        best = np.lexsort((permitted, -scores))[:k]
+        best = order(scores, permitted)[:k]
         ordered: Found = scores[best], permitted[best]
         return ordered
 
     def scores(self, query: Embeddings, rows: Rows) -> Scores:
         """Return the scores of items: query (D,), rows (C,) -> (C,); -inf for NO_ROW."""
-        scores: Scores = exact_scores(query[None, :], self._items, rows[None, :])[0]
+        step = max(1, _PIECE // self._width)
+        if len(rows) <= step:
+            return self._scores(query, rows)
+        scores = np.empty(len(rows), np.float32)
+        for first in range(0, len(rows), step):
+            pause()
+            scores[first : first + step] = self._scores(query, rows[first : first + step])
         return scores
 
     def embedding(self, row: int) -> Embeddings:
         """Return an item's embedding (D,)."""
         item: Embeddings = self._items[row]
         return item
+
+    def _scores(self, query: Embeddings, rows: Rows) -> Scores:
+        scores: Scores = exact_scores(query[None, :], self._items, rows[None, :])[0]
+        return scores
+
+    def _top_k(self, find: Find, query: Embeddings, k: int, left_out: LeftOut) -> Found:
+        scores, rows = top_k(find, query[None, :], self._items, self._max_norm, k, left_out, pause)
+        return _without_gaps(scores[0], rows[0])
+
+    def _parts(self, queries: int, k: int) -> list[slice]:
+        """Return parts of so many queries whose candidates' embeddings may be held at once."""
+        most = candidates(k, len(self)) + _FIRST_FETCH
+        together = max(1, AT_ONCE // (most * self._width))
+        return [slice(first, first + together) for first in range(0, queries, together)]
+
+    def _search_many(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> list[Found]:
+        found = FlatIndex._begin(self, queries, k, excluded)()
+        which = [number for number, each in enumerate(found) if each is None]
+        if which:
+            scores, rows = rank_all(
+                queries[which],
+                self._items,
+                self._max_norm,
+                min(k, len(self)),
+                [excluded[number] for number in which],
+                pause,
+            )
+            for number, line, its_rows in zip(which, scores, rows, strict=True):
+                found[number] = _without_gaps(line, its_rows)
+        return [each for each in found if each is not None]
 
     def _nearest(
         self, queries: Embeddings, count: int, selector: Any = None

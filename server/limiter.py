@@ -22,6 +22,9 @@ _log = logging.getLogger("gnnrec.server")
 _SEARCHES = 4
 _BRIEF_S = 0.01
 
+# A search counts for at most so many times what was expected of it, or that time.
+_FAR = 4
+
 _REVIEW_S = 0.5
 _FEW = 0.05
 _FADING = 0.95
@@ -30,7 +33,7 @@ _LOG_EVERY_S = 10.0
 
 
 class Patience:
-    """How long requests may wait for the search thread, and whether one that came now would.
+    """How long requests may wait for a thread that searches, and whether one that came now would.
 
     A request is refused with Overloaded when it would wait, or has waited, more than `max_wait_s`
     or beyond its deadline. Once a wait has been too long there is more than a burst to take: until
@@ -40,7 +43,9 @@ class Patience:
 
     A search takes some time, and more for each request that it answers: a line through what the
     last ones took. Who comes is judged by the slope alone. A mean would count the time of a search
-    as often as requests came one at a time, and refuse whom the next search answers together.
+    as often as requests came one at a time, and refuse whom the next search answers together. One
+    search that takes far longer than the last ones says little of those to come, and counts for
+    four times what was expected of it: else all who come next would be refused for it.
     """
 
     def __init__(self, max_wait_s: float, clock: Callable[[], float] = time.monotonic) -> None:
@@ -73,6 +78,9 @@ class Patience:
 
     def learn(self, took_s: float, requests: int) -> None:
         """Take note of how long a search for so many requests took."""
+        if self._searches:
+            expected_s = self._lone_s + self._each_s * (requests - 1)
+            took_s = min(took_s, max(_FAR * expected_s, _BRIEF_S))
         self._searches = _FADING * self._searches + 1
         self._requests = _FADING * self._requests + requests
         self._squares = _FADING * self._squares + requests * requests

@@ -2,13 +2,18 @@
 
 from pathlib import Path
 
-from registry import Version
+from registry import Manifest, Version
 from registry.layout import ITEM_IDS, ITEM_TITLES, USER_IDS
+from server import ego, quantized
 from server.approximate import IndexPlan
 from server.errors import UnservableVersion
 
 # What a text takes in memory for each byte that it takes in its file.
 _TEXT = 4
+
+# How many threads search at once, and how often a model's inputs are in memory while it runs.
+_THREADS = 2
+_LAYERS = 4
 
 
 def check(version: Version, plan: IndexPlan) -> None:
@@ -22,17 +27,29 @@ def check(version: Version, plan: IndexPlan) -> None:
 
 
 def needed(version: Version, plan: IndexPlan) -> int:
-    """Return how many bytes a version takes in memory, its mapped files included."""
+    """Return how many bytes a version takes in memory, its mapped files and searches included."""
     manifest = version.manifest
     total = 0
     for name, entry in manifest.files.items():
         if name.startswith("report/"):
             continue
-        texts = name in (USER_IDS, ITEM_IDS, ITEM_TITLES)
+        texts = name in (USER_IDS, ITEM_IDS, ITEM_TITLES) or name.endswith(".texts")
         total += entry.size * (_TEXT if texts else 1)
     for variant in manifest.variants.values():
         total += plan.extra_bytes(manifest.data.items, variant.embedding_dim)
-    return total
+    return total + _THREADS * _searching(manifest)
+
+
+def _searching(manifest: Manifest) -> int:
+    """Return what a thread takes at most while it answers from a version."""
+    data = manifest.data
+    widths = [variant.embedding_dim for variant in manifest.variants.values()]
+    searching = quantized.search_bytes(data.items, max(widths))
+    kinds = {variant.model.kind for variant in manifest.variants.values() if variant.model}
+    if "sage" not in kinds or manifest.features is None:
+        return searching
+    nodes = min(ego.MOST_NODES, data.users + data.items)
+    return max(searching, _LAYERS * 4 * nodes * manifest.features.width)
 
 
 def available(root: Path = Path("/")) -> int | None:

@@ -35,7 +35,8 @@ class Folding:
         scales = [total**segment.degree_exponent for segment in self.rule.segments]
         widths = [segment.width for segment in self.rule.segments]
         summed = weights @ self.fold[item_rows].astype(np.float64)
-        embedding: Embeddings = (summed / np.repeat(scales, widths)).astype(np.float32)
+        with np.errstate(over="ignore"):  # who asked for it finds out
+            embedding: Embeddings = (summed / np.repeat(scales, widths)).astype(np.float32)
         return embedding
 
 

@@ -60,7 +60,7 @@ def embed_user(snapshot: Snapshot, variant: LoadedVariant, user: NewUser) -> New
             f"variant {variant.name!r} of version {snapshot.version!r} cannot embed new users; "
             f"variants that can: {_listed(able)}"
         )
-    return Newcomer(vector, rows, unknown_ids, unknown)
+    return Newcomer(_finite("new_user", vector), rows, unknown_ids, unknown)
 
 
 def embed_item(snapshot: Snapshot, variant: LoadedVariant, item: NewItem) -> Newcomer:
@@ -72,23 +72,31 @@ def embed_item(snapshot: Snapshot, variant: LoadedVariant, item: NewItem) -> New
         )
     unknown: Counter[str] = Counter()
     own = _encode(snapshot.features.items, "new_item", item.features, unknown)
-    return Newcomer(variant.model.item(own), np.empty(0, np.int64), [], unknown)
+    vector = _finite("new_item", variant.model.item(own))
+    return Newcomer(vector, np.empty(0, np.int64), [], unknown)
+
+
+def _finite(field: str, vector: Embeddings) -> Embeddings:
+    """Return an embedding; raise InvalidQuery for one with which no score could be computed."""
+    if not np.isfinite(vector).all():
+        raise InvalidQuery(
+            field, "has numbers so large that its embedding is beyond a float's range"
+        )
+    return vector
 
 
 def _find(
     snapshot: Snapshot, interactions: tuple[Interaction, ...]
 ) -> tuple[Rows, Weights, list[str]]:
     """Return the distinct known rows, ascending, their summed weights, and the unknown ids."""
-    weights: dict[int, float] = {}
-    unknown: dict[str, None] = {}
+    weights: dict[str, float] = {}
     for interaction in interactions:
-        row = snapshot.item_ids.row(interaction.item_id)
-        if row == NO_ROW:
-            unknown[interaction.item_id] = None
-        else:
-            weights[row] = weights.get(row, 0.0) + interaction.weight
-    rows = sorted(weights)
-    return np.array(rows, np.int64), np.array([weights[row] for row in rows]), list(unknown)
+        weights[interaction.item_id] = weights.get(interaction.item_id, 0.0) + interaction.weight
+    item_ids = list(weights)
+    rows = snapshot.item_ids.rows(item_ids)
+    unknown = [item_ids[place] for place in np.flatnonzero(rows == NO_ROW)]
+    known = np.argsort(rows, kind="stable")[len(unknown) :]  # NO_ROW comes first
+    return rows[known], np.array(list(weights.values()))[known], unknown
 
 
 def _encode(

@@ -84,7 +84,8 @@ def plan(snapshot: Snapshot, query: TopKQuery, metrics: Newcomers) -> Plan:
             snapshot, variant, query, placed.vector, placed.left_out, None, None, unknown_ids
         )
     met = _meet(snapshot, query)
-    allowed, unknown = snapshot.find_items(query.allow_item_ids or query.exclude_item_ids)
+    listed = tuple(dict.fromkeys(query.allow_item_ids or query.exclude_item_ids))
+    allowed, unknown = snapshot.find_items(listed)
     excluded, among = _NO_ROWS, None
     if query.allow_item_ids:
         among = np.setdiff1d(allowed, placed.left_out, assume_unique=True)

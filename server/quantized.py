@@ -9,7 +9,8 @@ import numpy as np
 
 from registry.arrays import Embeddings
 from registry.ranking import Rows, candidates
-from server.index import SCORE_ALL, FlatIndex, Found, Mask, Rank
+from server.index import AT_ONCE, MOST_TOGETHER, SCORE_ALL, FlatIndex, Found, Mask, Rank
+from server.pauses import pause
 from server.scan import BLOCK, Scan
 
 # Fewer items are searched in no time.
@@ -76,6 +77,8 @@ class QuantizedIndex(FlatIndex):
         together = max(_TOGETHER, _PRODUCTS // len(self))
         found: list[Found | None] = []
         for first in range(0, len(queries), together):
+            if first:
+                pause()
             last = first + together
             best = self._scan.best(queries[first:last], k, count, excluded[first:last])
             lines = zip(best.scores, best.rows, strict=True)
@@ -101,6 +104,17 @@ def flat_index(users: Embeddings, items: Embeddings) -> FlatIndex:
         return FlatIndex(items)
     made = QuantizedIndex(items)
     return made if made.tune(queries) else FlatIndex(items)
+
+
+def search_bytes(items: int, width: int) -> int:
+    """Return what one thread that searches so many embeddings takes at most while it does.
+
+    That is the products of the queries that are scanned together, twice, the embeddings of the
+    candidates of many, in both precisions, and what says of each item whether it is permitted.
+    """
+    together = min(max(_TOGETHER, _PRODUCTS // max(1, items)), MOST_TOGETHER)
+    candidates_at_once = min(AT_ONCE, MOST_TOGETHER * items * width)
+    return 8 * together * items + 12 * candidates_at_once + 40 * items
 
 
 def extra_bytes(items: int, width: int) -> int:

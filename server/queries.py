@@ -193,6 +193,16 @@ def check_batch(size: int, limits: Limits) -> None:
 def _check_subject(subject: Subject, limits: Limits) -> None:
     if isinstance(subject, NewUser):
         _check_length("new_user.interactions", subject.interactions, limits)
+        _check_features("new_user", subject.features, limits)
+    elif isinstance(subject, NewItem):
+        _check_features("new_item", subject.features, limits)
+
+
+def _check_features(field: str, features: Mapping[str, Value], limits: Limits) -> None:
+    """Bound the lists of texts; one of numbers has as many as the version says."""
+    for name, value in features.items():
+        if not isinstance(value, str | int | float) and value and isinstance(value[0], str):
+            _check_length(f"{field}.features[{name:.200}]", value, limits)
 
 
 def _check_length(field: str, entries: Sized, limits: Limits) -> None:

@@ -3,14 +3,18 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from enum import Enum, auto
+from functools import partial
 from typing import ParamSpec, TypeVar
 
 import numpy as np
 
+from registry.arrays import Embeddings
 from registry.ranking import NO_ROW, Rows, Scores
-from server.errors import UnknownItem, UnknownUser
+from server.errors import DeadlinePassed, UnknownItem, UnknownUser
 from server.index import FlatIndex, Found, Rank
 from server.metrics import Metrics, UnknownKind
+from server.pauses import pause
 from server.plans import Plan, place, plan, search
 from server.queries import ScoreQuery, TopKQuery
 from server.serving import Serving
@@ -19,8 +23,20 @@ from server.snapshot import Snapshot
 P = ParamSpec("P")
 T = TypeVar("T")
 
-Query = TopKQuery | Exception
-"""What is asked, or why it cannot be."""
+Query = TopKQuery | Plan | Exception
+"""What is asked, the search that it comes to, or why it cannot be asked."""
+
+
+class Effort(Enum):
+    """How far a search goes."""
+
+    GLANCE = auto()
+    """One look at the index, together with others: always short."""
+    USUAL = auto()
+    """That, and what has lists or filters of its own, by itself."""
+    WHOLE = auto()
+    """Until everything has its answer."""
+
 
 _KINDS: Mapping[type[Exception], UnknownKind] = {UnknownUser: "user", UnknownItem: "item"}
 
@@ -31,6 +47,7 @@ class TopKAnswer:
 
     snapshot: Snapshot
     variant: str
+    query: TopKQuery
     rows: Rows
     scores: Scores
     probabilities: Scores | None
@@ -59,7 +76,10 @@ class ScoreAnswer:
     unknown_item_ids: list[str]
 
 
-Finish = Callable[[], list[TopKAnswer | Exception | None]]
+Result = TopKAnswer | Plan | Exception
+"""An answer; where the effort was not enough for one, the search that is yet to be made."""
+
+Finish = Callable[[], list[Result]]
 """Makes the answers of what was searched for, in order."""
 
 
@@ -70,10 +90,18 @@ class Recommender:
         """Answer requests that name no version by `alias`; count into `metrics`."""
         self._metrics = metrics
         self._serving = Serving(alias)
+        self.numbers = 0
+        """How many numbers the largest index holds: what a look at all of its items costs."""
 
     def swap(self, serving: Serving) -> None:
         """Answer from `serving` from now on; queries under way finish on what they began."""
         self._serving = serving.answering_like(self._serving)
+        variants = [
+            variant
+            for resident in serving.residents.values()
+            for variant in resident.snapshot.variants.values()
+        ]
+        self.numbers = max((variant.index.numbers for variant in variants), default=0)
 
     @property
     def serving(self) -> Serving:
@@ -98,35 +126,34 @@ class Recommender:
         What is no query but an error already is returned as it is.
         """
         serving = self._serving
-        answers: list[TopKAnswer | Exception] = []
-        for query, answer in zip(queries, self.begin(queries, serving)(), strict=True):
-            if answer is None:
-                (answer,) = self.begin([query], serving, together=False)()
-            assert answer is not None
-            answers.append(answer)
-        return answers
+        found = self.begin(queries, serving)()
+        plans = [each for each in found if isinstance(each, Plan)]
+        whole = iter(self.begin(plans, serving, Effort.WHOLE)())
+        answers = [next(whole) if isinstance(each, Plan) else each for each in found]
+        return [each for each in answers if not isinstance(each, Plan)]
 
-    def begin(self, queries: Sequence[Query], serving: Serving, *, together: bool = True) -> Finish:
+    def begin(
+        self, queries: Sequence[Query], serving: Serving, effort: Effort = Effort.USUAL
+    ) -> Finish:
         """Search what is served for queries; what is returned makes their answers.
 
-        Where several ask alike they are searched for together, unless told not to. Then a few may
-        have no answer yet, but None: these have to be searched for by themselves.
+        Where several ask alike they are searched for together. Unless the effort is WHOLE, some may
+        have no answer then but a plan, which this takes in place of the query.
         """
         with self._metrics.stages["embed"].time():
-            plans = [
-                query if isinstance(query, Exception) else _attempt(self._plan, serving, query)
-                for query in queries
-            ]
+            plans = [self._attempt_plan(query, serving) for query in queries]
         with self._metrics.stages["search"].time():
-            groups = _alike(plans) if together else []
+            groups = _alike(plans, effort)
             shared = {number for members, _ in groups for number in members}
-            alone = {
-                number: made if isinstance(made, Exception) else _attempt(search, made)
+            alone: dict[int, Found | Exception] = {
+                number: _attempt(search, made)
                 for number, made in enumerate(plans)
-                if number not in shared
+                if isinstance(made, Plan)
+                and number not in shared
+                and (effort is Effort.WHOLE or (effort is Effort.USUAL and not made.can_share))
             }
 
-        def finish() -> list[TopKAnswer | Exception | None]:
+        def finish() -> list[Result]:
             found: dict[int, Found | Exception | None] = {**alone}
             with self._metrics.stages["rank"].time():
                 for members, rank in groups:
@@ -134,7 +161,7 @@ class Recommender:
                     if not isinstance(ranked, Exception):  # else each fails, or not, by itself
                         found.update(zip(members, ranked, strict=True))
             answers = [_answer(made, found.get(number)) for number, made in enumerate(plans)]
-            self._count(answers, queries)
+            self._count(answers, plans)
             return answers
 
         return finish
@@ -149,7 +176,16 @@ class Recommender:
         except (UnknownUser, UnknownItem) as error:
             self._metrics.count_unknown(_KINDS[type(error)])
             raise
-        rows = snapshot.item_ids.rows(query.item_ids)
+        distinct = list(dict.fromkeys(query.item_ids))
+        found = snapshot.item_ids.rows(distinct)
+        scores = np.where(
+            found != NO_ROW, variant.index.scores(placed.vector, found), np.float32(0)
+        )
+        rows = found
+        if len(distinct) < len(query.item_ids):
+            places = {item_id: place for place, item_id in enumerate(distinct)}
+            again = [places[item_id] for item_id in query.item_ids]
+            rows, scores = found[again], scores[again]
         known = rows != NO_ROW
         unknown = len(placed.unknown_item_ids) + len(known) - int(np.count_nonzero(known))
         if unknown:
@@ -157,23 +193,25 @@ class Recommender:
         return ScoreAnswer(
             version=snapshot.version,
             variant=variant.name,
-            scores=np.where(known, variant.index.scores(placed.vector, rows), np.float32(0)),
+            scores=scores,
             known=known.tolist(),
             unknown_item_ids=list(placed.unknown_item_ids),
         )
 
+    def _attempt_plan(self, query: Query, serving: Serving) -> Plan | Exception:
+        pause()
+        return _attempt(self._plan, serving, query) if isinstance(query, TopKQuery) else query
+
     def _plan(self, serving: Serving, query: TopKQuery) -> Plan:
         return plan(serving.choose(query.target, query.subject), query, self._metrics)
 
-    def _count(
-        self, results: Sequence[TopKAnswer | Exception | None], queries: Sequence[Query]
-    ) -> None:
+    def _count(self, results: Sequence[Result], plans: Sequence[Plan | Exception]) -> None:
         asked: Counter[int] = Counter()
         short = 0
-        for query, result in zip(queries, results, strict=True):
-            if isinstance(result, TopKAnswer) and isinstance(query, TopKQuery):
-                asked[query.k] += 1
-                short += len(result.rows) < query.k
+        for made, result in zip(plans, results, strict=True):
+            if isinstance(result, TopKAnswer) and isinstance(made, Plan):
+                asked[made.query.k] += 1
+                short += len(result.rows) < made.query.k
                 if result.unknown_item_ids:
                     self._metrics.count_unknown("listed_item", len(result.unknown_item_ids))
             elif isinstance(result, UnknownUser | UnknownItem):
@@ -181,7 +219,7 @@ class Recommender:
         self._metrics.count_answers(asked, short)
 
 
-def _alike(plans: Sequence[Plan | Exception]) -> list[tuple[list[int], Rank]]:
+def _alike(plans: Sequence[Plan | Exception], effort: Effort) -> list[tuple[list[int], Rank]]:
     """Search together for plans that differ in their vectors and exclusions alone."""
     alike: dict[tuple[FlatIndex, int], list[int]] = {}
     for number, made in enumerate(plans):
@@ -191,28 +229,38 @@ def _alike(plans: Sequence[Plan | Exception]) -> list[tuple[list[int], Rank]]:
     for (index, k), members in alike.items():
         group = [made for number in members if isinstance(made := plans[number], Plan)]
         vectors = np.concatenate([made.vector for made in group]).reshape(len(group), -1)
-        rank = _attempt(index.begin_many, vectors, k, [made.excluded for made in group])
+        excluded = [made.excluded for made in group]
+        begin = partial(_begin_whole, index) if effort is Effort.WHOLE else index.begin_many
+        rank = _attempt(begin, vectors, k, excluded)
         if not isinstance(rank, Exception):  # else each fails, or not, by itself
             groups.append((members, rank))
     return groups
 
 
+def _begin_whole(index: FlatIndex, vectors: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
+    found: list[Found | None] = [*index.search_many(vectors, k, excluded)]
+    return lambda: found
+
+
 def _attempt(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T | Exception:
-    """Return what a function returns or raises: one entry's error must not be another's."""
+    """Return what a function returns or raises: one entry's error must not be another's.
+
+    Where nobody waits any more that ends them all.
+    """
     try:
         return function(*arguments, **named)
+    except DeadlinePassed:
+        raise
     except Exception as error:
         return error
 
 
-def _answer(
-    made: Plan | Exception, found: Found | Exception | None
-) -> TopKAnswer | Exception | None:
+def _answer(made: Plan | Exception, found: Found | Exception | None) -> Result:
     if isinstance(made, Exception):
         return made
     if isinstance(found, tuple):
         return _attempt(_filled, made, *found)
-    return found
+    return made if found is None else found
 
 
 def _filled(made: Plan, scores: Scores, rows: Rows) -> TopKAnswer:
@@ -220,6 +268,7 @@ def _filled(made: Plan, scores: Scores, rows: Rows) -> TopKAnswer:
     return TopKAnswer(
         made.snapshot,
         made.variant.name,
+        query,
         rows,
         scores,
         _softmax(scores) if query.with_probabilities else None,
@@ -237,6 +286,9 @@ def _softmax(scores: Scores) -> Scores:
     """Return exp(s) / sum exp(s), shifted by the maximum so that it cannot overflow."""
     if len(scores) == 0:
         return scores
-    powers = np.exp(scores.astype(np.float64) - scores.max())
+    if np.isinf(scores[0]):  # beyond the range of a float: all that are there share alike
+        powers = (scores == scores[0]).astype(np.float64)
+    else:
+        powers = np.exp(scores.astype(np.float64) - scores[0])
     shares: Scores = (powers / powers.sum()).astype(np.float32)
     return shares

@@ -76,22 +76,25 @@ scan (float[B,D] queries, float[I,D] items, int64[L,2] left_out, int32[L] lowest
 
   rest = Sub(exact, rounded)
   rest_length = ReduceL2<keepdims = 0>(rest, second)
-  length = ReduceL2<keepdims = 0>(inside, second)
+  length = ReduceL2<keepdims = 0>(exact, second)
   steps = Squeeze(step, second)
   rest_score = Mul(rest_length, longest)
+  off_score = Mul(length, off)
   least = Gather<axis = 1>(best, last)
   least_product = Cast<to = 1>(least)
   least_line = Squeeze(least_product, second)
   least_and_rest = Add(least_line, rest_score)
-  in_steps = Mul(least_and_rest, steps)
-  off_score = Mul(length, off)
-  others = Add(in_steps, off_score)
+  in_steps = Add(least_and_rest, off_score)
+  others = Mul(in_steps, steps)
   lowest_of_answer = Gather<axis = 1>(scores, last)
   answer = Squeeze(lowest_of_answer, second)
   is_above = Less(others, answer)
   floor = Cast<to = 1>(none)
   has_all = Greater(least_line, floor)
-  certain = And(is_above, has_all)
+  is_exact = And(is_above, has_all)
+  is_long_step = Less(tiny, step)
+  is_long = Squeeze(is_long_step, second)
+  certain = And(is_exact, is_long)
 }
 """
 
@@ -138,9 +141,8 @@ class Scan:
             _SCAN,
             codes=codes,
             units=units,
-            longest=np.float32(longest),
-            # and what 32-bit arithmetic changes
-            off=np.float32(off + 2.0**-20 * longest),
+            longest=_above(longest),
+            off=_above(off + _rounding(width) * (longest + off)),
             none=np.float32(_LOWEST),
         )
 
@@ -174,6 +176,24 @@ def _pairs(excluded: Sequence[Rows], queries: int) -> Rows:
     made[:, 0] = np.repeat(np.arange(len(excluded)) % queries, lengths)
     made[:, 1] = rows
     return made
+
+
+def _rounding(width: int) -> float:
+    """Bound what 32-bit arithmetic changes in `others`, as a share of the lengths' product.
+
+    That is the length of a query in steps, times the longest code and what it has lost: no score is
+    larger. Each sum of `width` squares is off by at most (width + 2) / 2 roundings of 2^-24, of the
+    length; the twenty or so other operations, the answer's rounding and that of the scores it is
+    compared with by one each, of the same. Twice that is allowed. A step longer than `tiny` keeps
+    all this far from where float32 counts in fixed steps.
+    """
+    return (width + 32) * 2.0**-23
+
+
+def _above(number: float) -> np.float32:
+    """Return a float32 above a number."""
+    above: np.float32 = np.nextafter(np.float32(number), np.float32(np.inf))
+    return above
 
 
 def _longest(rows: Embeddings) -> float:

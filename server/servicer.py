@@ -1,14 +1,15 @@
-"""The methods of both services: parse a message, call the core, convert the answer.
+"""The methods of both services: parse a message, have the core answer it, convert the answer.
 
-They decide where a request is computed, at once or in the search thread, and how a batch is cut.
+They decide where a request is computed, so that nobody waits for long, and how a batch is cut.
 """
 
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
 from typing import Any, Generic, TypeVar
 
-from google.rpc import status_pb2
 from grpc import aio
 
 from protos.gnnrec.v1 import model_pb2, model_pb2_grpc, recommender_pb2
@@ -17,8 +18,9 @@ from server.batcher import Finish, SearchQueue, Together
 from server.catalogue import Catalogue
 from server.errors import AnswerTooLarge, InvalidQuery
 from server.metrics import Metrics
+from server.plans import Plan
 from server.queries import Limits, ScoreQuery, TopKQuery, check_batch
-from server.recommender import Query, Recommender, TopKAnswer
+from server.recommender import Effort, Query, Recommender, Result
 from server.serving import Serving
 from server.statuses import report, to_status
 
@@ -26,12 +28,40 @@ pb = recommender_pb2
 Context = aio.ServicerContext[Any, Any]
 A = TypeVar("A")
 
-Part = tuple[Serving, Sequence[Query]]
-"""Some of a batch's queries, and what they are asked of."""
-Answers = list[TopKAnswer | Exception | None]
+Entry = Query | pb.TopKRequest
+"""An entry of a batch, or its message where to read it takes long."""
+Part = tuple[Serving, Sequence[Entry]]
+"""Some of a batch's entries, and what they are asked of."""
+Answers = list[bytes | Plan]
+"""Entries of the answer; for those that one look has not answered, the searches to be made."""
 
-# Small enough to keep nobody waiting for the event loop, large enough for the matrix product.
+# A batch goes to the thread in parts: small enough to keep nobody waiting, for the thread or for
+# the event loop, which makes their messages, and large enough for the matrix product. A part has
+# at most so many plain entries, or fewer where they look at more than so many numbers together.
 _PART = 128
+_LEAST_PART = 16
+_PART_NUMBERS = 400_000_000
+# An entry counts as one for as many items as this, and as so many if it is searched for by itself.
+_ITEMS = 50
+_ALONE = 16
+# Where all items may have to be scored in double precision.
+_WHOLE_PART_NUMBERS = 128_000_000
+# Of one batch so many parts wait at a time, that others have their turn between them; where parts
+# take long there is only one.
+_AHEAD = 2
+
+# What looks at no more numbers takes a few milliseconds.
+_SHORT_NUMBERS = 50_000_000
+# The same where filters say which items count, or all are scored in double precision.
+_SHORT_WHOLE_NUMBERS = 8_000_000
+
+
+@dataclass(frozen=True)
+class Lanes:
+    """The threads that search: a request that takes long keeps none waiting that do not."""
+
+    short: SearchQueue
+    long: SearchQueue
 
 
 class RecommenderServicer:
@@ -41,81 +71,177 @@ class RecommenderServicer:
         self,
         recommender: Recommender,
         limits: Limits,
-        search: SearchQueue,
+        lanes: Lanes,
         metrics: Metrics,
         max_answer_bytes: int,
     ) -> None:
-        """Search in the thread of `search`, so that the event loop stays free."""
+        """Search in the threads of `lanes`, so that the event loop stays free."""
         self._max_answer_bytes = max_answer_bytes
-        self._too_large = to_status(
-            AnswerTooLarge(
-                f"the batch's answers before this one fill --max-message-bytes of the server, "
-                f"{max_answer_bytes}; ask again, in a smaller batch"
-            )
+        too_large = AnswerTooLarge(
+            f"the batch's answers before this one fill --max-message-bytes of the server, "
+            f"{max_answer_bytes}; ask again, in a smaller batch"
         )
+        self._too_large = wire.batch_entry(to_status(too_large))
         self._respond = metrics.stages["respond"]
         self._recommender = recommender
         self._limits = limits
-        self._search = search
+        self._lanes = lanes
+        self._glance: Together[TopKQuery, wire.Reply | Plan]
+        self._glance = partial(self._top_k, effort=Effort.GLANCE)
+        self._whole: Together[TopKQuery | Plan, wire.Reply | Plan]
+        self._whole = partial(self._top_k, effort=Effort.WHOLE)
 
     async def TopK(self, request: pb.TopKRequest, context: Context) -> wire.Reply:
         """Return the k best items for one query."""
-        query = wire.parse_top_k(request, self._limits)
-        return await self._search.run(self._top_k, query, brief=query.is_plain)
+        query = wire.light_top_k(request, self._limits)
+        if query is None:
+            return _whole_reply(await self._lanes.long.run(self._read_top_k, request))
+        return await self.top_k(query)
+
+    async def top_k(self, query: TopKQuery) -> wire.Reply:
+        """Answer a query that is short to read, together with others where that can be."""
+        lane = self._lanes.long if self._is_long(query) else self._lanes.short
+        brief = self._glance if query.is_plain else None
+        reply: wire.Reply | Plan = await lane.run(self._top_k, query, brief=brief)
+        if isinstance(reply, Plan):
+            lane = self._lanes.short if reply.variant.index.is_small else self._lanes.long
+            reply = await lane.run(self._whole, reply, taken=True)
+        return _whole_reply(reply)
 
     async def BatchTopK(self, request: pb.BatchTopKRequest, context: Context) -> wire.Reply:
         """Answer many TopK queries, each for itself, all from the same versions."""
         check_batch(len(request.requests), self._limits)
         serving = self._recommender.serving
-        queries = [self._parse(each) for each in request.requests]
-        parts = [queries[first : first + _PART] for first in range(0, len(queries), _PART)]
-        answers = await self._all(self._part, [(serving, part) for part in parts])
-        missing = [number for number, answer in enumerate(answers) if answer is None]
-        alone = await self._all(self._part_alone, [(serving, [queries[each]]) for each in missing])
-        for number, answer in zip(missing, alone, strict=True):
-            answers[number] = answer
-        with self._respond.time():
-            entries = [_entry(answer) for answer in answers]
-            return wire.batch_reply(entries, self._max_answer_bytes, self._too_large)
+        parts = self._parts(serving, [self._entry(each) for each in request.requests])
+        lane = (
+            self._lanes.short if len(parts) == 1 and self._is_short(parts[0]) else self._lanes.long
+        )
+        answers = await self._all(lane, self._part, parts)
+        missing = [number for number, answer in enumerate(answers) if isinstance(answer, Plan)]
+        if missing:
+            plans = [answer for answer in answers if isinstance(answer, Plan)]
+            size = _fitting(_WHOLE_PART_NUMBERS, self._recommender.numbers, 1, _LEAST_PART)
+            wholes = [
+                (serving, plans[first : first + size]) for first in range(0, len(plans), size)
+            ]
+            whole = partial(self._part, effort=Effort.WHOLE)
+            numbers = sum(plan.variant.index.numbers for plan in plans)
+            lane = self._lanes.short if numbers <= _SHORT_WHOLE_NUMBERS else self._lanes.long
+            found = await self._all(lane, whole, wholes, taken=True)
+            for number, answer in zip(missing, found, strict=True):
+                answers[number] = answer
+        entries = [each for each in answers if isinstance(each, bytes)]
+        return wire.batch_reply(entries, self._max_answer_bytes, self._too_large)
 
     async def Score(self, request: pb.ScoreRequest, context: Context) -> wire.Reply:
         """Score the named items for one query."""
-        query = wire.parse_score(request, self._limits)
+        query = wire.light_score(request, self._limits)
+        if query is None:
+            return await self._lanes.long.run(self._read_score, request)
         if query.is_short:
             return self._answer_score(query)
-        return await self._search.run(self._score, query)
+        return await self._lanes.short.run(self._score, query)
 
-    def _top_k(self, queries: Sequence[TopKQuery]) -> Finish[wire.Reply]:
+    def _top_k(
+        self, queries: Sequence[TopKQuery | Plan], effort: Effort = Effort.USUAL
+    ) -> Finish[wire.Reply | Plan]:
         """Answer queries in the thread: more of them meet while it does."""
-        answers = self._recommender.top_k_batch(queries)
+        answers = self._recommender.begin(queries, self._recommender.serving, effort)()
         with self._respond.time():
             replies = [
-                answer if isinstance(answer, Exception) else wire.top_k_reply(query, answer)
-                for query, answer in zip(queries, answers, strict=True)
+                answer if isinstance(answer, Exception | Plan) else wire.top_k_reply(answer)
+                for answer in answers
             ]
         return lambda: replies
 
-    def _part(self, parts: Sequence[Part], *, together: bool = True) -> Finish[Answers]:
+    def _read_top_k(self, requests: Sequence[pb.TopKRequest]) -> Finish[wire.Reply | Plan]:
+        return self._whole([wire.parse_top_k(request, self._limits) for request in requests])
+
+    def _part(self, parts: Sequence[Part], effort: Effort = Effort.USUAL) -> Finish[Answers]:
         """Search for each part by itself: it is large enough alone."""
         begun = [
-            self._recommender.begin(queries, serving, together=together)
-            for serving, queries in parts
+            self._recommender.begin([self._read(each) for each in entries], serving, effort)
+            for serving, entries in parts
         ]
-        return lambda: [finish() for finish in begun]
+        return lambda: [self._entries(finish()) for finish in begun]
 
-    def _part_alone(self, parts: Sequence[Part]) -> Finish[Answers]:
-        return self._part(parts, together=False)
+    def _entries(self, answers: Sequence[Result]) -> Answers:
+        with self._respond.time():
+            return [
+                answer if isinstance(answer, Plan) else wire.batch_entry(_reported(answer))
+                for answer in answers
+            ]
 
-    async def _all(self, function: Together[Part, Answers], parts: Sequence[Part]) -> Answers:
+    async def _all(
+        self,
+        lane: SearchQueue,
+        function: Together[Part, Answers],
+        parts: Sequence[Part],
+        *,
+        taken: bool = False,
+    ) -> Answers:
         """Return the answers of all parts; those of one are made while the next is searched for."""
-        made = await asyncio.gather(*(self._search.run(function, part) for part in parts))
+        has_long_parts = self._recommender.numbers > _SHORT_NUMBERS
+        places = asyncio.Semaphore(1 if has_long_parts else _AHEAD)
+
+        async def one(number: int) -> Answers:
+            async with places:
+                return await lane.run(function, parts[number], taken=taken or number > 0)
+
+        tasks = [asyncio.ensure_future(one(number)) for number in range(len(parts))]
+        try:
+            made = await asyncio.gather(*tasks)
+        finally:
+            for task in tasks:
+                task.cancel()
         return [answer for answers in made for answer in answers]
 
-    def _parse(self, entry: pb.TopKRequest) -> TopKQuery | Exception:
+    def _parts(self, serving: Serving, entries: Sequence[Entry]) -> list[Part]:
+        """Divide a batch; what is long to read is a part of its own."""
+        most = _fitting(_PART_NUMBERS, self._recommender.numbers, _LEAST_PART, _PART)
+        parts: list[list[Entry]] = []
+        room = 0.0
+        for entry in entries:
+            costs = _cost(entry, most)
+            if costs > room:
+                parts.append([])
+                room = most
+            parts[-1].append(entry)
+            room -= costs
+        return [(serving, part) for part in parts]
+
+    def _is_short(self, part: Part) -> bool:
+        """Return whether a part takes a few milliseconds."""
+        _, entries = part
+        if len(entries) * self._recommender.numbers > _SHORT_NUMBERS:
+            return False
+        return not any(
+            isinstance(entry, pb.TopKRequest)
+            or (isinstance(entry, TopKQuery) and self._is_long(entry))
+            for entry in entries
+        )
+
+    def _is_long(self, query: TopKQuery) -> bool:
+        """Return whether a query that is short to read takes long to answer."""
+        return bool(query.filters) and self._recommender.numbers > _SHORT_WHOLE_NUMBERS
+
+    def _entry(self, request: pb.TopKRequest) -> Entry:
+        """Read an entry where it has come, unless that takes long."""
+        try:
+            return wire.light_top_k(request, self._limits) or request
+        except InvalidQuery as error:
+            return error
+
+    def _read(self, entry: Entry) -> Query:
+        if not isinstance(entry, pb.TopKRequest):
+            return entry
         try:
             return wire.parse_top_k(entry, self._limits)
         except InvalidQuery as error:
             return error
+
+    def _read_score(self, requests: Sequence[pb.ScoreRequest]) -> Finish[wire.Reply]:
+        return self._score([wire.parse_score(request, self._limits) for request in requests])
 
     def _score(self, queries: Sequence[ScoreQuery]) -> Finish[wire.Reply]:
         replies = [self._attempt(self._answer_score, query) for query in queries]
@@ -135,8 +261,25 @@ class RecommenderServicer:
             return error
 
 
-def _entry(answer: TopKAnswer | Exception | None) -> TopKAnswer | status_pb2.Status:
-    assert answer is not None
+def _fitting(budget: int, numbers: int, least: int, most: int) -> int:
+    """Return how many looks at so many numbers a budget allows, within limits."""
+    return min(max(budget // max(1, numbers), least), most)
+
+
+def _cost(entry: Entry, most: float) -> float:
+    """Return for how many plain entries of a few items an entry counts."""
+    if not isinstance(entry, TopKQuery):
+        return most if isinstance(entry, pb.TopKRequest) else 1
+    searched = 1 if entry.is_plain else _ALONE
+    return max(searched, entry.k / _ITEMS)
+
+
+def _whole_reply(reply: wire.Reply | Plan) -> wire.Reply:
+    assert isinstance(reply, wire.Reply)
+    return reply
+
+
+def _reported(answer: Result) -> Any:
     return report(answer, "an entry of BatchTopK") if isinstance(answer, Exception) else answer
 
 

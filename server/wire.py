@@ -31,13 +31,56 @@ from server.recommender import ScoreAnswer, TopKAnswer
 
 # Most requests have nothing behind include_seen, and to look at each empty field takes time.
 _LAST_PLAIN = pb.TopKRequest.INCLUDE_SEEN_FIELD_NUMBER
+_LAST_ID = pb.TopKRequest.ITEM_ID_FIELD_NUMBER
+
+# To read so many texts or numbers, and to look them up, takes well below a millisecond.
+_LIGHT = 512
+# What an item that a new user had costs beside a text: a model may look at all who had it.
+_INTERACTION = 16
+
+
+def light_top_k(request: pb.TopKRequest, limits: Limits) -> TopKQuery | None:
+    """Return the query of a message, or raise InvalidQuery; None unless it is light to read.
+
+    A message that lists much takes tens of milliseconds to become a query, for which the event loop
+    has no time.
+    """
+    fields = request.ListFields()
+    if fields and fields[0][0].number <= _LAST_ID and fields[-1][0].number <= _LAST_PLAIN:
+        return TopKQuery(_subject(request), request.k, limits, include_seen=request.include_seen)
+    listed = _said_of(request) + len(request.exclude_item_ids) + len(request.allow_item_ids)
+    listed += sum(1 + len(each.any_of.values) for each in request.filters)
+    return parse_top_k(request, limits) if listed <= _LIGHT else None
+
+
+def light_score(request: pb.ScoreRequest, limits: Limits) -> ScoreQuery | None:
+    """Return the query of a message, or raise InvalidQuery; None unless it is light to read."""
+    listed = _said_of(request) + len(request.item_ids)
+    return parse_score(request, limits) if listed <= _LIGHT else None
+
+
+def _said_of(request: pb.TopKRequest | pb.ScoreRequest) -> int:
+    """Count what is said of a query's subject."""
+    match request.WhichOneof("query"):
+        case "embedding":
+            return len(request.embedding.values) // 8  # numbers are read faster than texts
+        case "new_user":
+            interactions = len(request.new_user.interactions)
+            return _INTERACTION * interactions + _said(request.new_user.features)
+        case "new_item":
+            return _said(request.new_item.features)
+        case _:
+            return 0
+
+
+def _said(features: Mapping[str, pb.FeatureValue]) -> int:
+    return sum(
+        1 + len(value.texts.values) + len(value.numbers.values) for value in features.values()
+    )
 
 
 def parse_top_k(request: pb.TopKRequest, limits: Limits) -> TopKQuery:
     """Return the query of a message, or raise InvalidQuery."""
-    fields = request.ListFields()
-    if fields and fields[-1][0].number <= _LAST_PLAIN:
-        return TopKQuery(_subject(request), request.k, limits, include_seen=request.include_seen)
     return TopKQuery(
         subject=_subject(request),
         k=request.k,
@@ -176,31 +219,38 @@ def read_answer(rpc: str, reply: Reply) -> Any:
     return _MESSAGES[rpc][1].FromString(reply.content)
 
 
-def top_k_reply(query: TopKQuery, answer: TopKAnswer) -> Reply:
+def top_k_reply(answer: TopKAnswer) -> Reply:
     """Convert an answer."""
+    query = answer.query
     plain = isinstance(query.subject, KnownUser | KnownItem | Vector)
     k = query.k if plain and not answer.unknown_item_ids else 0
     short = len(answer.rows) < query.k
     return Reply(_top_k(answer), answer.version, answer.variant, k, short)
 
 
-def batch_reply(
-    answers: Sequence[TopKAnswer | status_pb2.Status], max_bytes: int, too_large: status_pb2.Status
-) -> Reply:
-    """Convert the answers, and the errors in their places, of a batch.
+def batch_entry(answer: TopKAnswer | status_pb2.Status) -> bytes:
+    """Convert the answer, or the error in its place, of one entry of a batch."""
+    if isinstance(answer, status_pb2.Status):
+        entry = _field(_2, answer.SerializeToString())
+    else:
+        entry = _field(_1, _top_k(answer))
+    return _field(_1, entry)
 
-    Answers that would make more than `max_bytes` of it have `too_large` in their places, those
-    before them are whole.
+
+def batch_reply(entries: Sequence[bytes], max_bytes: int, too_large: bytes) -> Reply:
+    """Put a batch's entries together.
+
+    Those that would make more than `max_bytes` of it have the entry `too_large` in their places;
+    those before them are whole.
     """
-    entries = [_field(_1, _entry(answer)) for answer in answers]
+    entries = list(entries)
     if sum(map(len, entries)) > max_bytes:
-        spare = _field(_1, _entry(too_large))
-        left = max_bytes - len(spare) * len(entries)
+        left = max_bytes - len(too_large) * len(entries)
         for place, entry in enumerate(entries):
-            if len(entry) - len(spare) > left:
-                entries[place] = spare
+            if len(entry) - len(too_large) > left:
+                entries[place] = too_large
             else:
-                left -= len(entry) - len(spare)
+                left -= len(entry) - len(too_large)
     return Reply(b"".join(entries), "", "")
 
 
@@ -232,12 +282,6 @@ def _top_k(answer: TopKAnswer) -> bytes:
         rest = pb.TopKResponse(titles=answer.titles, unknown_item_ids=answer.unknown_item_ids)
         parts.append(rest.SerializeToString())
     return b"".join(parts)
-
-
-def _entry(answer: TopKAnswer | status_pb2.Status) -> bytes:
-    if isinstance(answer, status_pb2.Status):
-        return _field(_2, answer.SerializeToString())
-    return _field(_1, _top_k(answer))
 
 
 @lru_cache(64)

@@ -134,17 +134,16 @@ def rank(
     scores[:, len(items) :] = -torch.inf
     counts = seen.indptr[user_rows + 1] - seen.indptr[user_rows]
     lines = np.repeat(np.arange(len(user_rows)), counts)
-    columns = np.concatenate(
-        [seen.columns[seen.indptr[row] : seen.indptr[row + 1]] for row in user_rows]
-    )
-    scores[torch.from_numpy(lines), torch.from_numpy(columns).long()] = -torch.inf
+    had = [seen.columns[seen.indptr[row] : seen.indptr[row + 1]] for row in user_rows]
+    columns = torch.from_numpy(np.concatenate(had))
+    scores[torch.from_numpy(lines), columns.long()] = -torch.inf
 
     def find(which: NDArray[np.intp], count: int) -> tuple[Scores, Rows]:
         chosen = scores if len(which) == len(scores) else scores[torch.from_numpy(which)]
         best, rows = _best(chosen, count)
         return best.numpy(), np.where(best.numpy() == -np.inf, NO_ROW, rows.numpy())
 
-    return top_k(find, queries, items, max_norm(items), k)
+    return top_k(find, queries, items, max_norm(items), k, lambda query: had[query])
 
 
 def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:

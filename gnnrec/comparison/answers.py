@@ -132,7 +132,7 @@ def _best(
         found, rows = np.take_along_axis(found, order, 1), np.take_along_axis(rows, order, 1)
         return found, np.where(found == -np.inf, NO_ROW, rows)
 
-    return top_k(find, queries, items, longest, k)[1]
+    return top_k(find, queries, items, longest, k, lambda query: had[query])[1]
 
 
 def _titles(version: Version) -> dict[str, str]:

@@ -48,3 +48,13 @@ def test_a_new_user_without_items_stands_alone() -> None:
     ego = item_users([{0}]).around(np.empty(0, np.int64), 4)
     assert len(ego.users) == 0
     assert ego.edges.shape == (2, 0)
+
+
+def test_a_user_of_very_many_items_has_a_graph_of_bounded_size() -> None:
+    """Each item gives fewer of its users then, and one at least."""
+    count, users = 10_000, 40
+    rows = np.tile(np.arange(count, dtype=np.int32), users)
+    several = ItemUsers(np.arange(0, users * count + 1, count), rows, count)
+    for items, each in ((400, 32), (1024, 16), (count, 1)):
+        ego = several.around(np.arange(items), 32)
+        assert ego.edges.shape == (2, items + items * each)

@@ -33,7 +33,7 @@ from server.queries import (
     Vector,
 )
 from server.recommender import Recommender, TopKAnswer
-from server.servicer import RecommenderServicer
+from server.servicer import Lanes, RecommenderServicer
 from tests import made
 from tests.server.serving import serving_only
 
@@ -248,16 +248,17 @@ def test_what_is_answered_together_equals_brute_force_and_the_messages_of_protob
     """The way of a real request: through the queue, in one search, to bytes."""
     world, several = drawn
     metrics = Metrics()
-    queue = SearchQueue(Patience(0))
-    servicer = RecommenderServicer(world.recommender, LIMITS, queue, metrics, 1 << 22)
+    lanes = Lanes(SearchQueue(Patience(0)), SearchQueue(Patience(0), together=False))
+    servicer = RecommenderServicer(world.recommender, LIMITS, lanes, metrics, 1 << 22)
 
     async def ask() -> list[wire.Reply]:
-        return await asyncio.gather(*(queue.run(servicer._top_k, query) for query in several))
+        return await asyncio.gather(*map(servicer.top_k, several))
 
     try:
         replies = asyncio.run(ask())
     finally:
-        queue.shutdown()
+        lanes.short.shutdown()
+        lanes.long.shutdown()
     for query, reply in zip(several, replies, strict=True):
         message = pb.TopKResponse.FromString(reply.content)
         expected = brute_force(world, query)

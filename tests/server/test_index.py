@@ -11,7 +11,8 @@ def brute_force(
     items: Embeddings, query: Embeddings, k: int, permitted: np.ndarray
 ) -> tuple[list[float], list[int]]:
     """Score the permitted rows in double precision; equal float32 scores by the lower row."""
-    scores = (items.astype(np.float64) @ query.astype(np.float64)).astype(np.float32)
+    with np.errstate(over="ignore"):
+        scores = (items.astype(np.float64) @ query.astype(np.float64)).astype(np.float32)
     order = sorted(permitted.tolist(), key=lambda row: (-scores[row], row))[:k]
     return [float(scores[row]) for row in order], order
 
@@ -59,7 +60,7 @@ def test_many_queries_searched_at_once_get_the_answers_of_each_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """They leave out from none to 1,024 items, and are too many for one matrix."""
-    monkeypatch.setattr("server.index._AT_ONCE", 3 * 16 * 92)
+    monkeypatch.setattr("server.index.AT_ONCE", 3 * 16 * 92)
     generator = np.random.default_rng(0)
     items = generator.standard_normal((3000, 16)).astype(np.float32).round(1)
     queries = generator.standard_normal((20, 16)).astype(np.float32).round(1)

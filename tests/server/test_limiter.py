@@ -9,6 +9,7 @@ import pytest
 from server.batcher import Finish, SearchQueue
 from server.errors import DeadlinePassed, Overloaded
 from server.limiter import DEADLINE, Patience
+from server.pauses import pause
 from tests.server.waiting import Clock, until
 
 
@@ -239,11 +240,11 @@ def test_those_who_come_one_at_a_time_are_searched_for_in_the_event_loop() -> No
 
     async def ask() -> None:
         for name in ("1st", "2nd", "3rd", "4th", "a", "b", "c"):
-            assert await queue.run(search, name, brief=True) == name
+            assert await queue.run(search, name, brief=search) == name
         with pytest.raises(ValueError, match="bad"):
-            await queue.run(search, "bad", brief=True)
+            await queue.run(search, "bad", brief=search)
         assert await queue.run(search, "long") == "long"
-        asked = [queue.run(search, str(number), brief=True) for number in range(40)]
+        asked = [queue.run(search, str(number), brief=search) for number in range(40)]
         assert await asyncio.gather(*asked) == [str(number) for number in range(40)]
 
     try:
@@ -256,3 +257,97 @@ def test_those_who_come_one_at_a_time_are_searched_for_in_the_event_loop() -> No
         "search", "search", here, here, here, here, "search",
     ]  # fmt: skip
     assert [where[str(number)] for number in range(20, 40)] == ["search"] * 20
+
+
+def test_one_search_that_takes_far_longer_has_nobody_refused_for_it() -> None:
+    """The next ones take as long as those before it, and that is what is expected of them."""
+    clock = Clock()
+    patience = Patience(0.5, clock)
+    for _ in range(20):
+        patience.learn(0.01, 1)
+    patience.learn(80.0, 1)
+    patience.queued = 5
+    patience.check_coming(left_s=1.0)
+    assert patience.expected_wait_s < 0.2
+    for _ in range(40):  # but what has become slow is found out
+        patience.learn(1.0, 1)
+    with pytest.raises(Overloaded):
+        patience.check_coming(left_s=100.0)
+
+
+def test_a_request_that_has_been_taken_in_is_not_refused_later() -> None:
+    async def work(slow: Slow) -> None:
+        await slow.learn()
+        queued = await slow.queued(*range(4))
+        going_on = asyncio.create_task(slow.queue.run(slow.search, "part", taken=True))
+        await asyncio.sleep(0)
+        assert isinstance(await slow.ask("refused"), Overloaded)
+        slow.let_go(5)
+        assert await going_on == "part"
+        assert await asyncio.gather(*queued) == [0, 1, 2, 3]
+
+    run(work)
+
+
+@pytest.mark.parametrize("gone", [True, False])
+def test_what_is_computed_ends_at_its_next_pause_once_nobody_waits(gone: bool) -> None:
+    """The caller has gone, or its deadline has passed; while one of several waits it goes on."""
+    clock = Clock()
+    queue = SearchQueue(Patience(0.0), clock=clock)
+    began, go_on = threading.Event(), threading.Event()
+    ended: list[str] = []
+
+    def search(names: Sequence[str]) -> Finish[str]:
+        began.set()
+        go_on.wait(10)
+        try:
+            pause()
+        except DeadlinePassed:
+            ended.extend(names)
+            raise
+        return lambda: list(names)
+
+    async def ask(name: str, left_s: float) -> str | None:
+        DEADLINE.set(clock.now + left_s)
+        try:
+            return await queue.run(search, name)
+        except DeadlinePassed:
+            return None
+
+    async def main() -> None:
+        first = asyncio.create_task(ask("first", 5))
+        await asyncio.to_thread(began.wait, 10)
+        together = [asyncio.create_task(ask(name, 5 * n)) for n, name in enumerate("abc", 1)]
+        await asyncio.sleep(0)
+        if gone:
+            first.cancel()
+            await asyncio.sleep(0)
+        else:
+            clock.now += 6
+        go_on.set()
+        results = await asyncio.gather(first, *together, return_exceptions=True)
+        assert results[1:] == (["a", "b", "c"] if gone else [None, "b", "c"])
+        assert ended == ["first"]
+
+    try:
+        asyncio.run(main())
+    finally:
+        queue.shutdown()
+
+
+def test_where_each_is_computed_by_itself_none_waits_for_another_to_end() -> None:
+    queue = SearchQueue(Patience(0.0), together=False)
+    sizes = []
+
+    def search(names: Sequence[int]) -> Finish[int]:
+        sizes.append(len(names))
+        return lambda: list(names)
+
+    async def main() -> None:
+        assert await asyncio.gather(*(queue.run(search, n) for n in range(9))) == list(range(9))
+
+    try:
+        asyncio.run(main())
+    finally:
+        queue.shutdown()
+    assert sizes == [1] * 9

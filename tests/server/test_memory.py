@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 
+from registry import ModelStore
 from server import memory, snapshot
 from server.approximate import IndexPlan
 from server.errors import UnservableVersion
@@ -24,6 +25,17 @@ def test_what_an_index_adds_is_counted(tmp_path: Path) -> None:
     plan = IndexPlan("ivf")
     assert plan.extra_bytes(1_000_000, 64) == 72_000_000
     assert plan.extra_bytes(999, 64) == 0
+
+
+def test_what_a_search_takes_while_it_is_made_is_counted(tmp_path: Path) -> None:
+    """A look at a million items needs a number for each, and for each of several queries."""
+    few = made.export(made.embeddings(3, 4), made.embeddings(9, 4))
+    many = made.export(made.embeddings(3, 4), made.embeddings(20_000, 4))
+    store = ModelStore(tmp_path, "toy")
+    small, large = store.publish(few, version="v1"), store.publish(many, version="v2")
+    files = sum(entry.size for entry in large.manifest.files.values())
+    assert memory.needed(small, IndexPlan("flat")) < 1 << 20
+    assert memory.needed(large, IndexPlan("flat")) > files + 100 * 20_000
 
 
 def test_the_limit_of_a_container_counts_without_its_pages_of_files(tmp_path: Path) -> None:

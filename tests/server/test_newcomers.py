@@ -1,4 +1,5 @@
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -159,6 +160,16 @@ def test_a_user_who_cannot_be_embedded_is_told_why(
         embed(loaded, variant, user)
 
 
+def test_an_embedding_that_is_not_finite_answers_nothing(tmp_path: Path) -> None:
+    """Weights that are allowed can be too large for the items that they are multiplied with."""
+    fold = unseen.FOLD * np.float32(1e30)
+    fused = replace(unseen.lightgcn(), fold=fold, fold_in=unseen.MIXED)
+    huge = snapshot.load(unseen.publish(tmp_path, "v1", fused=fused))
+    with pytest.raises(InvalidQuery, match="beyond a float's range"):
+        embed(huge, "fused", new_user({"i1": 1e15}))
+    assert np.isfinite(embed(huge, "fused", new_user({"i1": 1.0}))).all()
+
+
 @pytest.mark.parametrize("variant", ["lightgcn", "fused", "plain"])
 def test_a_variant_without_a_model_takes_no_new_items(loaded: Snapshot, variant: str) -> None:
     with pytest.raises(CannotEmbed, match="new items; variants that can: 'hybrid', 'sage'"):
@@ -208,6 +219,14 @@ def test_a_new_item_is_ranked_against_the_whole_catalogue(recommender: Recommend
         (lambda: new_user({"a": float("inf")}), "new_user.interactions[0].weight"),
         (lambda: TopKQuery(new_user(list(range(41))), 1, LIMITS), "new_user.interactions"),
         (lambda: ScoreQuery(new_user(list(range(41))), ("a",), LIMITS), "new_user.interactions"),
+        (
+            lambda: TopKQuery(new_user([], {"interests": ["a"] * 41}), 1, LIMITS),
+            "new_user.features[interests]",
+        ),
+        (
+            lambda: TopKQuery(NewItem({"text": [1.0] * 41, "tags": ["a"] * 41}), 1, LIMITS),
+            "new_item.features[tags]",
+        ),
     ],
 )
 def test_a_newcomer_that_breaks_a_rule_cannot_exist(build: Any, field: str) -> None:

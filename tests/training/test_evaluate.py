@@ -91,3 +91,19 @@ def test_the_best_of_blocks_are_the_best_of_all(items: int) -> None:
         expected = sorted(set(range(items)) - had, key=lambda row: (-exact[row], row))[:20]
         assert rows[user].tolist() == expected
         assert scores[user].tolist() == exact[expected].tolist()
+
+
+def test_users_without_an_embedding_are_ranked_by_row_without_what_they_have_seen() -> None:
+    """Cold users' embeddings are zero: all their scores are equal, and of many users at once."""
+    catalogue = np.random.default_rng(2).standard_normal((20_000, 8)).astype(np.float32)
+    users = np.zeros((300, 8), np.float32)
+    users[::3] = catalogue[:100]
+    had = interactions([(user, (user + step) % 7) for user in range(300) for step in range(3)])
+    seen = csr(had, 300)
+    scores, rows = rank(users, catalogue, np.arange(300), seen, 20)
+    exact = (users.astype(np.float64) @ catalogue.astype(np.float64).T).astype(np.float32)
+    for user in range(300):
+        exact[user, seen.columns[seen.indptr[user] : seen.indptr[user + 1]]] = -np.inf
+    expected = np.argsort(-exact, axis=1, kind="stable")[:, :20]
+    np.testing.assert_array_equal(rows, expected)
+    np.testing.assert_array_equal(scores, np.take_along_axis(exact, expected, 1))
