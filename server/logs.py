@@ -9,6 +9,7 @@ import secrets
 import sys
 from contextvars import ContextVar
 from datetime import UTC, datetime
+from typing import Any
 
 from server.errors import CannotStart
 
@@ -47,6 +48,13 @@ def request_id(sent: str | None) -> str:
     return sent if sent is not None and _SANE.fullmatch(sent) else f"{next(_FRESH):016x}"
 
 
+def printable(text: str) -> str:
+    """Return a text with escapes for what cannot be printed, such as a line break."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+
+
 class TextFormatter(logging.Formatter):
     """Time, level, the request if there is one, and the message."""
 
@@ -56,10 +64,16 @@ class TextFormatter(logging.Formatter):
         super().__init__(f"%(asctime)s %(levelname)s {worker}%(message)s")
 
     def formatMessage(self, record: logging.LogRecord) -> str:
-        """Return the first line."""
-        line = super().formatMessage(record)
+        """Return the first line; a message that quotes line breaks does not make more of them."""
+        line = printable(super().formatMessage(record))
         request = REQUEST_ID.get()
         return f"{line} [{request}]" if request else line
+
+    def formatException(self, ei: Any) -> str:
+        """Return the traceback, indented: no line of it can pass for one of the log."""
+        return "\n".join(
+            f"  {printable(line)}" for line in super().formatException(ei).splitlines()
+        )
 
 
 class JsonFormatter(logging.Formatter):

@@ -312,15 +312,24 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
 
 
 class _Shared(Generic[A]):
-    """What a function returns, computed once for all who wait for it at the same time."""
+    """What a function returns, computed once for all who come while it is computed for others.
+
+    It begins after they came, so that they see what happened before.
+    """
 
     def __init__(self, executor: Executor, function: Callable[[], A]) -> None:
         self._executor = executor
         self._function = function
-        self._running: asyncio.Future[A] | None = None
+        self._turn = asyncio.Lock()
+        self._next: asyncio.Task[A] | None = None
 
     async def result(self) -> A:
-        if self._running is None or self._running.done():
+        if self._next is None:
+            self._next = asyncio.create_task(self._compute())
+        return await asyncio.shield(self._next)  # one who goes away takes it from nobody
+
+    async def _compute(self) -> A:
+        async with self._turn:
+            self._next = None  # who comes from now on has another
             loop = asyncio.get_running_loop()
-            self._running = loop.run_in_executor(self._executor, self._function)
-        return await asyncio.shield(self._running)  # one who goes away takes it from nobody
+            return await loop.run_in_executor(self._executor, self._function)

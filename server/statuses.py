@@ -11,6 +11,7 @@ from grpc_status import rpc_status
 
 from registry.errors import RegistryError
 from server import errors
+from server.logs import printable
 
 _DOMAIN = "gnnrec"
 _RETRY_STEP_S = 0.05
@@ -121,8 +122,7 @@ def shown(text: str, most: int) -> str:
 
     What callers send is quoted in messages and logs; a line break must not begin a line there.
     """
-    if not text.isprintable():
-        text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    text = printable(text)
     content = text.encode()
     if len(content) <= most:
         return text

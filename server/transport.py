@@ -25,6 +25,7 @@ def options(settings: Settings) -> list[tuple[str, int]]:
         # Dead peers are noticed within 80 s, and idle clients may ping every 10 s.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
+        ("grpc.http2.ping_timeout_ms", 20_000),  # a minute otherwise, whatever the line above says
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ]

@@ -17,6 +17,9 @@ _OVERHEAD = 16 * 1024
 # Where there is no room left, a connection that has read nothing for so long is not waited for.
 _PATIENCE_S = 1.0
 
+# So many times as long may the oldest answer of a connection wait that reads others.
+_SLOW = 5
+
 Leave = Callable[[], None]
 
 
@@ -26,7 +29,7 @@ class _Connection:
     __slots__ = ("answers", "bytes", "read_at")
 
     def __init__(self, now: float) -> None:
-        self.answers: dict[object, int] = {}
+        self.answers: dict[object, tuple[int, float]] = {}
         self.bytes = 0
         self.read_at = now
 
@@ -62,13 +65,13 @@ class Unread:
         if held is None:
             held = self._connections[peer] = _Connection(self._clock())
         size += _OVERHEAD
-        answer = object()
-        held.answers[answer] = size
+        answer = asyncio.current_task()
+        held.answers[answer] = size, self._clock()
         held.bytes += size
         self.bytes += size
 
         def gone(_: object) -> None:
-            size = held.answers.pop(answer)
+            size, _since = held.answers.pop(answer)
             held.bytes -= size
             self.bytes -= size
             if not held.answers:
@@ -78,7 +81,9 @@ class Unread:
             if leave is not None:
                 leave()
 
-        context.add_done_callback(gone)
+        # as late as a callback of the context, which would make a cycle that holds the call
+        assert answer is not None
+        answer.add_done_callback(gone)
 
     def make_room(self) -> None:
         """End connections that have read nothing for a second, then one that has most of all."""
@@ -95,8 +100,10 @@ class Unread:
             self._end_silent(self._limit_s)
 
     def _end_silent(self, for_s: float) -> None:
-        before = self._clock() - for_s
+        now = self._clock()
         for peer, held in list(self._connections.items()):
-            if held.read_at < before:
-                held.read_at = self._clock()  # so that it is not ended again while it ends
+            _, since = next(iter(held.answers.values()))
+            # one who reads this now and then has longer, and not for ever
+            if held.read_at < now - for_s or since < now - _SLOW * for_s:
+                held.read_at = now  # so that it is not ended again while it ends
                 self._end(peer)

@@ -279,3 +279,27 @@ for error in (cygrpc.ExecuteBatchError("execute_batch", (), ()), ZeroDivisionErr
     except Exception:
         logging.getLogger("grpc._cython.cygrpc").exception("raised")
 """
+
+
+def test_no_message_can_forge_a_line_of_the_log() -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", _FORGED], capture_output=True, text=True, check=True
+    ).stderr
+    lines = told.splitlines()
+    assert not [line for line in lines if line.startswith("2031")]
+    assert lines[0].endswith("quoted \\n2031-01-01 INFO all is well")
+    assert all(line.startswith("  ") for line in lines[2:])
+
+
+_FORGED = """
+import logging
+from server import logs
+
+logs.configure("info", "text")
+log = logging.getLogger("gnnrec.server")
+log.error("quoted %s", "\\n2031-01-01 INFO all is well")
+try:
+    raise ValueError("\\n2031-01-01 INFO all is well")
+except ValueError:
+    log.exception("a defect")
+"""
