@@ -27,6 +27,7 @@ from registry import ModelStore, RegistryError
 from server import cores, events, heap, logs, snapshot, tracing, transport, wire, workers
 from server.background import keep_running
 from server.batcher import SearchQueue
+from server.blame import Blame
 from server.boundary import Boundary, CallLimits, Guarded
 from server.cache import AnswerCache
 from server.catalogue import Catalogue
@@ -139,6 +140,7 @@ class Server:
         self.loader = ThreadPoolExecutor(1, "load", initializer=cores.use)
         self.reader = ThreadPoolExecutor(1, "read")
         self.writer = ThreadPoolExecutor(1, "guard")
+        self.asker = ThreadPoolExecutor(1, "blame", initializer=cores.use)
         self.trials = Trials(self.metrics.trials, Tallies(shared and shared / "trials"))
         parse = partial(wire.parse, limits=settings.limits)
         self.shadow = Shadow(
@@ -162,6 +164,7 @@ class Server:
             ),
             settings.poll_interval_s,
         )
+        self.blame = Blame(self.recommender, self.trials, parse, self.asker)
         self.guard = TrialGuard(
             self.rollout.store,
             self.trials,
@@ -179,7 +182,7 @@ class Server:
             self.metrics,
             self._call_limits(patience),
             AnswerCache(settings.cache_bytes, self.recommender, self.metrics),
-            Witness(self.recommender, self.trials, self.shadow, parse),
+            Witness(self.recommender, self.trials, self.shadow, self.blame),
             self.tokens,
             self.tracing,
         )
@@ -207,6 +210,7 @@ class Server:
         self._stops.callback(self.loader.shutdown)
         self._stops.callback(self.reader.shutdown)
         self._stops.callback(self.writer.shutdown)
+        self._stops.callback(self.asker.shutdown, cancel_futures=True)
         self._stops.callback(self.shadow.close)
         for file in (recommender_pb2, model_pb2):
             for described in file.DESCRIPTOR.services_by_name.values():
