@@ -23,7 +23,7 @@ from tests.server.test_rollout import wait_for
 from tests.server.trying import PEOPLE, publish_three, settle, trial, try_out
 
 PERCENT = 99.0
-"""Nearly all ask the candidate; by each of the subjects below it is told which they are."""
+"""Nearly everyone asks the candidate, whoever it is."""
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ NEWCOMERS_OF_CALLERS: dict[str, list[pb.TopKRequest]] = {
     "a text where all want a number": [
         pb.TopKRequest(
             k=1,
-            variant="hybrid",
+            variant="sage",
             new_user=pb.NewUser(features={"age": pb.FeatureValue(text=f"old {row}")}),
         )
         for row in range(20)
@@ -89,7 +89,7 @@ def test_newcomers_whom_nobody_could_embed_are_no_verdict(
     tmp_path: Path, requests: list[pb.TopKRequest]
 ) -> None:
     for version in ("old", "new"):
-        unseen.publish(tmp_path, version)
+        unseen.publish(tmp_path, version, sage=unseen.sage())
     store = ModelStore(tmp_path, "toy")
     store.aliases.promote("old", alias="production")
     with running(tmp_path) as server:
@@ -103,7 +103,7 @@ def test_newcomers_whom_nobody_could_embed_are_no_verdict(
 
 
 def test_a_candidate_that_embeds_no_newcomers_any_more_is_to_blame(tmp_path: Path) -> None:
-    unseen.publish(tmp_path, "old")
+    unseen.publish(tmp_path, "old", lightgcn=unseen.lightgcn())
     alone = replace(unseen.lightgcn(), fold_in=None, fold=None)
     unseen.publish(tmp_path, "new", lightgcn=alone)
     store = ModelStore(tmp_path, "toy")
@@ -283,9 +283,9 @@ def test_a_slow_named_version_is_not_looked_into(
 
 
 def test_requests_for_much_do_not_end_a_trial_and_a_slow_candidate_does(tmp_path: Path) -> None:
-    """With a real candidate: ten thousand times the items, and a limit that only it exceeds."""
-    for seed, (version, items) in enumerate({"old": 30, "new": 30, "slow": 300_000}.items()):
-        export = made.export(made.embeddings(200, 16, seed), made.embeddings(items, 16, seed))
+    """With real versions: a limit that both exceed, and one that only the larger exceeds."""
+    for seed, (version, items) in enumerate({"old": 30, "new": 30, "slow": 100_000}.items()):
+        export = made.export(made.embeddings(200, 64, seed), made.embeddings(items, 64, seed))
         ModelStore(tmp_path, "toy").publish(export, version=version)
     store = ModelStore(tmp_path, "toy")
     store.aliases.promote("old", alias="production")
@@ -299,12 +299,12 @@ def test_requests_for_much_do_not_end_a_trial_and_a_slow_candidate_does(tmp_path
         assert verdict(server, on) == ""
         assert store.aliases.get("production").candidate is not None
 
-        guard = Guard(max_p99_ms=0.3, min_requests=5)
+        guard = Guard(max_p99_ms=3.0, min_requests=5)
         try_out(store, server, "slow", percent=50, guard=guard)
         for person in mine("slow")[:40]:
-            server.client.top_k(person, k=30)
+            server.client.top_k(person, k=1000)
         wait_for(lambda: store.aliases.get("production").candidate is None, "the trial is ended")
-        assert "its p99 is above 0.3 ms: " in store.aliases.history("production")[-1].why
+        assert "its p99 is above 3 ms: " in store.aliases.history("production")[-1].why
 
 
 def test_beyond_a_limit_failures_are_counted_for_nobody_and_what_was_answered_is(

@@ -12,9 +12,7 @@ from hypothesis import strategies as st
 from server import tallies
 from server.tallies import RECENT, Count, Line, Sum, Tallies, Tally
 
-ENDS = st.tuples(
-    st.sampled_from(Line), st.none() | st.floats(0, 10), st.booleans(), st.booleans()
-)
+ENDS = st.tuples(st.sampled_from(Line), st.none() | st.floats(0, 10), st.booleans(), st.booleans())
 
 
 def blank() -> Tally:
