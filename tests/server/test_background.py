@@ -88,7 +88,7 @@ def test_pauses_grow_while_it_fails_and_begin_anew_after_it_has_worked(
     async def run() -> None:
         loop = asyncio.get_running_loop()
         monkeypatch.setattr(loop, "time", lambda: now)
-        monkeypatch.setattr(background.asyncio, "sleep", pause)
+        monkeypatch.setattr("server.background.asyncio.sleep", pause)
         await keep_running("the work", work, lambda _: None)
 
     asyncio.run(run())
