@@ -1,4 +1,4 @@
-"""What a server answers, as plain values that nobody can change."""
+"""What a server answers, as plain values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass

@@ -1,9 +1,9 @@
 """What a score is and how items are ordered: the one definition training and serving share.
 
 A score is the inner product of two float32 embeddings, summed in double precision and rounded to
-float32. Items are ordered by score descending, equal scores by the lower row. So an answer does
-not depend on which matrix library, batch size or index found the candidates, and the metrics in a
-manifest are those of the answers that are served.
+float32. Items are ordered by score descending, equal scores by the lower row. So the order of what
+was found does not depend on the matrix library, the batch size or the index that found it; and
+where an exact index does, the metrics in a manifest are those of the answers that are served.
 
 B queries, I items, D dimensions, C candidates.
 """

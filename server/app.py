@@ -39,6 +39,7 @@ from server import (
 from server.address import Tcp, UnixSocket
 from server.background import keep_running
 from server.batcher import SearchQueue
+from server.blame import Blame
 from server.boundary import Boundary, CallLimits, Guarded
 from server.cache import AnswerCache
 from server.catalogue import Catalogue
@@ -172,6 +173,7 @@ class Server:
         self.loader = OneThread("load", cores.use)
         self.reader = OneThread("read")
         self.writer = OneThread("guard")
+        self.asker = OneThread("blame", cores.use)
         self._looker = OneThread("files")
         self.trials = Trials(self.metrics.trials, Tallies(shared and shared / "trials"))
         parse = partial(wire.parse, limits=settings.limits)
@@ -197,6 +199,7 @@ class Server:
             settings.poll_interval_s,
             settings.load_timeout_s,
         )
+        self.blame = Blame(self.recommender, self.trials, parse, self.asker)
         self.guard = TrialGuard(
             self.rollout.store,
             self.trials,
@@ -214,7 +217,7 @@ class Server:
             self.metrics,
             self._call_limits(patience),
             AnswerCache(settings.cache_bytes, self.recommender, self.metrics),
-            Witness(self.recommender, self.trials, self.shadow, parse),
+            Witness(self.recommender, self.trials, self.shadow, self.blame),
             self.tokens,
             self.tracing,
         )
@@ -242,7 +245,7 @@ class Server:
         self._stops.callback(self.search.shutdown)
         self._stops.callback(self.long_search.shutdown)
         self._stops.callback(self.writer.shutdown)
-        for thread in (self.reader, self._looker):
+        for thread in (self.reader, self._looker, self.asker):
             self._stops.callback(thread.shutdown, wait=False)
         self._stops.callback(self.rollout.close)
         self._stops.callback(self.shadow.close)

@@ -25,7 +25,10 @@ async def keep_running(
         try:
             await work()
             return
-        except Exception:
+        except (Exception, asyncio.CancelledError):
+            task = asyncio.current_task()
+            if task is None or task.cancelling():
+                raise  # else what it awaited was cancelled, and not this task
             if loop.time() - began > 2 * _LONGEST_PAUSE_S:
                 pause_s = _PAUSE_S
             on_failure(name)

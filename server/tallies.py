@@ -44,8 +44,9 @@ class Count(IntEnum):
 
 
 _ROOM = 16
-_SHAPE = (len(Line), RECENT, 3)
-_NUMBERS = _ROOM + len(Line) * RECENT * 3
+_COLUMNS = 4
+_SHAPE = (len(Line), RECENT, _COLUMNS)
+_NUMBERS = _ROOM + len(Line) * RECENT * _COLUMNS
 _BYTES = 8 * _NUMBERS
 
 
@@ -55,26 +56,33 @@ class Tally:
     def __init__(self, numbers: NDArray[np.float64]) -> None:
         """Count into an array of numbers, which may lie in a file."""
         self.counts = numbers[:_ROOM]
-        # By line and place: when (monotonic seconds, one clock for all), how long, whether failed.
+        # By line and place: when (monotonic seconds, one clock for all), how long, whether it
+        # failed, whether it was too slow.
         self.recent = numbers[_ROOM:].reshape(_SHAPE)
 
     def add(self, count: Count, amount: float = 1.0) -> None:
         """Add to a number."""
         self.counts[count] += amount
 
-    def enter(self, line: Line, seconds: float | None, failed: bool = False) -> None:
+    def enter(
+        self, line: Line, seconds: float | None, failed: bool = False, slow: bool = False
+    ) -> None:
         """Count one of a line; one of a batch has no duration of its own."""
         place = int(self.counts[line]) % RECENT
         duration = np.nan if seconds is None else seconds
-        self.recent[line, place] = time.monotonic(), duration, failed
+        self.recent[line, place] = time.monotonic(), duration, failed, slow
         self.counts[line] += 1
 
 
 @dataclass(frozen=True)
 class Last:
-    """The last of a line: how long each took, in seconds, and whether it failed."""
+    """The last of a line: how long each took, in seconds, and whether it failed or was too slow.
+
+    Of those without a duration nothing is said but whether they failed.
+    """
 
     seconds: NDArray[np.float64]
+    slow: NDArray[np.float64]
     failed: NDArray[np.float64]
 
     def quantile(self, share: float) -> float:
@@ -85,6 +93,11 @@ class Last:
     def error_share(self) -> float:
         """The share that failed."""
         return float(self.failed.mean()) if len(self.failed) else 0.0
+
+    @property
+    def slow_share(self) -> float:
+        """The share that was too slow."""
+        return float(self.slow.mean()) if len(self.slow) else 0.0
 
 
 class Sum:
@@ -122,7 +135,8 @@ class Sum:
         rows = np.concatenate(parts)
         if len(rows) > RECENT:
             rows = rows[np.argsort(rows[:, 0], kind="stable")[-RECENT:]]
-        return Last(rows[~np.isnan(rows[:, 1]), 1].copy(), rows[:, 2].copy())
+        timed = rows[~np.isnan(rows[:, 1])]
+        return Last(timed[:, 1], timed[:, 3], rows[:, 2].copy())
 
 
 class Tallies:

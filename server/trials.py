@@ -8,7 +8,7 @@ from registry import Candidate, Move
 from server.tallies import RECENT, Count, Line, Sum, Tallies, Tally
 from server.trial_metrics import Side, TrialMetrics
 
-# Codes that say nothing of the version: the server was full or stopping, or the caller went away.
+# The server was full or stopping, an answer was too large to be sent, the caller went away.
 _NOT_OF_THE_VERSION = {
     "RESOURCE_EXHAUSTED",
     "UNAVAILABLE",
@@ -16,6 +16,9 @@ _NOT_OF_THE_VERSION = {
     "CANCELLED",
     "DEADLINE_EXCEEDED",
 }
+
+# One in so many may be slow: the p99 is what 99 of 100 do not exceed.
+_SLOW_SHARE = 0.01
 
 _SIDES: dict[Side, tuple[Line, Count]] = {
     "stable": (Line.STABLE, Count.STABLE_ERRORS),
@@ -42,6 +45,11 @@ class Trial:
             return "candidate"
         return "stable" if version == self.move.version else None
 
+    def other(self, version: str) -> str:
+        """Return the version beside one of the two."""
+        is_candidate = version == self.candidate.version
+        return self.move.version if is_candidate else self.candidate.version
+
     def verdict(self, seen: Sum) -> str:
         """Say in what the candidate passes its guard's limits; empty if it does not."""
         guard = self.candidate.guard
@@ -56,10 +64,11 @@ class Trial:
                 f"{old.error_share:.1%} of those of {self.move.version}; {guard.max_errors:.1%} "
                 "more are allowed"
             )
-        p99_ms, old_p99_ms = 1000 * new.quantile(0.99), 1000 * old.quantile(0.99)
-        # where the other version is as slow, it is the load and not the candidate
-        if guard.max_p99_ms is not None and p99_ms > guard.max_p99_ms >= old_p99_ms:
-            return f"its p99 is {p99_ms:.1f} ms, above {guard.max_p99_ms:g} ms"
+        if guard.max_p99_ms is not None and new.slow_share > _SLOW_SHARE:
+            return (
+                f"its p99 is above {guard.max_p99_ms:g} ms: {new.slow_share:.1%} of its last "
+                f"{len(new.slow)} requests take longer, and do not with {self.move.version}"
+            )
         return ""
 
 
@@ -107,18 +116,27 @@ class Trials:
         """Return what all processes of this server have seen of a running trial."""
         return self._tallies.sum(trial.name)
 
-    def count(self, alias: str, version: str, code: str, seconds: float | None) -> None:
-        """Count a request that a version has answered, or failed to, under an alias."""
-        trial = self.running.get(alias)
-        side = None if trial is None else trial.side(version)
-        if trial is None or side is None or code in _NOT_OF_THE_VERSION:
+    def count(
+        self, trial: Trial, version: str, code: str, seconds: float | None, *, slow: bool = False
+    ) -> None:
+        """Count a request that a version has answered, or failed to; see server.blame.
+
+        slow: whether it is known to have taken too long through the version's fault.
+        """
+        side = trial.side(version)
+        if side is None:
             return
         line, errors = _SIDES[side]
         failed = code != "OK"
-        trial.tally.enter(line, seconds, failed)
+        trial.tally.enter(line, seconds, failed, slow)
         if failed:
             trial.tally.add(errors)
-        self._metrics.count_request((alias, version, side), failed, seconds)
+        self._metrics.count_request((trial.move.alias, version, side), failed, seconds)
+
+
+def may_be_of_the_version(code: str) -> bool:
+    """Tell whether what ended with a code may say something of the version that was asked."""
+    return code not in _NOT_OF_THE_VERSION
 
 
 def _name(move: Move, candidate: Candidate) -> str:

@@ -1,4 +1,4 @@
-"""The gnnrec command. Each subcommand imports what it needs when it runs."""
+"""The gnnrec command. A subcommand imports training or the server only when it runs."""
 
 from gnnrec.cli.main import main
 

@@ -1,4 +1,4 @@
-"""The subcommands that move aliases, and the one that shows what servers make of it."""
+"""The subcommands that move aliases, tell their history, and show what a server makes of it."""
 
 from dataclasses import asdict
 from typing import Annotated

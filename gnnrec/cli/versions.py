@@ -1,4 +1,4 @@
-"""The subcommands that read a registry's versions."""
+"""The subcommands that list, show, verify and delete a registry's versions."""
 
 from typing import Annotated
 

@@ -1,4 +1,4 @@
-"""The door to fsspec: objects by key at one URL, in bounded time, failures as clear errors."""
+"""Objects by key at one URL, through fsspec: in bounded time, failures as clear errors."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager

@@ -49,6 +49,53 @@ def test_work_that_is_cancelled_ends_without_a_word(caplog: pytest.LogCaptureFix
     assert caplog.records == []
 
 
+def test_work_that_awaits_what_somebody_cancels_is_begun_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A thread that ends cancels what waits there; the work would be gone without a word."""
+    monkeypatch.setattr(background, "_PAUSE_S", 0.001)
+    begun: list[int] = []
+    failed: list[str] = []
+
+    async def work() -> None:
+        begun.append(len(begun))
+        if len(begun) == 1:
+            awaited: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            awaited.cancel()
+            await awaited
+
+    asyncio.run(keep_running("the work", work, failed.append))
+    assert begun == [0, 1]
+    assert failed == ["the work"]
+
+
+def test_pauses_grow_while_it_fails_and_begin_anew_after_it_has_worked(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    pauses: list[float] = []
+    lasted = [0.0] * 10 + [61.0] + [0.0] * 2
+    now = 0.0
+
+    async def pause(seconds: float) -> None:
+        pauses.append(seconds)
+
+    async def work() -> None:
+        nonlocal now
+        if len(pauses) < len(lasted):
+            now += lasted[len(pauses)]
+            raise KeyError(len(pauses))
+
+    async def run() -> None:
+        loop = asyncio.get_running_loop()
+        monkeypatch.setattr(loop, "time", lambda: now)
+        monkeypatch.setattr("server.background.asyncio.sleep", pause)
+        await keep_running("the work", work, lambda _: None)
+
+    asyncio.run(run())
+    assert pauses[:4] == [0.1, 0.2, 0.4, 0.8]
+    assert pauses[9:] == [30.0, 0.1, 0.2, 0.4]
+
+
 @pytest.fixture
 def store(tmp_path: Path) -> ModelStore:
     for seed, version in enumerate(("v1", "v2")):

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from server import tallies
 from server.tallies import RECENT, Count, Line, Sum, Tallies, Tally
 
-ENDS = st.tuples(st.sampled_from(Line), st.none() | st.floats(0, 10), st.booleans())
+ENDS = st.tuples(st.sampled_from(Line), st.none() | st.floats(0, 10), st.booleans(), st.booleans())
 
 
 def blank() -> Tally:
@@ -21,25 +21,26 @@ def blank() -> Tally:
 
 @given(asked=st.lists(st.tuples(st.integers(0, 2), ENDS), max_size=60), recent=st.integers(1, 20))
 def test_it_does_not_matter_which_process_counts(
-    asked: list[tuple[int, tuple[Line, float | None, bool]]], recent: int
+    asked: list[tuple[int, tuple[Line, float | None, bool, bool]]], recent: int
 ) -> None:
     """The last are the last of all, as if one process had seen them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(tallies, "RECENT", recent)
-        patch.setattr(tallies, "_SHAPE", (len(Line), recent, 3))
-        patch.setattr(tallies, "_NUMBERS", 16 + len(Line) * recent * 3)
+        patch.setattr(tallies, "_SHAPE", (len(Line), recent, tallies._COLUMNS))
+        patch.setattr(tallies, "_NUMBERS", 16 + len(Line) * recent * tallies._COLUMNS)
         ticks = iter(range(1000))
         patch.setattr("server.tallies.time.monotonic", lambda: float(next(ticks)))
         many, one = [blank() for _ in range(3)], blank()
-        for process, (line, seconds, failed) in asked:
-            many[process].enter(line, seconds, failed)
-        for _, (line, seconds, failed) in asked:
-            one.enter(line, seconds, failed)
+        for process, ended in asked:
+            many[process].enter(*ended)
+        for _, ended in asked:
+            one.enter(*ended)
         for line in Line:
             last, expected = Sum(many).last(line), Sum([one]).last(line)
             assert Sum(many)[line] == sum(each[1][0] == line for each in asked)
             assert sorted(last.seconds) == sorted(expected.seconds)
             assert last.error_share == expected.error_share
+            assert last.slow_share == expected.slow_share
             assert last.quantile(0.99) == expected.quantile(0.99)
 
 

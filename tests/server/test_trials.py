@@ -1,7 +1,6 @@
 """Canary, shadow and guard on a running server."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,10 +15,9 @@ from protos.gnnrec.v1 import recommender_pb2 as pb
 from registry import Candidate, Guard, ModelStore
 from server.queries import Interaction, KnownItem, KnownUser, NewItem, NewUser, Subject, Vector
 from server.serving import is_for
-from server.tallies import Count
 from tests.server.running import Running, running, scrape
 from tests.server.test_rollout import wait_for
-from tests.server.trying import PEOPLE, publish_three, sides, trial, try_out
+from tests.server.trying import PEOPLE, publish_three, settle, sides, trial, try_out
 
 LEVEL = pb.AttributeFilter(field="level", any_of=pb.TextList(values=["beginner"]))
 
@@ -115,8 +113,8 @@ def test_failures_are_those_of_the_side_that_failed(store: ModelStore, server: R
         else:
             assert server.client.top_k(person, k=1).version == "old"
     assert list(sides(server).values()).count("") == failed
-    seen = trial(server)
-    assert (seen.stable.errors, seen.candidate.errors) == (0, 2 * failed)
+    wait_for(lambda: trial(server).candidate.errors == 2 * failed, "the failures are counted")
+    assert trial(server).stable.errors == 0
     assert failed > 50
     side = {"alias": "production", "version": "poor", "side": "candidate"}
     counted = tuple(sorted((side | {"result": "failed"}).items()))
@@ -173,6 +171,7 @@ def test_what_callers_do_wrong_is_no_verdict_on_a_candidate(
             requests=[pb.TopKRequest(user_id=person, **asked) for person in people[:30]]
         )
     )
+    settle(server)
     seen = trial(server)
     assert (seen.candidate.requests, seen.candidate.errors) == (0, 0)
     assert store.aliases.get("production").candidate is not None
@@ -188,45 +187,9 @@ def test_users_whom_nobody_knows_are_no_verdict_and_lost_ones_are(
             server.client.top_k(person, k=1)
         with pytest.raises(Error):
             server.client.score(["i1"], user_id=person)
+    settle(server)
     seen = trial(server)
     assert (seen.candidate.requests, seen.candidate.errors) == (10, 10), "those that old knows"
-
-
-@pytest.mark.parametrize(
-    "code",
-    ["RESOURCE_EXHAUSTED", "UNAVAILABLE", "UNAUTHENTICATED", "CANCELLED", "DEADLINE_EXCEEDED"],
-)
-def test_what_says_nothing_of_the_version_is_not_counted(
-    store: ModelStore, server: Running, code: str
-) -> None:
-    try_out(store, server, "new", percent=50)
-    trials = server.server.trials
-    for counted in (code, "INTERNAL", "OK"):
-        trials.count("production", "new", counted, 0.001)
-    seen = trials.seen(trials.running["production"])
-    assert (seen[Count.CANDIDATE], seen[Count.CANDIDATE_ERRORS]) == (2, 1)
-
-
-def test_a_load_that_slows_both_sides_is_no_verdict(store: ModelStore, server: Running) -> None:
-    guard = Guard(max_p99_ms=10.0, min_requests=5)
-    try_out(store, server, "new", percent=50)
-    trials = server.server.trials
-    running_trial = trials.running["production"]
-    judged = replace(
-        running_trial, candidate=running_trial.candidate.model_copy(update={"guard": guard})
-    )
-
-    def verdict() -> str:
-        seen = trials.seen(running_trial)
-        return judged.verdict(seen)
-
-    for version in ("old", "new"):
-        for _ in range(10):
-            trials.count("production", version, "OK", 0.05)
-    assert verdict() == ""
-    for _ in range(2000):
-        trials.count("production", "old", "OK", 0.001)
-    assert verdict().startswith("its p99 is 50.0 ms")
 
 
 def test_a_guard_ends_only_the_move_that_it_has_judged(store: ModelStore, server: Running) -> None:
@@ -277,21 +240,6 @@ def test_a_guard_that_cannot_write_says_so_and_tries_again(
     assert "requests failed" in said[0]
     lock.rmdir()
     wait_for(lambda: store.aliases.get("production").candidate is None, "the trial is ended")
-
-
-def test_a_guard_judges_by_time_as_well_and_not_before_it_has_seen_enough(
-    store: ModelStore, server: Running
-) -> None:
-    try_out(store, server, "new", percent=50, guard=Guard(max_p99_ms=1e-3, min_requests=10))
-    people = mine("new")
-    for person in people[:9]:
-        server.client.top_k(person, k=1)
-    trials = server.server.trials
-    seen = trials.seen(trials.running["production"])
-    assert trials.running["production"].verdict(seen) == ""
-    server.client.top_k(people[9], k=1)
-    wait_for(lambda: store.aliases.get("production").candidate is None, "the trial is ended")
-    assert "its p99 is" in store.aliases.history("production")[-1].why
 
 
 def test_a_candidate_that_cannot_be_served_answers_nobody_and_that_is_said(

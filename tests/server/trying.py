@@ -41,3 +41,9 @@ def sides(server: Running) -> dict[str, str]:
 def trial(server: Running) -> Trial:
     (found,) = server.client.get_model().trials
     return found
+
+
+def settle(server: Running) -> None:
+    """Return once all that has ended so far is looked into and counted."""
+    server.client.get_model()
+    wait_for(lambda: server.server.blame.waiting == 0, "failures are looked into")
