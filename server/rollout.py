@@ -6,6 +6,7 @@ that does not end stops neither the looks at the registry nor later loads.
 
 import asyncio
 import logging
+import math
 import random
 import time
 import traceback
@@ -36,6 +37,9 @@ _LINGER_S = 1.0
 
 # For so long a look waits for the registry; the next goes on waiting for the same answer.
 _ANSWER_S = 30.0
+
+# At the start the further aliases and candidates get so long once the own alias is served.
+_OTHERS_S = 60.0
 
 # A load that was called off gets so long to end; then its thread is left behind.
 _CALLED_OFF_S = 5.0
@@ -108,17 +112,21 @@ class Rollout:
         """Load what the aliases name, or raise why there is nothing to serve.
 
         Where the own alias's version cannot be served, the one that it named before stands in,
-        and at last any that can be.
+        and at last any that can be. What else takes long to load does not hold the start up.
         """
+        own, served_at = self.followed.alias, math.inf
         while True:
             try:
                 if await self._look():
                     break
             except RegistryHangs as error:
                 self._note_unreadable(error)
-            else:
-                await self._wait()
-        own = self.followed.alias
+                continue
+            if own in self._recommender.serving.aliases:
+                served_at = min(served_at, self._clock())
+                if self._clock() - served_at >= _OTHERS_S:
+                    break
+            await self._wait()
         if own in self._recommender.serving.aliases:
             return
         named = self.moves[own].version
