@@ -216,19 +216,29 @@ class Rollout:
         return view.lacking(self._recommender.serving.aliases)
 
     def _next(self, view: View) -> str | None:
-        """Return what is to be loaded now; what has just been tried waits for the others."""
+        """Return what is to be loaded now; what has just been tried waits for the others.
+
+        It does not where it is asked for anew, by a moved alias or by whoever wakes.
+        """
         for version in self._lacking(view):
-            if version not in self._round and self._is_due(version, view):
+            if version not in self._recommender.serving.residents and (
+                self._is_asked_anew(version, view)
+                or (version not in self._round and self._is_due(version, view))
+            ):
                 return version
         self._round.clear()
         return None
 
-    def _is_due(self, version: str, view: View) -> bool:
-        """Tell whether a version is to be loaded now."""
-        if version in self._recommender.serving.residents:
-            return False
+    def _is_asked_anew(self, version: str, view: View) -> bool:
         refusal = self.refusals.get(version)
-        if refusal is None or version in self._to_retry:
+        return version in self._to_retry or (
+            refusal is not None and not asking(view.moves.values(), version) <= refusal.moves
+        )
+
+    def _is_due(self, version: str, view: View) -> bool:
+        """Tell whether to load a version: for the first time, or as its refusal says."""
+        refusal = self.refusals.get(version)
+        if refusal is None:
             return True
         moves = asking(view.moves.values(), version)
         return refusal.is_due(self._clock(), moves, view.stamps.get(version, refusal.stamp))
@@ -321,6 +331,7 @@ class Rollout:
         before = self._recommender.serving
         for version in self.refusals.keys() - set(view.wanted):
             del self.refusals[version]
+            self._to_retry.discard(version)
             self._metrics.set_state(version, None)
         now = time.time()
         fresh = {name: Resident(self._fresh.pop(name), now) for name in loaded}
