@@ -174,7 +174,7 @@ class Server:
         self.reader = OneThread("read")
         self.writer = OneThread("guard")
         self.asker = OneThread("blame", cores.use)
-        self._looker = OneThread("files")
+        self._watcher = OneThread("files")
         self.trials = Trials(self.metrics.trials, Tallies(shared and shared / "trials"))
         parse = partial(wire.parse, limits=settings.limits)
         self.shadow = Shadow(
@@ -245,7 +245,7 @@ class Server:
         self._stops.callback(self.search.shutdown)
         self._stops.callback(self.long_search.shutdown)
         self._stops.callback(self.writer.shutdown)
-        for thread in (self.reader, self._looker, self.asker):
+        for thread in (self.reader, self._watcher, self.asker):
             self._stops.callback(thread.shutdown, wait=False)
         self._stops.callback(self.rollout.close)
         self._stops.callback(self.shadow.close)
@@ -254,10 +254,10 @@ class Server:
                 self.metrics.announce(described.full_name, described.methods_by_name)
         run = asyncio.get_running_loop().run_in_executor
         await run(self.reader, self.rollout.store.layout.require)
-        in_loader = partial(run, self.loader, cores.use)
-        await in_loader(max(1, cores.available() // settings.workers))  # nobody is served yet
+        share = max(1, cores.available() // settings.workers)
+        await run(self.loader, cores.use, share)  # nobody is served yet
         await self.rollout.start()
-        await in_loader(1)
+        self.loader.submit(cores.use, 1)  # once what is being loaded, if anything, is
         server, port = self._build(grpc_at)
         metrics_port = settings.metrics_port
         if not self._is_worker:  # else the parent tells of all
@@ -357,7 +357,7 @@ class Server:
         while watched:
             await asyncio.sleep(self.settings.poll_interval_s)
             for each in watched:
-                await asyncio.get_running_loop().run_in_executor(self._looker, each.look)
+                await asyncio.get_running_loop().run_in_executor(self._watcher, each.look)
 
     async def _drain(self, server: aio.Server) -> None:
         """Turn health red, let balancers notice, finish what is under way, stop."""

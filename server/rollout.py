@@ -6,6 +6,7 @@ that does not end stops neither the looks at the registry nor later loads.
 
 import asyncio
 import logging
+import math
 import random
 import time
 import traceback
@@ -36,6 +37,9 @@ _LINGER_S = 1.0
 
 # For so long a look waits for the registry; the next goes on waiting for the same answer.
 _ANSWER_S = 30.0
+
+# At the start the further aliases and candidates get so long once the own alias is served.
+_OTHERS_S = 60.0
 
 # A load that was called off gets so long to end; then its thread is left behind.
 _CALLED_OFF_S = 5.0
@@ -108,17 +112,21 @@ class Rollout:
         """Load what the aliases name, or raise why there is nothing to serve.
 
         Where the own alias's version cannot be served, the one that it named before stands in,
-        and at last any that can be.
+        and at last any that can be. What else takes long to load does not hold the start up.
         """
+        own, served_at = self.followed.alias, math.inf
         while True:
             try:
                 if await self._look():
                     break
             except RegistryHangs as error:
                 self._note_unreadable(error)
-            else:
-                await self._wait()
-        own = self.followed.alias
+                continue
+            if own in self._recommender.serving.aliases:
+                served_at = min(served_at, self._clock())
+                if self._clock() - served_at >= _OTHERS_S:
+                    break
+            await self._wait()
         if own in self._recommender.serving.aliases:
             return
         named = self.moves[own].version
@@ -208,19 +216,29 @@ class Rollout:
         return view.lacking(self._recommender.serving.aliases)
 
     def _next(self, view: View) -> str | None:
-        """Return what is to be loaded now; what has just been tried waits for the others."""
+        """Return what is to be loaded now; what has just been tried waits for the others.
+
+        It does not where it is asked for anew, by a moved alias or by whoever wakes.
+        """
         for version in self._lacking(view):
-            if version not in self._round and self._is_due(version, view):
+            if version not in self._recommender.serving.residents and (
+                self._is_asked_anew(version, view)
+                or (version not in self._round and self._is_due(version, view))
+            ):
                 return version
         self._round.clear()
         return None
 
-    def _is_due(self, version: str, view: View) -> bool:
-        """Tell whether a version is to be loaded now."""
-        if version in self._recommender.serving.residents:
-            return False
+    def _is_asked_anew(self, version: str, view: View) -> bool:
         refusal = self.refusals.get(version)
-        if refusal is None or version in self._to_retry:
+        return version in self._to_retry or (
+            refusal is not None and not asking(view.moves.values(), version) <= refusal.moves
+        )
+
+    def _is_due(self, version: str, view: View) -> bool:
+        """Tell whether to load a version: for the first time, or as its refusal says."""
+        refusal = self.refusals.get(version)
+        if refusal is None:
             return True
         moves = asking(view.moves.values(), version)
         return refusal.is_due(self._clock(), moves, view.stamps.get(version, refusal.stamp))
@@ -313,6 +331,7 @@ class Rollout:
         before = self._recommender.serving
         for version in self.refusals.keys() - set(view.wanted):
             del self.refusals[version]
+            self._to_retry.discard(version)
             self._metrics.set_state(version, None)
         now = time.time()
         fresh = {name: Resident(self._fresh.pop(name), now) for name in loaded}

@@ -19,7 +19,7 @@ from onnx import TensorProto, helper, numpy_helper
 from gnnrec import Client
 from registry import ModelStore, NodeModel, Version
 from registry.errors import VersionCorrupt
-from server import rollout
+from server import rollout, snapshot
 from server.errors import UnservableVersion
 from server.loading import CalledOff, Load, current
 from server.snapshot import Snapshot
@@ -266,6 +266,30 @@ def test_a_first_load_that_takes_too_long_is_said_at_the_start(
             running(store.layout.root, load_timeout_s=0.2),
         ):
             pass
+    finally:
+        go_on.set()
+
+
+def test_another_alias_whose_load_hangs_does_not_hold_up_the_start(
+    store: ModelStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store.aliases.promote("hangs", alias="canary")
+    go_on, real = threading.Event(), snapshot.load
+
+    def load(version: Version, **how: Any) -> Snapshot:
+        if version.name == "hangs":
+            assert go_on.wait(60)
+        return real(version, **how)
+
+    monkeypatch.setattr(snapshot, "load", load)
+    monkeypatch.setattr(rollout, "_OTHERS_S", 0.2)
+    try:
+        with running(store.layout.root, served_aliases=("canary",)) as server:
+            assert serving(server) == "v1"
+            assert server.server.rollout.loading == "hangs"
+            go_on.set()
+            aliases = server.server.recommender
+            wait_for(lambda: "canary" in aliases.serving.aliases, "canary follows")
     finally:
         go_on.set()
 

@@ -171,7 +171,16 @@ def alive() -> list[str]:
 
 
 @pytest.fixture
-def alone(store: ModelStore) -> Iterator[Running]:
+def frozen() -> Iterator[None]:
+    """Leave out of `alive`, and of looking for garbage, what was there before, as a server does."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture
+def alone(store: ModelStore, frozen: None) -> Iterator[Running]:
     """A server with only its own alias, which looks only where a file event or its own wakes it."""
     with running(store.layout.root, poll_interval_s=600.0) as here:
         yield here
