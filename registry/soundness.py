@@ -230,7 +230,8 @@ def _check_report(version: "Version") -> None:
     except (ValueError, RecursionError) as error:
         raise _broken(version, f"{layout.REPORT} is not JSON: {error}") from None
     _require(version, isinstance(report, dict), f"{layout.REPORT} is no JSON object")
-    for name in version.manifest.files:
+    # how many there were to find before what was found
+    for name in sorted(version.manifest.files, key=lambda name: not name.endswith(_HELD_OUT)):
         suffix = PurePosixPath(name).suffix
         if suffix in _TEXTS:
             _require(version, _is_text(version.read(name)), f"{name} is not UTF-8")

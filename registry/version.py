@@ -135,10 +135,13 @@ class Version:
                 damage.append(f"{name} {problem}")
             read += entry.size
             advance(read)
-        if damage:
+        try:
+            if damage:
+                raise VersionCorrupt(f"version {self.name!r}: {'; '.join(damage)}")
+            soundness.check(self)
+        except VersionCorrupt:
             self._require_there()
-            raise VersionCorrupt(f"version {self.name!r}: {'; '.join(damage)}")
-        soundness.check(self)
+            raise
 
     def summary(self) -> Json:
         """Return the manifest as plain JSON values."""
