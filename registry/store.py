@@ -15,7 +15,15 @@ from registry.errors import (
     VersionExists,
 )
 from registry.export import Export
-from registry.manifest import FileEntry, Manifest, VariantEntry, decode, encode, now
+from registry.manifest import (
+    FileEntry,
+    Manifest,
+    VariantEntry,
+    canonical_json,
+    decode,
+    encode,
+    now,
+)
 from registry.soundness import check
 from registry.storage import open_storage
 from registry.version import Damaged, StagedVersion, Version, sha256
@@ -114,6 +122,7 @@ class ModelStore:
     ) -> bytes:
         """Return the manifest of a staged version, or raise InvalidExport if it is not sound."""
         try:
+            canonical_json(export.config)  # NaN, which would be written as null below
             content = encode(self._manifest(name, created_at, export, files))
             manifest = decode(content, name, self.layout.model)
             check(StagedVersion(folder, manifest))
