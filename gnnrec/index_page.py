@@ -66,6 +66,8 @@ class Listing:
     entries: list[Entry]
     aliases: list[Move]
     history: list[Move]
+    damage: list[str]
+    """What of the aliases and the history cannot be read."""
 
 
 def render_index(stores: list[ModelStore], place: Path) -> str:
@@ -81,7 +83,7 @@ def render_index(stores: list[ModelStore], place: Path) -> str:
 def _listing(store: ModelStore, start: Path) -> Listing:
     found = store.versions()
     whole = [version for version in found if isinstance(version, Version)]
-    moves = store.aliases.all()
+    moves, record = store.aliases.all().moves, store.aliases.record()
     named = by_version(moves)
     split, metrics = _judged_by(whole)
     return Listing(
@@ -94,7 +96,8 @@ def _listing(store: ModelStore, start: Path) -> Listing:
             for version in found
         ],
         list(moves.values()),
-        store.aliases.history()[: -_HISTORY - 1 : -1],
+        record.moves[: -_HISTORY - 1 : -1],
+        record.damage,
     )
 
 
@@ -121,7 +124,7 @@ def _entry(
         tuple(f"{measured[name]:.4f}" if name in measured else "-" for name in metrics),
         (manifest.data.users, manifest.data.items, sum(manifest.data.interactions.values())),
         manifest.data.fingerprint[:8],
-        quote(os.path.relpath(page, start)) if local and page.is_file() else "",
+        quote(os.path.relpath(page, start)) if local and REPORT_PAGE in manifest.files else "",
     )
 
 

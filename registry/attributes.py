@@ -4,17 +4,17 @@ I items; V distinct texts of an attribute; E pairs of an item and a text of it.
 """
 
 from bisect import bisect_left
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
-from registry.arrays import read_array, read_lines, write_lines
+from registry.arrays import csr_problem, write_lines
 from registry.errors import InvalidExport
 from registry.features import Value
 
@@ -29,9 +29,9 @@ _FEW = 64
 class AttributeEntry(BaseModel):
     """An attribute in the manifest; its place there is the number in its files' names."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
-    name: str
+    name: Annotated[str, Field(min_length=1)]
     kind: Kind
 
 
@@ -101,21 +101,16 @@ class Texts:
 
     def problem(self, items: int, kind: Kind) -> str | None:
         """Say what is wrong with it for so many items, or None."""
+        if "" in self.texts:
+            return "has an empty text"
         if any(first >= second for first, second in pairwise(self.texts)):
             return "has texts that do not ascend"
-        pointers, rows = self.indptr, self.items
-        if not (
-            pointers.dtype == np.int64
-            and rows.dtype == np.int32
-            and pointers.shape == (len(self.texts) + 1,)
-            and int(pointers[0]) == 0
-            and bool((np.diff(pointers) >= 0).all())
-            and rows.shape == (int(pointers[-1]),)
-            and bool(((rows >= 0) & (rows < items)).all())
-        ):
-            return "is not a CSR matrix of its texts and items"
-        if kind == "text" and len(np.unique(rows)) != len(rows):
+        if kind == "text" and len(np.unique(self.items)) != self.items.size:
             return "gives an item two texts"
+        if (wrong := csr_problem(self.indptr, self.items, len(self.texts), items)) is not None:
+            return f"is not a CSR matrix of its texts and items: {wrong}"
+        if not (np.diff(self.indptr) > 0).all():
+            return "has a text that no item has"
         return None
 
 
@@ -159,11 +154,17 @@ def names(place: int, entry: AttributeEntry) -> list[str]:
     return [f"{FOLDER}/{place}{ending}" for ending in endings]
 
 
-def read(paths: Sequence[Path]) -> Attribute:
-    """Return the attribute in the files that `names` names; raises VersionCorrupt."""
-    if len(paths) == 1:
-        return Numbers(read_array(paths[0]))
-    return Texts(read_lines(paths[0]), read_array(paths[1]), read_array(paths[2]))
+def read(
+    place: int,
+    entry: AttributeEntry,
+    lines: Callable[[str], list[str]],
+    array: Callable[[str], NDArray[Any]],
+) -> Attribute:
+    """Return the attribute at a place of the manifest, by what reads lines and arrays by name."""
+    files = names(place, entry)
+    if len(files) == 1:
+        return Numbers(array(files[0]))
+    return Texts(lines(files[0]), array(files[1]), array(files[2]))
 
 
 def problem(entry: AttributeEntry, attribute: Attribute, items: int) -> str | None:

@@ -29,6 +29,10 @@ class CannotWrite(RegistryError):
     """The disk is full, or may not be written to."""
 
 
+class NotPermitted(RegistryError, PermissionError):
+    """A file or folder is there that this user may not read or write."""
+
+
 class VersionCorrupt(RegistryError):
     """A version's files are not what its manifest says."""
 

@@ -1,5 +1,6 @@
 """Everything that goes into a version, and how it becomes files."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,11 +10,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from registry import attributes, layout
-from registry.arrays import Embeddings, write_embeddings, write_lines
+from registry.arrays import (
+    CONTROLS,
+    Embeddings,
+    write_embeddings,
+    write_integers,
+    write_lines,
+)
 from registry.attributes import ItemAttribute
 from registry.errors import InvalidExport
 from registry.features import Matrix, NodeFeatures
 from registry.manifest import DataEntry, FoldIn, Json, Metrics, NodeModel, canonical_json
+
+_REPORT_FILE = re.compile(r"report/[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
 
 @dataclass(frozen=True)
@@ -81,6 +90,8 @@ class Export:
             )
         for name, variant in self.variants.items():
             layout.check_name("variant", name)
+            if name in layout.FOLDERS:
+                raise InvalidExport(f"a variant cannot be called {name!r}: that is another folder")
             expected = [(users, variant.users.shape[-1]), (items, variant.users.shape[-1])]
             if [variant.users.shape, variant.items.shape] != expected:
                 raise InvalidExport(
@@ -100,6 +111,16 @@ class Export:
             raise InvalidExport("seen_indptr and seen_items are not a CSR matrix of the users")
         if self.item_titles is not None and len(self.item_titles) != items:
             raise InvalidExport(f"{len(self.item_titles)} titles for {items} items")
+        for kinds, names in (
+            ((".npy",), self.report_arrays),
+            ((".html", ".png", ".svg"), self.report_files),
+        ):
+            for name in names:
+                if not _REPORT_FILE.fullmatch(name) or not name.endswith(kinds):
+                    raise InvalidExport(
+                        f"{name!a:.80} is no file of a report: report/NAME, ending in one of "
+                        f"{', '.join(kinds)}"
+                    )
         attributes.check(self.attributes, items)
 
     def _check_models(self, name: str, variant: VariantExport, items: int) -> None:
@@ -112,18 +133,27 @@ class Export:
             return
         if variant.onnx is None or self.features is None:
             raise InvalidExport(f"variant {name!r}: a model needs its ONNX file and features")
+        expected = layout.model_file(name, variant.model.kind)
+        if variant.model.file != expected:
+            raise InvalidExport(
+                f"variant {name!r}: its model is {variant.model.file!a:.80}, not {expected}"
+            )
         graph = variant.model.graph
         if graph is not None and graph not in self.variants:
             raise InvalidExport(f"variant {name!r}: its graph variant {graph!r} is not exported")
 
     def write(self, folder: Path) -> None:
-        """Write every file but the manifest into the empty `folder`."""
-        write_lines(folder / layout.USER_IDS, self.user_ids, unique=True)
-        write_lines(folder / layout.ITEM_IDS, self.item_ids, unique=True)
+        """Write every file but the manifest into the empty `folder`.
+
+        Whether they keep the format is for soundness.check to say; here is refused, with its place,
+        what cannot be written at all.
+        """
+        write_lines(folder / layout.USER_IDS, self.user_ids, unique=True, forbidden=CONTROLS)
+        write_lines(folder / layout.ITEM_IDS, self.item_ids, unique=True, forbidden=CONTROLS)
         if self.item_titles is not None:
             write_lines(folder / layout.ITEM_TITLES, self.item_titles, unique=False)
-        np.save(folder / layout.SEEN_INDPTR, self.seen_indptr.astype("<i8"), allow_pickle=False)
-        np.save(folder / layout.SEEN_ITEMS, self.seen_items.astype("<i4"), allow_pickle=False)
+        write_integers(folder / layout.SEEN_INDPTR, self.seen_indptr, "<i8")
+        write_integers(folder / layout.SEEN_ITEMS, self.seen_items, "<i4")
         for name, variant in self.variants.items():
             write_embeddings(folder / layout.users_array(name), variant.users)
             write_embeddings(folder / layout.items_array(name), variant.items)
@@ -136,11 +166,18 @@ class Export:
             write_embeddings(folder / layout.ITEM_FEATURES, self.features.items)
         for place, attribute in enumerate(self.attributes):
             attributes.write(folder, place, attribute)
-        (folder / layout.GOLDEN).write_bytes(canonical_json(self.golden))
-        report = folder / layout.REPORT
-        report.parent.mkdir()
-        report.write_bytes(canonical_json(self.report))
+        _write_json(folder, layout.GOLDEN, self.golden)
+        (folder / layout.REPORT).parent.mkdir()
+        _write_json(folder, layout.REPORT, self.report)
         for name, array in self.report_arrays.items():
-            np.save(folder / name, array, allow_pickle=False)
+            np.save(folder / name, np.ascontiguousarray(array), allow_pickle=False)
         for name, content in self.report_files.items():
             (folder / name).write_bytes(content)
+
+
+def _write_json(folder: Path, name: str, value: Json) -> None:
+    try:
+        content = canonical_json(value)
+    except (TypeError, ValueError, RecursionError) as error:  # NaN, surrogates, no JSON at all
+        raise InvalidExport(f"{name} cannot be written as JSON: {error}") from None
+    (folder / name).write_bytes(content)

@@ -91,6 +91,14 @@ class CategoricalEncoding(_Part):
     """By category: the inverse document frequency of tags; 1 each if empty."""
     buckets: Annotated[int, Field(ge=0)] = 0
 
+    @model_validator(mode="after")
+    def _fits(self) -> "CategoricalEncoding":
+        if len(set(self.categories)) != len(self.categories):
+            raise ValueError(f"{self.kind} {self.name!r}: a category stands twice")
+        if len(self.weights) not in (0, self.width):
+            raise ValueError(f"{self.kind} {self.name!r}: {len(self.weights)} weights")
+        return self
+
     @property
     def width(self) -> int:
         """How many numbers come out."""

@@ -1,53 +1,124 @@
 """The moves of all aliases, oldest first, as lines that are appended to one file."""
 
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Collection
+from pathlib import Path
 
-from pydantic import ValidationError
-
-from registry import durable
-from registry.errors import AliasCorrupt
+from registry import durable, reading
+from registry.errors import NotPermitted
 from registry.layout import ModelLayout
-from registry.moves import Move
+from registry.moves import Move, Record, read_move
+
+MEND = "to set it aside, and keep the rest: gnnrec history --mend"
+"""What to do about a part of the history that cannot be read."""
 
 
 class LineHistory:
-    """history.jsonl in a local folder; whoever appends or mends holds the lock."""
+    """history.jsonl in a local folder; whoever changes it holds the lock.
+
+    A line that cannot be read costs none but itself. It stays where it is until `set_aside` moves
+    it, byte for byte, to history.damaged.
+    """
 
     def __init__(self, layout: ModelLayout) -> None:
         self._path = layout.history
-        self._folder = layout.folder
+        self._damaged = layout.history_damaged
 
-    def moves(self) -> list[Move]:
-        """Return the recorded moves; a last line cut short by a crash does not count."""
+    def read(self) -> Record:
+        """Return the recorded moves; half a line at the end, which a crash left, does not count."""
         try:
-            content = self._path.read_bytes()
-        except FileNotFoundError:
-            return []
-        moves = []
-        for number, line in enumerate(content.split(b"\n")[:-1], start=1):
-            try:
-                moves.append(Move.model_validate_json(line))
-            except ValidationError as error:
-                message = f"{self._path} line {number}: {error.errors()[0]['msg']}"
-                raise AliasCorrupt(message) from None
-        return moves
+            lines, tail = self._lines()
+        except NotPermitted:
+            raise
+        except OSError as error:
+            return Record(damage=[f"{self._path} {error.strerror}; move it away"])
+        whole_tail = [tail] if isinstance(_parsed(tail), Move) else []
+        return self._record([*lines, *whole_tail])
 
-    def mend(self, last: Iterable[Move]) -> None:
-        """Finish what a killed writer left: drop half a line, append last moves not recorded."""
-        if self._path.exists():
-            content = self._path.read_bytes()
-            if not content.endswith(b"\n"):
-                durable.replace(self._path, content[: content.rfind(b"\n") + 1])
-        recorded = {(move.alias, move.generation) for move in self.moves()}
+    def mend(self, last: Collection[Move]) -> list[str]:
+        """Finish what a killed writer left, and return what cannot be read.
+
+        Half a line goes and the last moves that are not recorded come; what else the half line
+        may have been is set aside.
+        """
+        lines, tail = self._lines()
+        if isinstance(_parsed(tail), Move):  # whole but for its end, which an editor may drop
+            _append(self._path, b"\n")
+            lines.append(tail)
+        elif tail:
+            if not any(_line(move).startswith(tail) for move in last):
+                self._keep([tail])
+            durable.replace(self._path, _joined(lines))
+        record = self._record(lines)
+        recorded = {(move.alias, move.generation) for move in record.moves}
         for move in last:
             if (move.alias, move.generation) not in recorded:
                 self.append(move)
+        return record.damage
 
     def append(self, move: Move) -> None:
         """Record a move; it is on the disk when this returns."""
-        line = json.dumps(move.model_dump(mode="json"), ensure_ascii=False, sort_keys=True)
-        with self._path.open("ab") as file:
-            file.write(line.encode() + b"\n")
-        durable.fsync(self._path)
-        durable.fsync(self._folder)
+        _append(self._path, _joined([_line(move)]))
+
+    def set_aside(self) -> list[str]:
+        """Move the lines that cannot be read to history.damaged; return what they were."""
+        lines, tail = self._lines()
+        damage = self._record(lines).damage
+        if damage:
+            self._keep([line for line in lines if isinstance(_parsed(line), str)])
+            good = [line for line in lines if not isinstance(_parsed(line), str)]
+            durable.replace(self._path, _joined(good) + tail)
+        return damage
+
+    def _record(self, lines: list[bytes]) -> Record:
+        moves, damage = [], []
+        for number, line in enumerate(lines, start=1):
+            parsed = _parsed(line)
+            if isinstance(parsed, Move):
+                moves.append(parsed)
+            elif parsed is not None:
+                damage.append(f"{self._path} line {number}: {parsed}; {MEND}")
+        return Record(moves, damage)
+
+    def _lines(self) -> tuple[list[bytes], bytes]:
+        """Return the lines without their breaks, and what stands behind the last break."""
+        try:
+            *lines, tail = reading.read(self._path).split(b"\n")
+        except FileNotFoundError:
+            return [], b""
+        return lines, tail
+
+    def _keep(self, lines: list[bytes]) -> None:
+        """Add lines to history.damaged; those that it has already it has once."""
+        try:
+            there = set(reading.read(self._damaged).split(b"\n"))
+        except FileNotFoundError:
+            there = set()
+        _append(self._damaged, _joined([line for line in lines if line not in there]))
+
+
+def _parsed(line: bytes) -> Move | str | None:
+    """Return the move that a line says, or why it says none; None for an empty line."""
+    try:
+        return read_move(line) if line.strip() else None
+    except ValueError as error:
+        return str(error)
+
+
+def _line(move: Move) -> bytes:
+    fields = move.model_dump(mode="json")
+    return json.dumps(fields, ensure_ascii=False, sort_keys=True).encode()
+
+
+def _joined(lines: list[bytes]) -> bytes:
+    return b"".join(line + b"\n" for line in lines)
+
+
+def _append(path: Path, content: bytes) -> None:
+    # without waiting, if something else than a file has come to stand there
+    flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
+    with open(os.open(path, flags, 0o666), "ab") as file:
+        file.write(content)
+    durable.fsync(path)
+    durable.fsync(path.parent)

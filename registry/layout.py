@@ -4,14 +4,21 @@
 <root>/<model>/versions/.<...>            being published or deleted; no reader looks here
 <root>/<model>/aliases/<alias>.json
 <root>/<model>/history.jsonl
+<root>/<model>/history.damaged            what of it could not be read, set aside
 """
 
 import re
 from pathlib import Path
+from typing import Annotated
 
-from registry.errors import InvalidName, NoSuchModel
+from pydantic import AfterValidator
+
+from registry import reading
+from registry.errors import InvalidName, NoSuchModel, NotPermitted
 
 MANIFEST = "manifest.json"
+MANIFEST_KEPT = "manifest.pruning.json"
+"""The copy of a manifest that a prune of a bucket leaves until it has decided."""
 USER_IDS = "users.ids"
 ITEM_IDS = "items.ids"
 ITEM_TITLES = "items.titles"
@@ -22,6 +29,8 @@ REPORT = "report/metrics.json"
 REPORT_PAGE = "report/index.html"
 USER_FEATURES = "features/users.npy"
 ITEM_FEATURES = "features/items.npy"
+FOLDERS = frozenset({"attributes", "features", "report"})
+"""The folders of a version that are no variants."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}")
 
@@ -44,6 +53,16 @@ def is_name(name: str) -> bool:
     return _NAME.fullmatch(name) is not None
 
 
+def _must_be_name(text: str) -> str:
+    if not is_name(text):
+        raise ValueError(f"{text!a:.60} is not a name")
+    return text
+
+
+Name = Annotated[str, AfterValidator(_must_be_name)]
+"""A name of a model, version, alias or variant, where JSON says it."""
+
+
 class ModelLayout:
     """The paths of one model in a registry."""
 
@@ -57,17 +76,17 @@ class ModelLayout:
         self.versions = self.folder / "versions"
         self.aliases = self.folder / "aliases"
         self.history = self.folder / "history.jsonl"
+        self.history_damaged = self.folder / "history.damaged"
         self.lock = self.folder / ".lock"
 
     def require(self) -> None:
-        """Raise NoSuchModel, saying what there is, unless the model exists."""
-        if not self.root.is_dir():
+        """Raise NoSuchModel, saying what there is, unless the model exists; or NotPermitted."""
+        if not reading.is_folder(self.root):
             raise NoSuchModel(
                 f"no registry at {self.root}; gnnrec train CONFIG --registry DIR makes one"
             )
-        if not self.versions.is_dir():
-            models = sorted(p.name for p in self.root.iterdir() if (p / "versions").is_dir())
-            there = ", ".join(models) or "none yet"
+        if not reading.is_folder(self.versions):
+            there = ", ".join(models(self.root)) or "none yet"
             raise NoSuchModel(f"no model {self.model!r} in {self.root}; models there: {there}")
 
     def version(self, version: str) -> Path:
@@ -79,20 +98,37 @@ class ModelLayout:
         return self.aliases / f"{check_name('alias', alias)}.json"
 
     def version_names(self) -> list[str]:
-        """Return the names of all whole versions, sorted by name."""
-        if not self.versions.is_dir():
-            return []
-        return sorted(
-            path.name
-            for path in self.versions.iterdir()
-            if _NAME.fullmatch(path.name) and (path / MANIFEST).is_file()
-        )
+        """Return the names of all whole versions, and of those it may not look into; sorted."""
+        return [name for name in reading.names(self.versions) if self._is_version(name)]
 
     def alias_names(self) -> list[str]:
         """Return the names of all aliases, sorted."""
-        return sorted(
-            path.stem for path in self.aliases.glob("*.json") if _NAME.fullmatch(path.stem)
-        )
+        files = [name for name in reading.names(self.aliases) if name.endswith(".json")]
+        return sorted(filter(is_name, (name.removesuffix(".json") for name in files)))
+
+    def _is_version(self, name: str) -> bool:
+        try:
+            return is_name(name) and reading.is_file(self.versions / name / MANIFEST)
+        except NotPermitted:
+            return True  # whoever opens it is told so
+
+
+def models(root: Path) -> list[str]:
+    """Return the names of the models in a folder, sorted.
+
+    What may not be looked at (such as lost+found at the root of a disk) is no model; but where
+    nothing else is there NotPermitted says so.
+    """
+    found: list[str] = []
+    closed: NotPermitted | None = None
+    for name in filter(is_name, reading.names(root)):
+        try:
+            found += [name] if reading.is_folder(root / name / "versions") else []
+        except NotPermitted as error:
+            closed = error
+    if closed is not None and not found:
+        raise closed
+    return found
 
 
 def users_array(variant: str) -> str:
@@ -108,3 +144,8 @@ def items_array(variant: str) -> str:
 def fold_array(variant: str) -> str:
     """Return the file of what a variant's new users take from items, relative to the version."""
     return f"{check_name('variant', variant)}/fold.npy"
+
+
+def model_file(variant: str, kind: str) -> str:
+    """Return the file of a variant's ONNX model, relative to the version."""
+    return f"{check_name('variant', variant)}/{kind}.onnx"

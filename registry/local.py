@@ -6,11 +6,17 @@ import os
 import shutil
 import uuid
 from collections.abc import Callable, Collection, Hashable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
-from registry import durable
-from registry.errors import CannotWrite, NoSuchVersion, RegistryError
+from registry import durable, reading
+from registry.errors import (
+    AliasCorrupt,
+    CannotWrite,
+    NoSuchVersion,
+    NotPermitted,
+    RegistryError,
+)
 from registry.history import LineHistory
 from registry.layout import MANIFEST, ModelLayout
 from registry.manifest import FileEntry
@@ -18,6 +24,8 @@ from registry.version import Version
 
 _STAGING = ".staging-"
 _DELETED = ".deleted-"
+# Not through a link, and a folder only: a named pipe would keep us waiting.
+_FOLDER = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW
 # NumPy does not say that a disk is full when it is; so much may be left of its last block.
 _LITTLE = 1 << 20
 
@@ -31,7 +39,7 @@ class LocalStorage:
 
     def has_version(self, version: str) -> bool:
         """Tell whether a whole version of this name is there."""
-        return (self.layout.version(version) / MANIFEST).is_file()
+        return reading.is_file(self.layout.version(version) / MANIFEST)
 
     def open(self, version: str) -> Version:
         """Open a version, or raise NoSuchVersion or VersionCorrupt."""
@@ -58,7 +66,7 @@ class LocalStorage:
         for parent, _, names in os.walk(self.layout.version(version)):
             for name in names:
                 path = Path(parent, name)
-                with suppress(FileNotFoundError):
+                with suppress(OSError):  # gone, or not to be looked at: that is for who opens it
                     stat = path.stat()
                     found.append((str(path), stat.st_ino, stat.st_mtime_ns, stat.st_size))
         return tuple(sorted(found))
@@ -69,17 +77,23 @@ class LocalStorage:
 
         Raises CannotWrite when the disk is full or does not take it.
         """
-        durable.make_folder(self.layout.versions)
-        self.sweep()
-        with locked_folder(self.layout.versions) as folder:
-            try:
-                yield folder
-            except OSError as error:
-                if isinstance(error, RegistryError):
-                    raise
-                raise self._cannot_write(error, folder) from error
+        with self._writing():
+            durable.make_folder(self.layout.versions)
+            self.sweep()
+            with locked_folder(self.layout.versions) as folder, self._writing():
+                yield folder  # what fills the disk is still there when the inner one looks
 
-    def _cannot_write(self, error: OSError, folder: Path) -> CannotWrite:
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        try:
+            yield
+        except OSError as error:
+            if isinstance(error, RegistryError):
+                raise
+            raise self._cannot_write(error) from error
+
+    def _cannot_write(self, error: OSError) -> CannotWrite:
+        folder = self.layout.versions
         full = error.errno is None and shutil.disk_usage(folder).free < _LITTLE
         reason = os.strerror(errno.ENOSPC) if full else error.strerror or str(error)
         return CannotWrite(
@@ -104,7 +118,12 @@ class LocalStorage:
     def delete(self, version: str, is_needed: Callable[[], bool]) -> bool:
         """Take a version away in one step, then free its space; the caller holds the lock."""
         grave = self.layout.versions / f"{_DELETED}{uuid.uuid4().hex}"
-        os.rename(self.layout.version(version), grave)
+        try:
+            os.rename(self.layout.version(version), grave)
+        except FileNotFoundError:
+            return False  # by hand: whoever prunes holds the lock
+        except PermissionError as error:
+            raise reading.not_permitted(self.layout.version(version), "deleted") from error
         durable.fsync(self.layout.versions)
         shutil.rmtree(grave, ignore_errors=True)  # the next publish sweeps what is left
         return True
@@ -117,49 +136,70 @@ class LocalStorage:
     @contextmanager
     def locked(self) -> Iterator[None]:
         """Hold the lock that whoever moves an alias or prunes holds."""
-        with durable.locked(self.layout.lock):
+        with ExitStack() as stack:
+            try:
+                stack.enter_context(durable.locked(self.layout.lock))
+            except PermissionError as error:
+                raise reading.not_permitted(self.layout.lock, "written") from error
             yield
 
     def read_alias(self, alias: str) -> bytes | None:
         """Return the content of an alias's file, None where there is none."""
+        path = self.layout.alias(alias)
         try:
-            return self.layout.alias(alias).read_bytes()
+            return reading.read(path)
         except FileNotFoundError:
             return None
+        except NotPermitted:
+            raise
+        except OSError as error:
+            raise AliasCorrupt(f"{path} {error.strerror or error}; move it away") from None
 
     def replace_alias(self, alias: str, content: bytes, before: bytes | None) -> None:
         """Replace an alias's file in one step; the caller holds the lock, so it is `before`."""
         path = self.layout.alias(alias)
-        durable.make_folder(path.parent)
-        durable.replace(path, content)
-
-
-def local_models(root: Path) -> list[str]:
-    """Return the names of the models in a folder, sorted."""
-    return sorted(path.parent.name for path in root.glob("*/versions"))
+        try:
+            durable.make_folder(path.parent)
+            durable.replace(path, content)
+        except PermissionError as error:
+            raise reading.not_permitted(path, "written") from error
 
 
 @contextmanager
 def locked_folder(parent: Path) -> Iterator[Path]:
     """Make a staging folder and hold its lock, so that nobody sweeps it; then remove it."""
-    folder = parent / f"{_STAGING}{uuid.uuid4().hex}"
-    folder.mkdir()
-    lock = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    folder, lock = _make_locked(parent)
     try:
-        fcntl.flock(lock, fcntl.LOCK_EX)
         yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
         os.close(lock)
 
 
+def _make_locked(parent: Path) -> tuple[Path, int]:
+    """Make a staging folder and lock it; one that is swept in between is made anew.
+
+    A sweeper takes the lock before it removes anything. So a folder that is still there once its
+    maker has the lock is its maker's as long as that one lives.
+    """
+    while True:
+        folder = parent / f"{_STAGING}{uuid.uuid4().hex}"
+        folder.mkdir()
+        with suppress(FileNotFoundError):
+            lock = os.open(folder, _FOLDER)
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if folder.is_dir():
+                return folder, lock
+            os.close(lock)
+
+
 def sweep_folders(parent: Path, prefix: str = _STAGING) -> None:
     """Remove the folders whose makers are gone; a living one holds its lock."""
     for left in parent.glob(f"{prefix}*"):
         try:
-            lock = os.open(left, os.O_RDONLY | os.O_CLOEXEC)
-        except FileNotFoundError:
-            continue
+            lock = os.open(left, _FOLDER)
+        except OSError:
+            continue  # gone meanwhile, of another user, or no folder
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             shutil.rmtree(left, ignore_errors=True)

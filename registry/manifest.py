@@ -2,14 +2,22 @@
 
 import hashlib
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    BaseModel,
+    ConfigDict,
+    Field,
+    ValidationError,
+)
 
 from registry.attributes import AttributeEntry
 from registry.errors import VersionCorrupt
 from registry.features import NodeFeatures
+from registry.layout import FOLDERS, MANIFEST, MANIFEST_KEPT, Name
 
 FORMAT: Literal[1] = 1
 
@@ -21,6 +29,34 @@ Metrics = dict[str, float]
 Json = dict[str, Any]
 
 
+def _file_name(name: str) -> str:
+    """Return the name of a version's file if it leads to no place outside of the version."""
+    parts = name.split("/")
+    if (
+        not name.isprintable()
+        or "\\" in name
+        or any(part in ("", ".", "..") or len(part.encode()) > _LONGEST_PART for part in parts)
+        or name in (MANIFEST, MANIFEST_KEPT)
+    ):
+        raise ValueError(f"{name!a:.80} is not a name for a file of a version")
+    return name
+
+
+def _utc(moment: datetime) -> datetime:
+    if moment.utcoffset() != timedelta(0):
+        raise ValueError("is not in UTC")
+    return moment
+
+
+_LONGEST_PART = 255
+
+FileName = Annotated[str, AfterValidator(_file_name)]
+"""A file of a version, relative to it."""
+
+Count = Annotated[int, Field(ge=0, lt=2**53)]
+Positive = Annotated[int, Field(ge=1, lt=2**53)]
+
+
 class _Part(BaseModel):
     # Unknown keys of a later minor writer are kept, not refused: a reader takes what it knows.
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
@@ -29,7 +65,7 @@ class _Part(BaseModel):
 class FileEntry(_Part):
     """A file of the version."""
 
-    size: Annotated[int, Field(ge=0)]
+    size: Count
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
@@ -39,9 +75,9 @@ class DataEntry(_Part):
     name: str
     fingerprint: str
     """sha256 over the ids and interactions as read, so that two trainings can be compared."""
-    users: int
-    items: int
-    interactions: dict[str, int]
+    users: Positive
+    items: Positive
+    interactions: dict[str, Count]
     """Counts by split: train, validation, test."""
     as_of: float | None = None
     """The moment that time decay counted back from, in Unix seconds, where there was decay."""
@@ -50,7 +86,7 @@ class DataEntry(_Part):
 class Segment(_Part):
     """Neighbouring columns of a fold-in that are scaled alike."""
 
-    width: Annotated[int, Field(ge=1)]
+    width: Positive
     degree_exponent: Annotated[float, Field(ge=0, le=1)]
     """The sum over a user's items is divided by their total weight to this power."""
 
@@ -70,15 +106,15 @@ class NodeModel(_Part):
     """An ONNX model that embeds nodes from their features; see docs/registry-format.md."""
 
     kind: Literal["sage", "hybrid"]
-    file: str
-    graph: str | None = None
+    file: FileName
+    graph: Name | None = None
     """hybrid: the variant whose embeddings are its graph input."""
 
 
 class VariantEntry(_Part):
     """One set of embeddings of the version."""
 
-    embedding_dim: int
+    embedding_dim: Positive
     dtype: Literal["float32"] = "float32"
     metrics: dict[str, Metrics] = {}
     """Metrics by split."""
@@ -92,13 +128,13 @@ class Manifest(_Part):
     """The whole of manifest.json."""
 
     format: Literal[1] = FORMAT
-    model: str
-    version: str
-    created_at: datetime
+    model: Name
+    version: Name
+    created_at: Annotated[AwareDatetime, AfterValidator(_utc)]
     config: Json
     data: DataEntry
     metric_definition: str
-    variants: dict[str, VariantEntry]
+    variants: dict[Name, VariantEntry]
     default_variant: str
     features: NodeFeatures | None = None
     """How raw features become the models' input, where a variant has a model."""
@@ -107,9 +143,9 @@ class Manifest(_Part):
     baselines: dict[str, dict[str, Metrics]]
     """Metrics by baseline and split."""
     libraries: dict[str, str]
-    seconds: dict[str, float] = {}
+    seconds: dict[str, Annotated[float, Field(ge=0)]] = {}
     """How long the parts of the training took, such as reading to embeddings."""
-    files: dict[str, FileEntry]
+    files: dict[FileName, FileEntry]
 
 
 def encode(manifest: Manifest) -> bytes:
@@ -118,33 +154,46 @@ def encode(manifest: Manifest) -> bytes:
     return canonical_json({**raw, _CHECKSUM: _checksum(raw)})
 
 
-def decode(content: bytes, name: str) -> Manifest:
-    """Read a manifest, or raise VersionCorrupt that names the version `name`.
+def decode(content: bytes, name: str, model: str) -> Manifest:
+    """Read a manifest, or raise VersionCorrupt unless it is that of version `name` of `model`.
 
     A byte that differs from what `encode` wrote is damage, found by the checksum.
     """
+    where = f"version {name!r}: {MANIFEST}"
     try:
         raw = json.loads(content)
         is_canonical = isinstance(raw, dict) and canonical_json(raw) == content
         if not is_canonical or raw.pop(_CHECKSUM, None) != _checksum(raw):
-            raise VersionCorrupt(f"version {name!r}: manifest.json was altered after publishing")
-        if raw["format"] != FORMAT:
+            raise VersionCorrupt(f"{where} was altered after publishing")
+        if raw.get("format") != FORMAT or isinstance(raw["format"], bool):
             raise VersionCorrupt(
-                f"version {name!r} has format {raw['format']!r}; this program reads {FORMAT}"
+                f"version {name!r} has format {raw.get('format')!r:.20}; "
+                f"this program reads {FORMAT}"
             )
-        manifest = Manifest.model_validate(raw)
+        manifest = Manifest.model_validate_json(canonical_json(raw), strict=True)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(step) for step in first["loc"])
-        raise VersionCorrupt(f"version {name!r}: manifest.json: {where}: {first['msg']}") from None
+        first = error.errors(include_url=False, include_input=False)[0]
+        place = ".".join(
+            step if isinstance(step, str) and step.isprintable() else ascii(step)
+            for step in first["loc"]
+        )
+        raise VersionCorrupt(f"{where}: {place}: {first['msg']}") from None
     except ValueError as error:
-        raise VersionCorrupt(f"version {name!r}: manifest.json is not JSON: {error}") from None
+        raise VersionCorrupt(f"{where} is not JSON: {error}") from None
+    except RecursionError:
+        raise VersionCorrupt(f"{where} is nested too deeply") from None
     if manifest.version != name:
-        raise VersionCorrupt(f"version {name!r}: manifest.json is of {manifest.version!r}")
+        raise VersionCorrupt(f"{where} is of {manifest.version!r}")
+    if manifest.model != model:
+        raise VersionCorrupt(f"{where} is of model {manifest.model!r}, not {model!r}")
     if manifest.default_variant not in manifest.variants:
         raise VersionCorrupt(
-            f"version {name!r}: manifest.json: default_variant {manifest.default_variant!r} is not "
-            f"one of its variants {sorted(manifest.variants)}"
+            f"{where}: default_variant {manifest.default_variant!a:.60} is not one of its variants "
+            f"{sorted(manifest.variants)}"
+        )
+    if taken := FOLDERS & manifest.variants.keys():
+        raise VersionCorrupt(
+            f"{where}: a variant is called {min(taken)!r}, which is another folder"
         )
     return manifest
 

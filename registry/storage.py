@@ -1,7 +1,7 @@
 """What a place must do to hold a model; one is a local folder, the other an object store."""
 
 import re
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator
+from collections.abc import Callable, Collection, Hashable, Iterator
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
 from pathlib import Path
@@ -11,9 +11,10 @@ from urllib.request import url2pathname
 
 from registry.errors import RegistryError
 from registry.layout import ModelLayout
-from registry.local import LocalStorage, local_models
+from registry.layout import models as local_models
+from registry.local import LocalStorage
 from registry.manifest import FileEntry
-from registry.moves import Move
+from registry.moves import Move, Record
 from registry.remote.failures import missing_driver
 from registry.version import Version
 
@@ -23,14 +24,20 @@ _URL = re.compile(r"([A-Za-z][A-Za-z0-9+.-]+)://")
 class History(Protocol):
     """The moves of all aliases."""
 
-    def moves(self) -> list[Move]:
-        """Return the recorded moves, oldest first."""
+    def read(self) -> Record:
+        """Return the recorded moves, oldest first, and what cannot be read."""
 
-    def mend(self, last: Iterable[Move]) -> None:
-        """Record those of the aliases' last moves that a killed writer did not."""
+    def mend(self, last: Collection[Move]) -> list[str]:
+        """Record those of the aliases' last moves that a killed writer did not.
+
+        Returns what was met that cannot be read.
+        """
 
     def append(self, move: Move) -> None:
         """Record a move."""
+
+    def set_aside(self) -> list[str]:
+        """Move what cannot be read to where it harms nobody, and return what it was."""
 
 
 class Storage(Protocol):
@@ -74,7 +81,7 @@ class Storage(Protocol):
         """Keep others from moving aliases, where the place can; `replace_alias` holds anyway."""
 
     def read_alias(self, alias: str) -> bytes | None:
-        """Return the content of an alias, None where there is none."""
+        """Return the content of an alias, None where there is none; AliasCorrupt, NotPermitted."""
 
     def replace_alias(self, alias: str, content: bytes, before: bytes | None) -> None:
         """Replace an alias in one step, or raise AliasConflict if it is no longer `before`."""

@@ -6,11 +6,27 @@ from datetime import datetime
 from pathlib import Path
 
 from registry.aliases import Aliases
-from registry.errors import NoSuchVersion, VersionExists
+from registry.errors import (
+    AliasCorrupt,
+    InvalidExport,
+    NoSuchModel,
+    NoSuchVersion,
+    VersionCorrupt,
+    VersionExists,
+)
 from registry.export import Export
-from registry.manifest import FileEntry, Manifest, VariantEntry, encode, now
+from registry.manifest import (
+    FileEntry,
+    Manifest,
+    VariantEntry,
+    canonical_json,
+    decode,
+    encode,
+    now,
+)
+from registry.soundness import check
 from registry.storage import open_storage
-from registry.version import Damaged, Version, sha256
+from registry.version import Damaged, StagedVersion, Version, sha256
 
 
 class ModelStore:
@@ -33,7 +49,7 @@ class ModelStore:
         for name, opened in self._storage.open_all(self.layout.version_names()):
             if isinstance(opened, Version):
                 whole.append(opened)
-            elif not isinstance(opened, NoSuchVersion):  # pruned between listing and opening
+            elif not isinstance(opened, NoSuchVersion | NoSuchModel):  # pruned since it was listed
                 damaged.append(Damaged(name, str(opened)))
         return [*sorted(whole, key=_age, reverse=True), *damaged]
 
@@ -60,7 +76,7 @@ class ModelStore:
             }
             created_at = now()
             name = _default_name(created_at, files) if version is None else version
-            manifest = encode(self._manifest(name, created_at, export, files))
+            manifest = self._checked(folder, name, created_at, export, files)
             try:
                 self._storage.commit(folder, name, files, manifest)
             except FileExistsError as error:
@@ -71,19 +87,48 @@ class ModelStore:
         """Delete all but the `keep` newest versions and return the names deleted, newest first.
 
         Versions that an alias names, or would name after a rollback, always stay. With `dry_run`
-        nothing is deleted.
+        nothing is deleted. Raises AliasCorrupt, and deletes nothing, if there is something to
+        delete while an alias or a part of the history cannot be read.
         """
+        if dry_run:
+            return self._doomed(keep)[0]
         with self._storage.locked():
-            protected = self.aliases.in_use()
-            whole = [version for version in self.versions() if isinstance(version, Version)]
-            doomed = [version.name for version in whole[keep:] if version.name not in protected]
-            if dry_run:
-                return doomed
-            self._storage.sweep(protected)
+            doomed, protected = self._doomed(keep)
+            if protected is not None:
+                self._storage.sweep(protected)
             return [name for name in doomed if self._delete(name)]
+
+    def _doomed(self, keep: int) -> tuple[list[str], set[str] | None]:
+        """Return what a prune is to delete and what it must not; None if that cannot be told."""
+        old = [each.name for each in self.versions() if isinstance(each, Version)][keep:]
+        try:
+            protected = self.aliases.in_use()
+        except AliasCorrupt:
+            if old:
+                raise
+            return [], None
+        return [name for name in old if name not in protected], protected
 
     def _delete(self, version: str) -> bool:
         return self._storage.delete(version, lambda: version in self.aliases.in_use())
+
+    def _checked(
+        self,
+        folder: Path,
+        name: str,
+        created_at: datetime,
+        export: Export,
+        files: dict[str, FileEntry],
+    ) -> bytes:
+        """Return the manifest of a staged version, or raise InvalidExport if it is not sound."""
+        try:
+            canonical_json(export.config)  # NaN, which would be written as null below
+            content = encode(self._manifest(name, created_at, export, files))
+            manifest = decode(content, name, self.layout.model)
+            check(StagedVersion(folder, manifest))
+        except (VersionCorrupt, ValueError, TypeError) as error:
+            raise InvalidExport(f"{error}; nothing was published") from error
+        return content
 
     def _manifest(
         self, name: str, created_at: datetime, export: Export, files: dict[str, FileEntry]

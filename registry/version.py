@@ -1,22 +1,25 @@
 """A published version, opened for reading."""
 
 import hashlib
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 
-from registry import attributes, layout
+from registry import attributes, layout, reading, soundness
 from registry.arrays import Embeddings, read_array, read_lines
 from registry.attributes import Attribute
-from registry.errors import NoSuchVersion, VersionCorrupt
+from registry.errors import NoSuchVersion, NotPermitted, VersionCorrupt
 from registry.manifest import FileEntry, Json, Manifest, decode
 
 _CHUNK = 1 << 20
+_TOLD = 10
+"""How many strange files an error names."""
 
 
 @dataclass(frozen=True)
@@ -37,27 +40,33 @@ class Version:
         self.fetched = 0
         """Bytes that had to be downloaded so far; the rest was here."""
         try:
-            content = (folder / layout.MANIFEST).read_bytes()
-        except OSError:
+            content = reading.read(folder / layout.MANIFEST)
+        except FileNotFoundError:
             raise NoSuchVersion(f"no version {folder.name!r} in {folder.parent}") from None
-        self.manifest: Manifest = decode(content, folder.name)
+        except NotPermitted:
+            raise
+        except OSError as error:
+            raise VersionCorrupt(
+                f"version {folder.name!r}: {layout.MANIFEST} {error.strerror or error}"
+            ) from None
+        self.manifest: Manifest = decode(content, folder.name, folder.parent.parent.name)
 
     @cached_property
     def user_ids(self) -> list[str]:
         """Ids by user row."""
-        return read_lines(self.file(layout.USER_IDS))
+        return self.lines(layout.USER_IDS)
 
     @cached_property
     def item_ids(self) -> list[str]:
         """Ids by item row."""
-        return read_lines(self.file(layout.ITEM_IDS))
+        return self.lines(layout.ITEM_IDS)
 
     @cached_property
     def item_titles(self) -> list[str] | None:
         """Titles by item row; None if the version was published without."""
         if layout.ITEM_TITLES not in self.manifest.files:
             return None
-        return read_lines(self.file(layout.ITEM_TITLES))
+        return self.lines(layout.ITEM_TITLES)
 
     @cached_property
     def seen(self) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
@@ -79,24 +88,31 @@ class Version:
     def attributes(self) -> dict[str, Attribute]:
         """Return what items can be filtered by, by name, memory-mapped."""
         return {
-            entry.name: attributes.read(
-                [self.file(name) for name in attributes.names(place, entry)]
-            )
+            entry.name: attributes.read(place, entry, self.lines, self.array)
             for place, entry in enumerate(self.manifest.attributes)
         }
 
     def array(self, name: str) -> NDArray[Any]:
-        """Map one of the version's arrays."""
-        return read_array(self.file(name))
+        """Map one of the version's arrays, or raise VersionCorrupt."""
+        return read_array(self.file(name), f"version {self.name!r}: {name}")
+
+    def lines(self, name: str) -> list[str]:
+        """Return the texts of one of the version's files, or raise VersionCorrupt."""
+        return read_lines(self.file(name), f"version {self.name!r}: {name}")
 
     def read(self, name: str) -> bytes:
-        """Return the content of one of the version's files."""
-        return self.file(name).read_bytes()
+        """Return the content of one of the version's files, or raise VersionCorrupt."""
+        try:
+            return self.file(name).read_bytes()
+        except OSError as error:
+            raise VersionCorrupt(
+                f"version {self.name!r}: {name} cannot be read: {error.strerror}"
+            ) from None
 
     def file(self, name: str) -> Path:
         """Return the path of one of the version's files, or raise VersionCorrupt."""
         path = self.folder / name
-        if name not in self.manifest.files or not path.is_file():
+        if name not in self.manifest.files or not reading.is_file(path):
             raise VersionCorrupt(f"version {self.name!r}: {name} is missing")
         return path
 
@@ -110,121 +126,110 @@ class Version:
     def verify(self, advance: Callable[[int], None] = lambda read: None) -> None:
         """Raise VersionCorrupt, naming every damaged file, unless the version is whole and sound.
 
-        Compares sizes and sha256 with the manifest, then shapes, ids and finiteness. `advance`
-        hears how many bytes are read.
+        Compares sizes and sha256 with the manifest, looks for files that it does not list, and then
+        whether all is as docs/registry-format.md says. `advance` hears how many bytes are read.
         """
-        damage, read = [], 0
+        damage, read = self._strangers(), 0
         for name, entry in sorted(self.manifest.files.items()):
             if problem := self._damage(name, entry):
                 damage.append(f"{name} {problem}")
             read += entry.size
             advance(read)
-        if damage:
-            raise VersionCorrupt(f"version {self.name!r}: {'; '.join(damage)}")
-        self._check_ids()
-        self._check_seen()
-        for variant in self.manifest.variants:
-            self._check_embeddings(variant)
-        self._check_features()
-        self._check_attributes()
+        try:
+            if damage:
+                raise VersionCorrupt(f"version {self.name!r}: {'; '.join(damage)}")
+            soundness.check(self)
+        except VersionCorrupt:
+            self._require_there()
+            raise
 
     def summary(self) -> Json:
         """Return the manifest as plain JSON values."""
         return self.manifest.model_dump(mode="json")
 
+    def _strangers(self) -> list[str]:
+        """Say what stands in the version and not in its manifest, and where it cannot be followed.
+
+        Nothing but regular files and folders: a link may lead anywhere.
+        """
+        listed = {*self.manifest.files, layout.MANIFEST}
+        strange = []
+        for name, entry in _walk(self.folder):
+            if entry.is_symlink():
+                strange.append(f"{name!a:.200} is a symbolic link")
+            elif name not in listed:
+                strange.append(f"{name!a:.200} is not in the manifest")
+        return told(strange)
+
+    def _require_there(self) -> None:
+        """Raise NoSuchVersion if it has been deleted since it was opened."""
+        if not reading.is_file(self.folder / layout.MANIFEST):
+            raise NoSuchVersion(f"version {self.name!r} was deleted while it was read")
+
     def _damage(self, name: str, entry: FileEntry) -> str | None:
         """Say in what one of the files differs from its entry, or None."""
         return damage(self.folder / name, entry)
 
-    def _check_ids(self) -> None:
-        data = self.manifest.data
-        for name, ids, count in (
-            (layout.USER_IDS, self.user_ids, data.users),
-            (layout.ITEM_IDS, self.item_ids, data.items),
-        ):
-            self._require(len(ids) == count, f"{name} has {len(ids)} ids, the manifest {count}")
-            self._require(len(set(ids)) == count, f"{name} has an id twice")
-        titles = self.item_titles
-        self._require(
-            titles is None or len(titles) == data.items, "items.titles has another length"
-        )
 
-    def _check_seen(self) -> None:
-        indptr, items = self.seen
-        data = self.manifest.data
-        self._require(
-            indptr.shape == (data.users + 1,)
-            and int(indptr[0]) == 0
-            and bool((np.diff(indptr) >= 0).all())
-            and items.shape == (int(indptr[-1]),)
-            and bool(((items >= 0) & (items < data.items)).all()),
-            "the seen arrays are not a CSR matrix of its users and items",
-        )
+class StagedVersion(Version):
+    """A version that is to be published: its manifest is not written yet."""
 
-    def _check_embeddings(self, variant: str) -> None:
-        entry = self.manifest.variants[variant]
-        data = self.manifest.data
-        users, items = self.embeddings(variant)
-        self._check_matrix(f"{variant}/users.npy", users, (data.users, entry.embedding_dim))
-        self._check_matrix(f"{variant}/items.npy", items, (data.items, entry.embedding_dim))
-        if entry.fold_in is not None:
-            shape = (data.items, entry.embedding_dim)
-            self._check_matrix(layout.fold_array(variant), self.fold(variant), shape)
-        if entry.model is not None:
-            self.file(entry.model.file)
-            self._require(
-                self.manifest.features is not None
-                and entry.model.graph in (None, *self.manifest.variants),
-                f"variant {variant!r} has a model without its features or graph variant",
-            )
+    def __init__(self, folder: Path, manifest: Manifest) -> None:
+        self.folder = folder
+        self.name = manifest.version
+        self.where = str(folder)
+        self.fetched = 0
+        self.manifest = manifest
 
-    def _check_features(self) -> None:
-        encoding, data = self.manifest.features, self.manifest.data
-        if encoding is not None:
-            users, items = self.features()
-            self._check_matrix(layout.USER_FEATURES, users, (data.users, encoding.users.width))
-            self._check_matrix(layout.ITEM_FEATURES, items, (data.items, encoding.items.width))
 
-    def _check_attributes(self) -> None:
-        entries = self.manifest.attributes
-        self._require(
-            len({entry.name for entry in entries}) == len(entries), "an attribute stands twice"
-        )
-        for entry, attribute in zip(entries, self.attributes().values(), strict=True):
-            problem = attributes.problem(entry, attribute, self.manifest.data.items)
-            self._require(problem is None, f"attribute {entry.name!r} {problem}")
+def _walk(folder: Path, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
+    """Yield whatever is in a folder and in those below but folders, with its name; no links."""
+    try:
+        with os.scandir(folder) as entries:
+            found = sorted(entries, key=lambda entry: entry.name)
+    except PermissionError as error:
+        raise reading.not_permitted(folder) from error
+    except FileNotFoundError:
+        return  # deleted meanwhile: its files will be missed
+    for entry in found:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _walk(folder / entry.name, f"{prefix}{entry.name}/")
+        else:
+            yield f"{prefix}{entry.name}", entry
 
-    def _check_matrix(self, name: str, array: NDArray[Any], shape: tuple[int, int]) -> None:
-        self._require(
-            array.dtype == np.float32 and array.shape == shape,
-            f"{name} is {array.dtype} {array.shape}, not float32 {shape}",
-        )
-        self._require(bool(np.isfinite(array).all()), f"{name} holds NaN")
 
-    def _require(self, condition: bool, problem: str) -> None:
-        if not condition:
-            raise VersionCorrupt(f"version {self.name!r}: {problem}")
+def told(strange: list[str]) -> list[str]:
+    """Return the first of many, and how many more there are."""
+    more = len(strange) - _TOLD
+    return strange if more <= 0 else [*strange[:_TOLD], f"and {more} more such files"]
 
 
 def damage(path: Path, entry: FileEntry) -> str | None:
     """Say in what a file differs from its entry, or None."""
     try:
-        size = path.stat().st_size
-        if size != entry.size:
-            return f"has {size} bytes, not {entry.size}"
-        if sha256(path) != entry.sha256:
-            return "has another sha256"
+        with reading.opened(path, follow=False) as file:
+            size = os.fstat(file.fileno()).st_size
+            if size != entry.size:
+                return f"has {size} bytes, not {entry.size}"
+            if _sha256(file) != entry.sha256:
+                return "has another sha256"
     except FileNotFoundError:
         return "is missing"
+    except NotPermitted:
+        raise
     except OSError as error:
-        return f"cannot be read: {error.strerror}"
+        return f"{error.strerror}" if error.errno is None else f"cannot be read: {error.strerror}"
     return None
 
 
 def sha256(path: Path) -> str:
     """Return the sha256 of a file, in hexadecimal."""
-    digest = hashlib.sha256()
     with path.open("rb") as file:
-        while chunk := file.read(_CHUNK):
-            digest.update(chunk)
+        return _sha256(file)
+
+
+def _sha256(file: BinaryIO) -> str:
+    digest = hashlib.sha256()
+    while chunk := file.read(_CHUNK):
+        digest.update(chunk)
     return digest.hexdigest()

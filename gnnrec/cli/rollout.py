@@ -1,18 +1,22 @@
 """The subcommands that move aliases, tell their history, and show what a server makes of it."""
 
+import sys
 from dataclasses import asdict
 from typing import Annotated
 
 import typer
+from pydantic import ValidationError
 
 from gnnrec.answers import Shadowed, Trial, TrialSide
 from gnnrec.cli import options
 from gnnrec.cli.complete import complete_versions
 from gnnrec.cli.connect import connected
+from gnnrec.cli.table import printable
 from gnnrec.client import Client
 from registry import Guard, Move
 from registry.errors import InvalidTrial, PromotionRefused
 from registry.gate import TOLERANCE, check
+from registry.moves import Record
 
 Why = Annotated[str, typer.Option(help="The reason, for the history.")]
 
@@ -63,7 +67,7 @@ def promote(
     else:
         guard = None
         if guarded:
-            guard = Guard(max_errors=max_errors, max_p99_ms=max_p99_ms, min_requests=min_requests)
+            guard = _guard(max_errors, max_p99_ms, min_requests)
         move = store.aliases.try_out(
             version, alias=alias, percent=share, shadow=shadow, guard=guard, why=why, forced=force
         )
@@ -100,16 +104,27 @@ def rollback(
 
 def history(
     alias: Annotated[str, typer.Option(help="Only this alias.")] = "",
+    mend: Annotated[
+        bool, typer.Option("--mend", help="Set aside what cannot be read, in history.damaged.")
+    ] = False,
     registry: options.Registry = options.REGISTRY,
     model: options.Model = "",
     json: options.Json = False,
 ) -> None:
-    """List every move of the aliases, oldest first: when, who, from, to, why."""
+    """List every move of the aliases, oldest first: when, who, from, to, why.
+
+    What cannot be read is named on stderr; the rest is listed all the same.
+    """
     store = options.open_store(registry, model)
     store.layout.require()
-    moves: list[Move] = store.aliases.history(alias or None)
+    if mend:
+        for each in store.aliases.mend_history():
+            _tell(f"set aside: {each}")
+    record: Record = store.aliases.record(alias or None)
+    for each in record.damage:
+        _tell(f"cannot be read: {each}")
     if json:
-        options.print_json([move.model_dump(mode="json") for move in moves])
+        options.print_json([move.model_dump(mode="json") for move in record.moves])
         return
     options.print_table(
         ["when", "who", "alias", "action", "from", "to", "why"],
@@ -123,7 +138,7 @@ def history(
                 f"{move.version} + {move.candidate}" if move.candidate else move.version,
                 move.why,
             ]
-            for move in moves
+            for move in record.moves
         ],
     )
 
@@ -152,6 +167,18 @@ def status(client: Client, json: options.Json = False) -> None:
         _print_trial(trial)
     if model.registry_problem:
         print(f"\nthe registry cannot be read now; that was before: {model.registry_problem}")
+
+
+def _guard(max_errors: float | None, max_p99_ms: float | None, min_requests: int) -> Guard:
+    try:
+        return Guard(max_errors=max_errors, max_p99_ms=max_p99_ms, min_requests=min_requests)
+    except ValidationError as error:  # NaN and infinity
+        first = error.errors()[0]
+        raise InvalidTrial(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}") from None
+
+
+def _tell(problem: str) -> None:
+    print(f"gnnrec: {printable(problem)}", file=sys.stderr)
 
 
 def _print_trial(trial: Trial) -> None:

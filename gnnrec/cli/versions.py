@@ -5,7 +5,7 @@ from typing import Annotated
 import typer
 
 from gnnrec.cli import options
-from registry import Damaged, Manifest
+from registry import Damaged, Manifest, ModelStore, RegistryError
 from registry.moves import by_version
 
 
@@ -16,9 +16,14 @@ def versions(
 ) -> None:
     """List the published versions, newest first."""
     store = options.open_store(registry, model)
-    named = by_version(store.aliases.all())
+    entries, listed = store.versions(), store.aliases.all()
+    named = by_version(listed.moves)
+    damaged = [
+        {"alias": alias, "reason": reason, "version": _last_recorded(store, alias)}
+        for alias, reason in listed.damaged.items()
+    ]
     rows = []
-    for entry in store.versions():
+    for entry in entries:
         row = {"version": entry.name, "aliases": named.get(entry.name, [])}
         if isinstance(entry, Damaged):
             row |= {"damaged": entry.reason}
@@ -31,7 +36,9 @@ def versions(
             }
         rows.append(row)
     if json:
-        options.print_json({"model": store.layout.model, "versions": rows})
+        options.print_json(
+            {"model": store.layout.model, "versions": rows, "damaged_aliases": damaged}
+        )
         return
     options.print_table(
         ["version", "created", "quality", "aliases"],
@@ -40,11 +47,13 @@ def versions(
                 row["version"],
                 row.get("created_at", "")[:19],
                 row.get("damaged") or _quality(row["metrics"]),
-                ", ".join(row["aliases"]),
+                ", ".join([*row["aliases"], *_damaged_at(damaged, row["version"])]),
             ]
             for row in rows
         ],
     )
+    for each in damaged:
+        print(f"\nalias {each['alias']} cannot be read: {each['reason']}")
 
 
 def show(
@@ -80,7 +89,7 @@ def verify(
     model: options.Model = "",
     json: options.Json = False,
 ) -> None:
-    """Check a version's files against its manifest: sizes, sha256, shapes, ids, numbers."""
+    """Check a version: files against its manifest, and all that the format says of them."""
     from gnnrec.cli.progress import Progress
 
     opened = options.open_store(registry, model).open(version)
@@ -113,6 +122,20 @@ def prune(
         print(f"{'would delete' if dry_run else 'deleted'} {version}")
     if not gone:
         print("nothing to delete")
+
+
+def _last_recorded(store: ModelStore, alias: str) -> str | None:
+    """Return what an alias named last by the history, if that can be read."""
+    try:
+        moves = store.aliases.recorded(alias)
+    except RegistryError:
+        return None
+    return moves[-1].version if moves else None
+
+
+def _damaged_at(damaged: list[dict[str, str | None]], version: str) -> list[str]:
+    """Return the damaged aliases that named a version last, as the table shows them."""
+    return [f"{each['alias']} (damaged)" for each in damaged if each["version"] == version]
 
 
 def _quality(metrics: dict[str, dict[str, float]]) -> str:

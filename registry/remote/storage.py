@@ -14,10 +14,11 @@ from registry.errors import (
     RegistryError,
     StoreError,
     StoreUnreachable,
+    VersionCorrupt,
     VersionExists,
 )
-from registry.layout import MANIFEST, is_name
-from registry.manifest import FileEntry, now
+from registry.layout import MANIFEST, MANIFEST_KEPT, is_name
+from registry.manifest import FileEntry, decode, now
 from registry.remote.cache import Cache
 from registry.remote.history import READERS, ObjectHistory
 from registry.remote.layout import RemoteLayout
@@ -29,7 +30,6 @@ _log = logging.getLogger("gnnrec.registry")
 
 _LEFT_AFTER = timedelta(days=1)
 _CHUNK = 4 << 20
-_KEPT = "manifest.pruning.json"
 
 
 class RemoteStorage:
@@ -85,36 +85,61 @@ class RemoteStorage:
     ) -> None:
         """Upload the files, none over another's, and the manifest last: with it the version is."""
         prefix = self.layout.version(version)
-        for name, entry in files.items():
-            key = (prefix / name).as_posix()
-            try:
-                self._objects.upload(folder / name, key)
-            except FileExistsError:
-                self._check_same(key, version, entry)
+        taken_up = [
+            name
+            for name, entry in files.items()
+            if not self._upload(folder / name, (prefix / name).as_posix(), version, entry)
+        ]
         try:
             self._objects.create(self._manifest(version), manifest)
         except FileExistsError:
             # an answer that was lost and asked for again says so of our own
             if self._objects.read(self._manifest(version)) != manifest:
                 raise
+        if taken_up:  # what a dead publisher left a day ago: a prune may have swept it just now
+            there = self._objects.entries(prefix.as_posix())
+            for name in taken_up:
+                if (prefix / name).as_posix() not in there:
+                    key = (prefix / name).as_posix()
+                    self._upload(folder / name, key, version, files[name])
 
     def delete(self, version: str, is_needed: Callable[[], bool]) -> bool:
         """Take the manifest away, and the files unless an alias came to name the version.
 
         Until that is decided a copy of the manifest stands beside: a prune that dies before leaves
-        all that `sweep` needs to give the version back.
+        all that `sweep` needs to give the version back. Several prunes at once share the copy; what
+        one of them has taken the others leave alone.
         """
         key, kept = self._manifest(version), self._kept(version)
-        manifest = self._objects.read(key)
-        self._objects.delete([kept])
-        self._objects.create(kept, manifest)
+        try:
+            self._keep(kept, self._objects.read(key))
+        except FileNotFoundError:
+            return False  # another prune was here before
         self._objects.delete([key])
-        if is_needed():
+        try:
+            needed = is_needed()
+        except BaseException:  # nobody knows, so it stays
+            self._give_back(version)
+            raise
+        if needed:
             self._give_back(version)
             return False
         self._objects.delete([kept])
-        self._objects.delete([key, *self._objects.entries(self.layout.version(version).as_posix())])
+        entries = self._objects.entries(self.layout.version(version).as_posix())
+        if key in entries:
+            return False  # another prune, which saw that it is needed, gave it back meanwhile
+        self._objects.delete(list(entries))
         return True
+
+    def _keep(self, kept: str, manifest: bytes) -> None:
+        """Write the copy of a manifest; one of an earlier version of the name is replaced."""
+        try:
+            self._objects.create(kept, manifest)
+        except FileExistsError:
+            if self._objects.read(kept) == manifest:
+                return
+            self._objects.delete([kept])
+            self._objects.create(kept, manifest)
 
     def sweep(self, needed: Collection[str]) -> None:
         """Give back what dead prunes took of needed versions; remove the rest after a day."""
@@ -190,6 +215,15 @@ class RemoteStorage:
         except RegistryError as error:
             return error
 
+    def _upload(self, path: Path, key: str, version: str, entry: FileEntry) -> bool:
+        """Upload a file; False if the same content is there already."""
+        try:
+            self._objects.upload(path, key)
+        except FileExistsError:
+            self._check_same(key, version, entry)
+            return False
+        return True
+
     def _check_same(self, key: str, version: str, entry: FileEntry) -> None:
         """Raise VersionExists unless an object that is there already has a file's content."""
         digest = hashlib.sha256()
@@ -209,20 +243,30 @@ class RemoteStorage:
     def _give_back(self, version: str) -> None:
         """Make a version whole again whose manifest a prune has taken away, and not decided yet.
 
-        The copy stays: without it, a prune that lives has decided otherwise meanwhile.
+        The copy stays: without it, or without all files, a prune that lives has decided otherwise.
         """
         key, kept = self._manifest(version), self._kept(version)
         try:
-            self._objects.create(key, self._objects.read(kept))
+            manifest = self._objects.read(kept)
+            self._objects.create(key, manifest)
         except (FileExistsError, FileNotFoundError):
             return  # another was here before
-        if not self._objects.has(kept):
+        prefix = self.layout.version(version)
+        there = self._objects.entries(prefix.as_posix())
+        needed = [kept, *((prefix / name).as_posix() for name in self._files(version, manifest))]
+        if not all(each in there for each in needed):
             self._objects.delete([key])
             return
         _log.warning("version %s, which an alias needs, is given back after a prune", version)
 
+    def _files(self, version: str, manifest: bytes) -> Collection[str]:
+        try:
+            return decode(manifest, version, self.layout.model).files
+        except VersionCorrupt:
+            return []  # it was damaged before
+
     def _kept(self, version: str) -> str:
-        return (self.layout.version(version) / _KEPT).as_posix()
+        return (self.layout.version(version) / MANIFEST_KEPT).as_posix()
 
     def _manifest(self, version: str) -> str:
         return (self.layout.version(version) / MANIFEST).as_posix()

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from registry import version
-from registry.errors import VersionCorrupt
-from registry.layout import MANIFEST
+from registry.errors import NoSuchVersion, VersionCorrupt
+from registry.layout import MANIFEST, MANIFEST_KEPT
 from registry.manifest import FileEntry, Manifest, decode
 from registry.remote.cache import Cache
 from registry.remote.download import Damage, download
@@ -28,7 +28,7 @@ class RemoteVersion(version.Version):
         self._cache = cache
         self.fetched = 0
         content = objects.read((prefix / MANIFEST).as_posix())
-        self.manifest: Manifest = decode(content, self.name)
+        self.manifest: Manifest = decode(content, self.name, prefix.parent.parent.name)
 
     def file(self, name: str) -> Path:
         """Return the path of one of the version's files in the cache, or raise VersionCorrupt."""
@@ -63,14 +63,30 @@ class RemoteVersion(version.Version):
         there = self._objects.entries(self.folder.as_posix())
         damage = []
         for name, entry in sorted(self.manifest.files.items()):
-            found = there.get(self._key(name))
+            found = there.pop(self._key(name), None)
             if found is None:
                 damage.append(f"{name} is missing")
             elif found.size != entry.size:
                 damage.append(f"{name} has {found.size} bytes, not {entry.size}")
-        if damage:
-            raise VersionCorrupt(f"version {self.name!r}: {'; '.join(damage)}")
+        prefix = self._key("")
+        strange = [
+            f"{key.removeprefix(prefix)!a:.200} is not in the manifest"
+            for key in there.keys() - {self._key(MANIFEST), self._key(MANIFEST_KEPT)}
+            if key.startswith(prefix)
+        ]
+        if damage or strange:
+            self._require_there()
+            raise VersionCorrupt(
+                f"version {self.name!r}: {'; '.join(damage + version.told(sorted(strange)))}"
+            )
         super().verify(advance)
+
+    def _strangers(self) -> list[str]:
+        return []  # looked for in the store before
+
+    def _require_there(self) -> None:
+        if not self._objects.has(self._key(MANIFEST)):
+            raise NoSuchVersion(f"version {self.name!r} was deleted while it was read")
 
     def _damage(self, name: str, entry: FileEntry) -> str | None:
         """Download the file if need be, and compare it; a copy that rotted is fetched again."""
@@ -89,4 +105,4 @@ class RemoteVersion(version.Version):
         self.fetched += download(self._objects, self._key(name), entry, file)
 
     def _key(self, name: str) -> str:
-        return (self.folder / name).as_posix()
+        return f"{self.folder.as_posix()}/{name}"

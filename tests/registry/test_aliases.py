@@ -115,8 +115,9 @@ def test_a_damaged_alias_or_history_is_named(aliases: Aliases, tmp_path: Path) -
     aliases.promote("a", alias="production")
     history = tmp_path / "toy" / "history.jsonl"
     history.write_bytes(b"{}\n" + history.read_bytes())
-    with pytest.raises(AliasCorrupt, match=r"history\.jsonl line 1"):
-        aliases.history()
+    assert [move.version for move in aliases.history()] == ["a"]
+    (damage,) = aliases.record().damage
+    assert f"{history} line 1: alias: Field required" in damage
     (tmp_path / "toy" / "aliases" / "production.json").write_text("{}")
     with pytest.raises(AliasCorrupt, match=r"production\.json is damaged"):
         aliases.get("production")

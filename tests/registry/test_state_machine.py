@@ -88,7 +88,9 @@ class RegistryMachine(RuleBasedStateMachine):
         if not self.versions and not self.store.layout.versions.is_dir():
             return
         assert [version.name for version in self.store.versions()] == self.versions[::-1]
-        assert {name: move.version for name, move in self.store.aliases.all().items()} == {
+        listed = self.store.aliases.all()
+        assert not listed.damaged
+        assert {name: move.version for name, move in listed.moves.items()} == {
             alias: moves[-1] for alias, moves in self.moves.items()
         }
         for alias, moves in self.moves.items():

@@ -116,7 +116,7 @@ def test_a_killed_prune_takes_versions_away_whole(
     store: ModelStore, bucket: str, killer: Killer
 ) -> None:
     there = []
-    for number, event in killer.crashes("prune", bucket, range(5, 8)):
+    for number, event in killer.crashes("prune", bucket, range(4, 7)):
         there.append(is_there(store, "v2"))
         if there[-1]:
             continue
