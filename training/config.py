@@ -202,7 +202,7 @@ class Config(Section):
 def load(path: Path) -> Config:
     """Read a TOML file; a problem raises InvalidConfig that names the file and the key."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InvalidConfig(f"no configuration at {path}") from None
     except (OSError, UnicodeDecodeError) as error:

@@ -105,7 +105,7 @@ def _export(
 ) -> Export:
     config, dataset, measured = contents.config, contents.dataset, contents.measured
     variants, metrics = contents.variants, measured.metrics
-    seen = csr(dataset.known, len(dataset.user_ids))
+    seen = csr(dataset.seen, len(dataset.user_ids))
     return Export(
         user_ids=dataset.user_ids,
         item_ids=dataset.item_ids,
