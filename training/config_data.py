@@ -264,7 +264,7 @@ class DataConfig(Reading):
     time_format: Text | None = None
     """How moments are written where they are no ISO 8601: "%d.%m.%Y %H:%M", as strftime has it."""
     ids: Literal["auto", "text"] = "auto"
-    """auto: where all ids of a side are numbers, whole ones such as 3.0 are 3; text: ids are what is
+    """auto: where all ids of a side are numbers, whole ones such as 3.0 are 3; text: ids are as
     written, but for outer spaces."""
     missing_ids: Literal["drop", "error", "keep"] = "drop"
     """Rows whose user or item is empty, nan, null, NULL, None or the like: drop and count them,

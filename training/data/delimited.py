@@ -101,12 +101,12 @@ def _not_utf8(name: str, rows: list[Record], values: dict[str, list[str | None]]
         for column, text in zip(values, texts, strict=True):
             odd = [letter for letter in text or "" if "\ud800" <= letter <= "\udfff"]
             if odd:
-                shown = (
-                    (text or "").encode(errors="surrogateescape").decode("windows-1252", "replace")
-                )
+                content = (text or "").encode(errors="surrogateescape")
+                guess = content.decode("windows-1252", errors="replace")
                 return (
-                    f"{name} line {line}, column {column!r}: byte 0x{ord(odd[0]) & 0xFF:02x} is not "
-                    f'UTF-8; if this text is {shown!r:.60}, set data.encoding = "windows-1252"'
+                    f"{name} line {line}, column {column!r}: byte 0x{ord(odd[0]) & 0xFF:02x} is "
+                    f"not UTF-8; if this text is {guess!r:.60}, set data.encoding = "
+                    '"windows-1252"'
                 )
     return f"{name} is not UTF-8; set data.encoding"
 

@@ -116,7 +116,7 @@ def _separator(lines: list[str], wanted: Collection[str]) -> str:
 
 
 def _quote(lines: list[str], separator: str) -> str | None:
-    """Tell whether quotes are marks or letters: where a tab separates, titles may begin with one."""
+    """Return the mark that texts stand in; where a tab separates, a title may begin with one."""
     if separator != "\t":
         return '"' if len(separator) == 1 else None
     for line in lines:

@@ -109,7 +109,7 @@ def _local(where: str) -> str | None:
 
 
 Found = tuple[Path, str, bool, Copy | None]
-"""A local, unpacked file, its name, whether it is one of several, and what holds it if it is a copy."""
+"""A local, unpacked file, its name, whether it is one of several, and its Copy if it is one."""
 
 
 def _local_files(pattern: str, watch: Watch) -> Iterator[Found]:
@@ -255,8 +255,8 @@ def _means_pairs(head: bytes, name: str, reading: Reading) -> bool:
     widths, users = {len(line) for line in fields}, [line[0] for line in fields]
     if len(widths) == 1 and widths <= {3, 4, 5} and len(set(users)) < len(users):
         raise InvalidData(
-            f"{name} has {widths.pop()} fields in every line and users that stand twice: for a table "
-            'set data.separator = " " and name columns by number, such as user_column = 1; for '
+            f"{name} has {widths.pop()} fields in every line and users that stand twice: for a "
+            'table set data.separator = " " and name columns by number, such as user_column = 1; for '
             'LightGCN\'s format set data.format = "lightgcn"'
         )
     return True
@@ -294,8 +294,8 @@ def _pairs(path: Path, name: str) -> Iterator[Table]:
             for number, text in enumerate(lines, start=line):
                 if odd := _SEPARATES.search(text):
                     raise InvalidData(
-                        f"{name} line {number} holds {odd[0]!r}, and LightGCN's format is a user and "
-                        "their items with spaces between; for a table set data.separator"
+                        f"{name} line {number} holds {odd[0]!r}, and LightGCN's format is a user "
+                        "and their items with spaces between; for a table set data.separator"
                     )
             fields = [text.split() for text in lines]
             users = [fields_[0] for fields_ in fields if fields_ for _ in fields_[1:]]

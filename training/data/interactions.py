@@ -217,7 +217,7 @@ def _merge_liked(
 
 
 def _in_order(rows: Interactions, ids: Ids) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the order by pair, then time, then row, and which in it are the first of their pair."""
+    """Return the order by pair, time and row, and which in it are the first of their pair."""
     keys = ids.keys(rows)
     order = order_by(keys) if rows.times is None else order_by(keys, rows.times)
     keys = keys[order]

@@ -66,14 +66,13 @@ def load_dataset(config: Config, beside: Path, reporter: Reporter | None = None)
     generator = np.random.default_rng([config.seed, _SPLIT_STREAM])
     split_parts = split.split(interactions, config.split, given, generator)
     names = ids.users.ids.to_list(), ids.items.ids.to_list()
+    seen_only = _seen_only(data, low, interactions, ids)
+    account.seen_only = len(seen_only)
     dataset = restrict_to_catalogue(
-        Dataset(
-            config.name, *names, *split_parts, account=account,
-            seen_only=_seen_only(data, low, interactions, ids),
-        ),
+        Dataset(config.name, *names, *split_parts, seen_only, account=account),
         user_table,
         item_table,
-    )  # fmt: skip
+    )
     if items is not None:
         dataset = replace(
             dataset,
@@ -132,9 +131,9 @@ def _tell_known(account: Account, side: str, ids: list[str], table: NodeTable) -
         met = set(ids)
         lonely = [each for each in table.ids if each not in met]
         account.warnings.append(
-            f"{table.name} knows {'none' if len(unknown) == len(ids) else 'few'} of the {side} with "
-            f"interactions: it has {_some(lonely or table.ids)}, interactions have {_some(unknown)}; "
-            f"see id_column in [data.{side}]"
+            f"{table.name} knows {'none' if len(unknown) == len(ids) else 'few'} of the {side} "
+            f"with interactions: it has {_some(lonely or table.ids)}, interactions have "
+            f"{_some(unknown)}; see id_column in [data.{side}]"
         )
 
 
@@ -145,8 +144,8 @@ def _some(ids: list[str]) -> str:
 def _check_times(config: Config, clock: Clock | None) -> None:
     if clock is not None and clock.unit == "order" and config.graph.half_life_days is not None:
         raise InvalidData(
-            f"column {clock.column!r} cannot be of moments: its numbers are too small for Unix time; "
-            "graph.half_life_days needs seconds, or moments as ISO 8601"
+            f"column {clock.column!r} cannot be of moments: its numbers are too small for Unix "
+            "time; graph.half_life_days needs Unix time, or moments as ISO 8601"
         )
 
 

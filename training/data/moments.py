@@ -71,20 +71,26 @@ class Clock:
             self._settle("moments", table, 0)
             self.zoneless |= getattr(column.dtype, "time_zone", None) is None
             return _epoch(column)
-        if column.dtype == pl.String and (
-            self.format is not None or column.cast(pl.Float64, strict=False).is_null().any()
-        ):
-            self._settle("moments", table, 0)
-            return _epoch(self._parse(table, column))
+        if column.dtype == pl.String:
+            is_number = column.cast(pl.Float64, strict=False).is_not_null()
+            if self.format is not None or not is_number.all():
+                return self._texts(table, column, is_number)
         return self._scaled(table, table.numbers(self.column).to_numpy())
 
-    def _parse(self, table: Table, column: pl.Series) -> pl.Series:
-        """Return the moments that texts stand for."""
+    def _texts(self, table: Table, column: pl.Series, is_number: pl.Series) -> Seconds:
         if self.format is not None:
             found = _parsed(column, self.format)
             table.refuse(column, found.is_null(), f"is not written as {self.format!r}")
             self.zoneless |= re.search(r"%[:#]*z", self.format) is None
-            return found
+        else:
+            found = self._parse(column)
+            table.refuse(column, found.is_null() & ~is_number, _HINT)
+            table.refuse(column, is_number, "is a number among dates and times")
+        self._settle("moments", table, 0)
+        return _epoch(found)
+
+    def _parse(self, column: pl.Series) -> pl.Series:
+        """Return the moments that texts of ISO 8601 stand for, null for others."""
         plain = (
             column.str.replace(r"^(\d{4}-?\d{2}-?\d{2})[Tt](\d)", "$1 $2")
             .str.replace(r"\s*(UTC|GMT|[Zz])$", "+00:00")
@@ -102,7 +108,6 @@ class Clock:
             found = found.set(zoned, None)
             for form in _ZONED:
                 found = found.fill_null(_parsed(plain, form))
-        table.refuse(column, found.is_null(), _HINT)
         self.zoneless |= not zoned.all()
         return found
 
@@ -129,9 +134,9 @@ class Clock:
         """Take a unit for that of the column, or raise InvalidData where it has another."""
         if self.unit not in (None, unit):
             raise InvalidData(
-                f"{table.place(row)}, column {self.column!r}: {table.column(self.column)[row]!r:.80} "
-                f"is of {_CALLED[unit]}, and what stands before is of {_CALLED[self.unit]}; a column "
-                "of moments is of one unit throughout"
+                f"{table.place(row)}, column {self.column!r}: "
+                f"{table.column(self.column)[row]!r:.80} is of {_CALLED[unit]}, and others are of "
+                f"{_CALLED[self.unit]}; a column of moments is of one unit throughout"
             )
         self.unit = unit
 

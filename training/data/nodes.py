@@ -85,7 +85,9 @@ def read_nodes(
 ) -> NodeTable:
     """Read a table of nodes and the tables of its features.
 
-    `data`: the encoding and the decimal mark to take where the table's section has none. Raises InvalidData for a missing column, an id that stands twice and a value that does not fit.
+    `data`: the encoding and the decimal mark to take where the table's section has none.
+
+    Raises InvalidData for a missing column, an id that stands twice and a value that does not fit.
     """
     what = "items" if isinstance(config, ItemsConfig) else "users"
     inherited = {
@@ -134,14 +136,14 @@ def _titles(config: ItemsConfig, table: Table) -> list[str] | None:
 
 
 def _ids(table: Table, column: str) -> list[str]:
-    """Return the ids of a table with one row a node; raises InvalidData for one that stands twice."""
+    """Return the ids of a table with one row a node, or raise InvalidData for one met twice."""
     ids = table.texts(column)
     if ids.is_duplicated().any():
         first = int(ids.is_duplicated().arg_true()[0])
         second = int((ids == ids[first]).arg_true()[1])
         raise InvalidData(
-            f"{table.places(first, second)}, column {column!r}: {ids[first]!r} stands twice; keep one "
-            "row for each id"
+            f"{table.places(first, second)}, column {column!r}: {ids[first]!r} stands twice; keep "
+            "one row for each id"
         )
     return ids.to_list()
 

@@ -1,4 +1,4 @@
-"""Files as readers need them: local, unpacked, in UTF-8; what is not is copied to a temporary one."""
+"""Files as readers need them: local, unpacked, in UTF-8; others are copied to temporary ones."""
 
 import codecs
 import gzip
@@ -24,7 +24,7 @@ _OTHERS = {
     b"Rar!": "is a RAR archive; unpack it",
     b"7z\xbc\xaf": "is a 7z archive; unpack it",
     b"\xd0\xcf\x11\xe0": "is an old Excel workbook; save the sheet as CSV",
-    b"SQLite format 3\x00": 'is a SQLite database; name it as {sql = "sqlite:///FILE", query = ...}',
+    b"SQLite format 3\x00": 'is a SQLite database; name {sql = "sqlite:///FILE", query = ...}',
     b"%PDF": "is a PDF",
     b"\x89HDF": "is an HDF5 file; export it as Parquet or CSV",
     b"Obj\x01": "is an Avro file; export it as Parquet or CSV",
@@ -75,7 +75,7 @@ def refuse_other_kinds(head: bytes, name: str) -> None:
 
 
 def in_utf8(path: Path, name: str, encoding: str) -> Copy | None:
-    """Return a copy in UTF-8, without a mark and with line feeds; None where a file is that already.
+    """Return a copy in UTF-8, without a mark, with line feeds; None where a file is so already.
 
     A mark at the beginning of the file tells its encoding whatever `encoding` says. Raises
     InvalidData, which calls the file `name`, for bytes that are not in the encoding.

@@ -38,7 +38,7 @@ class Origin:
     """What is counted there."""
     start: int = 0
     locate: Callable[[int], int] | None = None
-    """From a row's number to the line that it begins on; looked for only where an error names it."""
+    """From a row's number to its line; looked for only where an error names it."""
 
     def place(self, row: int) -> str:
         """Return where a row of the table stands, such as `x.csv line 7`."""
