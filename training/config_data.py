@@ -266,9 +266,9 @@ class DataConfig(Reading):
     ids: Literal["auto", "text"] = "auto"
     """auto: where all ids of a side are numbers, whole ones such as 3.0 are 3; text: ids are as
     written, but for outer spaces."""
-    missing_ids: Literal["drop", "error", "keep"] = "drop"
-    """Rows whose user or item is empty, nan, null, NULL, None or the like: drop and count them,
-    refuse them, or take all but the empty ones for ids."""
+    missing_ids: Literal["error", "drop", "keep"] = "error"
+    """Rows whose user or item is empty, nan, null, NULL, None or the like: refuse them, leave them
+    out and count them, or take all but the empty ones for ids."""
     min_weight: float | None = None
     """Rows of a smaller weight are no interactions."""
     low_weights: Literal["seen", "drop"] = "seen"

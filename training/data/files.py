@@ -256,8 +256,8 @@ def _means_pairs(head: bytes, name: str, reading: Reading) -> bool:
     if len(widths) == 1 and widths <= {3, 4, 5} and len(set(users)) < len(users):
         raise InvalidData(
             f"{name} has {widths.pop()} fields in every line and users that stand twice: for a "
-            'table set data.separator = " " and name columns by number, such as user_column = 1; for '
-            'LightGCN\'s format set data.format = "lightgcn"'
+            'table set data.separator = " " and name columns by number, such as user_column = 1; '
+            'for LightGCN\'s format set data.format = "lightgcn"'
         )
     return True
 

@@ -88,7 +88,7 @@ class Side:
     """
 
     def __init__(
-        self, missing: Literal["drop", "error", "keep"] = "drop", *, numbers: bool = True
+        self, missing: Literal["error", "drop", "keep"] = "error", *, numbers: bool = True
     ) -> None:
         """`numbers`: whether 3.0 is 3 where all ids are numbers."""
         self._missing = missing
@@ -166,10 +166,12 @@ class Side:
         missing = is_missing(cleaned) if self._missing != "keep" else cleaned == ""
         if self._missing != "drop" and missing.any():
             bad = texts.is_in(new.filter(missing).implode())
+            hint = 'data.missing_ids = "drop" leaves such rows out'
+            is_empty = texts.str.strip_chars() == ""
+            table.refuse(texts.alias(column), bad & is_empty, f"is empty; {hint}")
             table.refuse(
-                texts.alias(column), bad,
-                'is empty or stands for it; set data.missing_ids = "drop" to leave such rows out',
-            )  # fmt: skip
+                texts.alias(column), bad, f'stands for a missing id; {hint}, "keep" takes it for one'
+            )
         if not self._fraction and (is_fraction := cleaned.str.contains(_FRACTION)).any():
             first = texts.is_in(new.filter(is_fraction).implode()).arg_true()[0]
             self._fraction = f"{table.place(int(first))}, column {column!r}"

@@ -1,6 +1,7 @@
 """Interactions from a source to numbers, a batch at a time: memory holds rows, not texts."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
+from contextlib import closing
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -57,10 +58,9 @@ def read_interactions(
 
     New ids are numbered; a pair may stand several times. `account` hears what is left out.
     """
-    batches = [
-        _number(config, table, ids, clock, account)
-        for table in _tables(config, source, folder, watch)
-    ]
+    # closed at once where a row is refused: a database is not left to the collector of garbage
+    with closing(_tables(config, source, folder, watch)) as tables:
+        batches = [_number(config, table, ids, clock, account) for table in tables]
     kept = sum(map(len, batches))
     lost = sum(account.missing.values())
     if kept < lost:
@@ -80,7 +80,7 @@ def read_interactions(
 
 def _tables(
     config: DataConfig, source: Source, folder: str, watch: Watch | None
-) -> Iterator[Table]:
+) -> Generator[Table, None, None]:
     optional = [column for column in (config.weight_column, config.time_column) if column]
     wanted = [config.user_column, config.item_column, *optional]
     for table in read_tables(source, folder, wanted, config, watch, exact=wanted):

@@ -76,7 +76,12 @@ def _fast(
         there = rows.collect_schema().names()
         keys[:] = there
         rows = rows.select([key for key in there if columns is None or key in columns])
-    yield from rows.collect_batches(chunk_size=BATCH, maintain_order=True)
+    for batch in rows.collect_batches(chunk_size=BATCH, maintain_order=True):
+        for key in set(batch.columns) & set(exact):
+            # text, or a list that became one: the careful reader can tell
+            if batch[key].str.contains(r"^[\[{]").any():
+                raise ValueError(key)
+        yield batch
 
 
 def _records(path: Path, name: str) -> Iterator[Record]:

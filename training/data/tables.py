@@ -234,7 +234,7 @@ class Table:
         if isinstance(column.dtype, pl.Decimal):
             # whole where it is, whatever the scale of its type
             return column.cast(pl.String).str.replace(r"^(-?\d+)\.0+$", "$1")
-        if isinstance(column.dtype, pl.Duration | pl.Object | pl.Struct):
+        if column.dtype.is_nested() or isinstance(column.dtype, pl.Duration | pl.Object):
             raise self._not_text(column)
         try:
             return column.cast(pl.String)
