@@ -3,6 +3,8 @@
 A server of its own answers COUNT requests (100,000 unless given): well-formed ones, ones with wrong
 values, and bytes that are hardly messages. None may end in INTERNAL or UNKNOWN, the process must
 live, and its memory after the first fifth must not grow by more than a twentieth.
+
+Then benchmarks/hostile.py: callers who ask for the most that is permitted, or never read.
 """
 
 import asyncio
@@ -17,7 +19,8 @@ from typing import Any
 import numpy as np
 from grpc import aio
 
-from benchmarks.measure import report
+from benchmarks import hostile
+from benchmarks.measure import report, resident_bytes
 from protos.gnnrec.v1 import recommender_pb2 as pb
 from registry import ModelStore
 from tests import unseen
@@ -130,11 +133,6 @@ def spoilt(generator: random.Random, content: bytes) -> bytes:
     return bytes(broken)
 
 
-def resident_bytes(process: int) -> int:
-    lines = Path(f"/proc/{process}/status").read_text().splitlines()
-    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))
-
-
 async def fire(address: str, process: int, count: int) -> tuple[Counter[str], list[int]]:
     """Return how often each code came, and the memory after each fifth."""
     generator = random.Random(0)
@@ -192,6 +190,7 @@ def main(count: int) -> None:
         ["INTERNAL or UNKNOWN", "alive", "MiB after a fifth", "MiB at the end", "growth"],
         [[broken, alive, memory[1] / 2**20, memory[-1] / 2**20, growth]],
     )
+    hostile.main()
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ import json
 import statistics
 import time
 from collections.abc import Callable, Sequence
+from pathlib import Path
 
 
 def median_seconds(work: Callable[[], object], repeats: int = 7) -> float:
@@ -30,3 +31,9 @@ def report(title: str, header: Sequence[str], rows: Sequence[Sequence[object]]) 
 
 def _text(cell: object) -> str:
     return f"{cell:.4g}" if isinstance(cell, float) else str(cell)
+
+
+def resident_bytes(process: int) -> int:
+    """Return how much memory of a process is resident."""
+    lines = Path(f"/proc/{process}/status").read_text().splitlines()
+    return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))

@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+import math
 import os
 import signal
 import sys
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
@@ -16,18 +18,21 @@ from typing import Any, cast
 
 import uvloop
 from grpc import aio
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME as HEALTH
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from protos.gnnrec.v1 import model_pb2, model_pb2_grpc, recommender_pb2, recommender_pb2_grpc
 from registry import ModelStore, RegistryError
 from server import cores, events, heap, logs, snapshot, tracing, transport, wire, workers
+from server.background import keep_running
 from server.batcher import SearchQueue
-from server.boundary import Boundary, Guarded
+from server.boundary import Boundary, CallLimits, Guarded
 from server.cache import AnswerCache
 from server.catalogue import Catalogue
 from server.errors import CannotStart, ServingError
 from server.guard import TrialGuard
+from server.health import Health
 from server.limiter import Admission, Patience
 from server.metrics import Metrics
 from server.recommender import Recommender
@@ -37,6 +42,7 @@ from server.settings import Settings
 from server.shadow import Shadow
 from server.tallies import Tallies
 from server.trials import Trials
+from server.unread import Unread
 from server.view import Followed
 from server.witness import Witness
 
@@ -46,6 +52,10 @@ _SERVICES = (
     recommender_pb2.DESCRIPTOR.services_by_name["RecommenderService"].full_name,
     model_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
 )
+# Those of ModelService wait for the disk; nobody needs many at a time.
+_MODEL_CALLS = 64
+_BEYOND_GRACE_S = 2.0
+
 LIVENESS = "liveness"
 """The health service that says the process answers, whatever is loaded."""
 
@@ -128,11 +138,13 @@ class Server:
         )
         self.loader = ThreadPoolExecutor(1, "load", initializer=cores.use)
         self.reader = ThreadPoolExecutor(1, "read")
+        self.writer = ThreadPoolExecutor(1, "guard")
         self.trials = Trials(self.metrics.trials, Tallies(shared and shared / "trials"))
+        parse = partial(wire.parse, limits=settings.limits)
         self.shadow = Shadow(
             self.recommender,
             self.metrics.trials,
-            partial(wire.parse, limits=settings.limits),
+            parse,
             initializer=cores.use,
         )
         self.rollout = Rollout(
@@ -154,25 +166,37 @@ class Server:
             self.rollout.store,
             self.trials,
             self.metrics.trials,
-            self.reader,
+            self.writer,
             self.rollout.wake,
             settings.poll_interval_s,
         )
-        self.health = health.aio.HealthServicer()
+        self.health = Health(settings.unread_timeout_s)
+        self.unread = Unread(settings.max_unread_bytes, settings.unread_timeout_s)
         self.tokens = transport.watch_tokens(settings)
         self.certificates = transport.watch_certificates(settings)
         self.tracing = tracing.from_environment(os.environ)
         self.boundary = Boundary(
             self.metrics,
-            Admission(settings.max_concurrent, patience),
+            self._call_limits(patience),
             AnswerCache(settings.cache_bytes, self.recommender, self.metrics),
-            Witness(self.recommender, self.trials, self.shadow),
+            Witness(self.recommender, self.trials, self.shadow, parse),
             self.tokens,
             self.tracing,
         )
         self.health_port: int | None = None
         """Where health answers alone, once it does."""
         self._stops = AsyncExitStack()
+
+    def _call_limits(self, patience: Patience) -> CallLimits:
+        settings = self.settings
+        most = {_SERVICES[0]: settings.max_concurrent, _SERVICES[1]: _MODEL_CALLS}
+        return CallLimits(
+            {name: Admission(count, patience, self.unread) for name, count in most.items()},
+            Admission(math.inf, patience, self.unread),
+            self.unread,
+            settings.max_streams,
+            settings.max_message_bytes,
+        )
 
     async def start(self) -> Ports:
         """Load the first version, bind the ports, answer; what was begun is undone by stop."""
@@ -182,6 +206,7 @@ class Server:
         self._stops.callback(self.search.shutdown)
         self._stops.callback(self.loader.shutdown)
         self._stops.callback(self.reader.shutdown)
+        self._stops.callback(self.writer.shutdown)
         self._stops.callback(self.shadow.close)
         for file in (recommender_pb2, model_pb2):
             for described in file.DESCRIPTOR.services_by_name.values():
@@ -200,13 +225,22 @@ class Server:
         await server.start()
         self._stops.push_async_callback(self._drain, server)
         for service in ("", LIVENESS, *_SERVICES):
-            await self.health.set(service, health_pb2.HealthCheckResponse.SERVING)
-        tasks = [self.rollout.follow(), self.guard.watch(), self._watch_files()]
+            self.health.set(service, is_serving=True)
+        tasks: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+            "following the aliases": self.rollout.follow,
+            "guarding the trials": self.guard.watch,
+            "watching certificates and tokens": self._watch_files,
+            "ending silent connections": self.unread.watch,
+        }
         layout = self.rollout.store.layout
         if not layout.is_remote:  # a store has no file events
-            tasks.append(events.watch(layout.aliases, self.rollout.wake))
-        for work in tasks:
-            self._stops.callback(asyncio.create_task(work).cancel)
+            tasks["watching the alias files"] = partial(
+                events.watch, layout.aliases, self.rollout.wake
+            )
+        for name, work in tasks.items():
+            self.metrics.announce_background(name)
+            running = keep_running(name, work, self.metrics.count_background_failure)
+            self._stops.callback(asyncio.create_task(running).cancel)
         return Ports(port, metrics_port)
 
     async def stop(self) -> None:
@@ -218,7 +252,9 @@ class Server:
         settings = self.settings
         server = aio.server(options=transport.options(settings))
         guarded: Any = Guarded(server, self.boundary)
-        servicer = RecommenderServicer(self.recommender, settings.limits, self.search, self.metrics)
+        servicer = RecommenderServicer(
+            self.recommender, settings.limits, self.search, self.metrics, settings.max_message_bytes
+        )
         recommender_pb2_grpc.add_RecommenderServiceServicer_to_server(
             # answers with bytes where the generated class speaks of messages
             cast(Any, servicer),
@@ -228,9 +264,9 @@ class Server:
             ModelServicer(Catalogue(self.recommender, self.rollout, self.trials), self.reader),
             guarded,
         )
-        health_pb2_grpc.add_HealthServicer_to_server(self.health, guarded)
+        health_pb2_grpc.add_HealthServicer_to_server(cast(Any, self.health), guarded)
         if settings.reflection:
-            names = (*_SERVICES, health.SERVICE_NAME, reflection.SERVICE_NAME)
+            names = (*_SERVICES, HEALTH, reflection.SERVICE_NAME)
             reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
                 reflection.aio.ReflectionServicer(names), guarded
             )
@@ -246,12 +282,12 @@ class Server:
             return
         server = aio.server(options=transport.options(replace(settings, max_pending=0)))
         guarded: Any = Guarded(server, self.boundary)
-        health_pb2_grpc.add_HealthServicer_to_server(self.health, guarded)
+        health_pb2_grpc.add_HealthServicer_to_server(cast(Any, self.health), guarded)
         self.health_port = self._bind(
             server, f"{settings.host}:{settings.health_port}", "health-port"
         )
         await server.start()
-        self._stops.push_async_callback(server.stop, 0)
+        self._stops.push_async_callback(self._end, server, 0.0)
 
     def _bind(self, server: aio.Server, address: str, option: str) -> int:
         """Bind a server to an address and return the port; raises CannotStart."""
@@ -276,13 +312,22 @@ class Server:
     async def _drain(self, server: aio.Server) -> None:
         """Turn health red, let balancers notice, finish what is under way, stop."""
         _log.info("draining")
-        await self.health.enter_graceful_shutdown()
+        self.health.end()
         await asyncio.sleep(self.settings.drain_s)
-        stopping = asyncio.create_task(server.stop(self.settings.grace_s))
+        await self._end(server, self.settings.grace_s)
+        _log.info("stopped")
+
+    async def _end(self, server: aio.Server, grace_s: float) -> None:
+        """Stop a server, whatever the other ends of its connections do."""
+        stopping = asyncio.create_task(server.stop(grace_s))
+        end = time.monotonic() + grace_s + _BEYOND_GRACE_S
         while not stopping.done():  # a stream may yet be opened by a call that was under way
+            if time.monotonic() > end:
+                _log.error("calls that did not end in time are left behind")
+                stopping.cancel()
+                return
             self.boundary.end_streams()
             await asyncio.wait([stopping], timeout=0.1)
-        _log.info("stopped")
 
 
 def _on_signals(look: Callable[[], None]) -> asyncio.Event:

@@ -1,7 +1,8 @@
-"""The one place where an RPC is let in, timed and counted, and its error becomes a status.
+"""The one place where an RPC is let in, timed, counted and, where it fails, ended with a status.
 
-Nothing else calls abort. It wraps the handlers before they are given to gRPC: an interceptor, which
-does the same for each call anew, costs a tenth of all that an RPC costs.
+Of ours nothing else calls abort; the stock services may. It wraps the handlers before they are
+given to gRPC: an interceptor, which does the same for each call anew, costs a tenth of all that an
+RPC costs.
 """
 
 import asyncio
@@ -10,6 +11,7 @@ import logging
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 import grpc
@@ -22,13 +24,17 @@ from server.cache import AnswerCache
 from server.limiter import Admission
 from server.metrics import Metrics, Reason
 from server.tracing import Tracing
+from server.unread import Unread
 from server.watched import Watched
 from server.wire import Reply
 from server.witness import Witness
 
-_LIMITED = "gnnrec.v1.RecommenderService"
+_RECOMMENDER = "gnnrec.v1.RecommenderService"
 _HEALTH = "grpc.health.v1.Health"
 _REQUEST_ID = "x-request-id"
+
+# Who watches needs one for each service; a connection may be a proxy's.
+_STREAMS_OF_ONE = 100
 
 _REJECTED: dict[type[Exception], Reason] = {
     errors.Overloaded: "overloaded",
@@ -39,6 +45,19 @@ _REJECTED: dict[type[Exception], Reason] = {
 
 _log = logging.getLogger("gnnrec.server")
 
+
+@dataclass(frozen=True)
+class CallLimits:
+    """How much may be under way, and how large it may be."""
+
+    admissions: Mapping[str, Admission]
+    """By service; calls of others are not counted."""
+    unlimited: Admission
+    unread: Unread
+    max_streams: int
+    max_message_bytes: int
+
+
 Handler = Callable[[Any, Any], Awaitable[Any]]
 
 
@@ -48,29 +67,29 @@ class Boundary:
     def __init__(
         self,
         metrics: Metrics,
-        admission: Admission,
+        limits: CallLimits,
         cache: AnswerCache,
         witness: Witness,
         tokens: Watched[Mapping[bytes, str]] | None = None,
         tracing: Tracing | None = None,
     ) -> None:
-        """Count into `metrics`, ask `admission`, tell `witness`; with `tokens`, ask for one."""
-        self._witness = witness
+        """Count into `metrics`, keep to `limits`, tell `witness`; with `tokens`, ask for one."""
         self._tracing = tracing
         self._metrics = metrics
-        self._admission = admission
+        self._limits = limits
         self._cache = cache
         self._witness = witness
         self._tokens = tokens
         self.in_flight = 0
         """How many unary RPCs are being answered."""
-        self._streams: set[asyncio.Task[Any]] = set()
+        self._streams: dict[asyncio.Task[Any], str] = {}
+        """The streams that are open, and whose they are."""
         self._ending = False
 
     def end_streams(self) -> None:
         """End the streams, which would never end of themselves, with UNAVAILABLE."""
         self._ending = True
-        for task in self._streams:
+        for task in list(self._streams):
             task.cancel()
 
     def wrap(self, handler: Any, method: str) -> Any:
@@ -87,10 +106,12 @@ class Boundary:
 
     def _unary(self, handler: Any, method: str) -> Handler:
         service, _, rpc = method.lstrip("/").partition("/")
-        limited = service == _LIMITED
+        limited = service == _RECOMMENDER
         handle: Handler = handler.unary_unary
         parse, serialize = handler.request_deserializer, handler.response_serializer
-        admission, cache, witness = self._admission, self._cache, self._witness
+        cache, witness = self._cache, self._witness
+        unread, max_bytes = self._limits.unread, self._limits.max_message_bytes
+        admission = self._limits.admissions.get(service, self._limits.unlimited)
         tracing = self._tracing if limited else None
         calls = self._metrics.calls(service, rpc)
 
@@ -102,23 +123,33 @@ class Boundary:
             _set_request_id(metadata, context)
             span = None if tracing is None else tracing.begin(method, metadata.items())
             code, caller, inside, named = "OK", "", False, None
+            size = -1
             request = None
             try:
                 caller = self._authenticate(service, metadata)
+                if unread.is_full:
+                    admission.make_room()
                 if limited:
                     _set_deadline(context)
                     named = cache.get(rpc, raw)
                     if named is not None:
+                        size = len(named.content)
                         return named.content
-                    admission.enter()
-                    inside = True
-                    serving = cache.serving
+                admission.enter()
+                inside = True
+                serving = cache.serving
                 named = request = _parsed(parse, raw)
                 named = response = await handle(request, context)
-                if type(response) is Reply:
+                is_reply = type(response) is Reply
+                content: bytes = response.content if is_reply else serialize(response)
+                if len(content) > max_bytes:
+                    raise errors.AnswerTooLarge(
+                        f"the answer has {len(content)} bytes, and --max-message-bytes of the "
+                        f"server permits {max_bytes}; ask for less at a time"
+                    )
+                if is_reply:
                     cache.put(raw, response, serving)
-                    return response.content
-                content: bytes = serialize(response)
+                size = len(content)
                 return content
             except asyncio.CancelledError:
                 code = "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"
@@ -135,7 +166,9 @@ class Boundary:
                     admission.note_shed()
                 await _abort(context, ending)
             finally:
-                if inside:
+                if size >= 0:  # it is in until it is read
+                    unread.hold(context, size, admission.leave if inside else None)
+                elif inside:
                     admission.leave()
                 self.in_flight -= 1
                 seconds = time.perf_counter() - began
@@ -170,19 +203,23 @@ class Boundary:
             _set_request_id(metadata, context)
             try:
                 self._authenticate(service, metadata)
-            except errors.Unauthenticated as error:
-                self._metrics.reject("unauthenticated")
+                self._check_streams(context.peer())
+            except (errors.Unauthenticated, errors.Overloaded) as error:
+                self._metrics.reject(_REJECTED[type(error)])
                 await _abort(context, statuses.end(error, method))
-            self._streams.add(task)
+            self._streams[task] = context.peer()
             try:
                 yield
             except asyncio.CancelledError:
                 if not self._ending:
                     raise
                 stopping = errors.NotReady("the server is stopping")
-                await _abort(context, statuses.end(stopping, method))
+                try:
+                    await _abort(context, statuses.end(stopping, method))
+                except aio.BaseError:  # where a message is unread, nothing can follow it
+                    raise asyncio.CancelledError from None
             finally:
-                self._streams.discard(task)
+                del self._streams[task]
 
         async def write(request: Any, context: Any) -> None:
             async with held(context):
@@ -194,6 +231,12 @@ class Boundary:
                     yield response
 
         return generate if inspect.isasyncgenfunction(handle) else write
+
+    def _check_streams(self, peer: str) -> None:
+        """Raise Overloaded where too many streams are open, in all or of one connection."""
+        theirs = sum(each == peer for each in self._streams.values())
+        if len(self._streams) >= self._limits.max_streams or theirs >= _STREAMS_OF_ONE:
+            raise errors.Overloaded("too many streams are open; end some, or try again", 5.0)
 
     def _authenticate(self, service: str, metadata: Mapping[str, Any]) -> str:
         """Return the name of the caller's token, empty where none is asked for."""

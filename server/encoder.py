@@ -1,4 +1,4 @@
-"""ONNX models of a version, ready to run: the only module that knows ONNX Runtime.
+"""The ONNX models that embed new users and items, loaded and tried.
 
 N nodes, D the width of their embeddings.
 """

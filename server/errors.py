@@ -1,4 +1,4 @@
-"""What can go wrong in serving. No transport codes here: boundary.py maps them, once."""
+"""What can go wrong in serving, without transport codes: statuses.py maps each class to one."""
 
 
 class ServingError(Exception):
@@ -66,6 +66,14 @@ class Overloaded(ServingError):
 
 class DeadlinePassed(ServingError):
     """The caller has stopped waiting before the request was computed."""
+
+
+class AnswerTooLarge(ServingError):
+    """The answer is larger than what is sent."""
+
+
+class UnknownService(ServingError):
+    """Health is asked of a service that is not here."""
 
 
 class Unauthenticated(ServingError):

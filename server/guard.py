@@ -34,16 +34,27 @@ class TrialGuard:
         self._writer = writer
         self._wake = wake
         self._interval_s = interval_s
-        self._problem = ""
+        self._problems: dict[str, str] = {}
+        """Why the trials of aliases cannot be ended, where they should be."""
 
     async def watch(self) -> None:
-        """Judge every running trial, for ever."""
+        """Judge every running trial, for ever; one that cannot be judged stops no other."""
         while True:
             await asyncio.sleep(self._interval_s)
+            failures = []
             for trial in list(self._trials.running.values()):
-                verdict = trial.candidate.guard and trial.verdict(self._trials.seen(trial))
-                if verdict:
-                    await self._end(trial, verdict)
+                try:
+                    await self._judge(trial)
+                except Exception as error:
+                    failures.append(error)
+            if failures:
+                raise ExceptionGroup("trials could not be judged", failures)
+
+    async def _judge(self, trial: Trial) -> None:
+        if trial.candidate.guard is None or not self._trials.is_running(trial):
+            return  # it may have ended while another was judged
+        if verdict := trial.verdict(self._trials.seen(trial)):
+            await self._end(trial, verdict)
 
     async def _end(self, trial: Trial, verdict: str) -> None:
         """Roll the alias back, unless somebody has moved it meanwhile."""
@@ -63,13 +74,14 @@ class TrialGuard:
             self._metrics.count_return(alias, "overtaken")
         except (RegistryError, OSError) as error:
             self._metrics.count_return(alias, "failed")
-            if str(error) != self._problem:
-                self._problem = str(error)
+            if str(error) != self._problems.get(alias):
+                self._problems[alias] = str(error)
                 _log.error(
                     "alias %s: the trial of %s cannot be ended: %s; it should, as %s; end it by "
                     "hand: gnnrec rollback --alias %s", alias, version, error, verdict, alias,
                 )  # fmt: skip
         else:
+            self._problems.pop(alias, None)
             self._metrics.count_return(alias, "returned")
             _log.error("alias %s: trial of %s ended: %s", alias, version, verdict)
         self._wake()

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextvars import ContextVar
 
 from server.errors import Overloaded
+from server.unread import Unread
 
 DEADLINE: ContextVar[float] = ContextVar("deadline", default=math.inf)
 """When the caller of the request that is being answered gives up, by time.monotonic."""
@@ -118,12 +119,17 @@ class Admission:
 
     def __init__(
         self,
-        max_concurrent: int,
+        max_concurrent: float,
         patience: Patience,
+        unread: Unread,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Let in at most `max_concurrent` at a time, for a queue of such patience."""
+        """Let in at most `max_concurrent` at a time, for a queue of such patience.
+
+        Those whose answers are `unread` are still in.
+        """
         self._max_concurrent = max_concurrent
+        self._unread = unread
         self._patience = patience
         self._clock = clock
         self._inside = 0
@@ -133,9 +139,16 @@ class Admission:
     def enter(self) -> None:
         """Let a request in, or raise Overloaded; leave must follow once it is in."""
         if self._inside >= self._max_concurrent:
+            self._unread.make_room()
             self._patience.shorten()
             raise overloaded(self._patience.expected_wait_s)
         self._inside += 1
+
+    def make_room(self) -> None:
+        """Raise Overloaded where too much of earlier answers is unread; see to it that it goes."""
+        self._unread.make_room()
+        if self._unread.is_full:
+            raise overloaded(self._patience.expected_wait_s)
 
     def leave(self) -> None:
         """Let a request out."""

@@ -88,6 +88,11 @@ class Metrics(VersionMetrics):
         )
         for reason in get_args(Reason):
             self.rejected.labels(reason)
+        self._background_failures = counter(
+            "gnnrec_background_failures",
+            "Times that work in the background failed and began again, by what it is.",
+            ("task",),
+        )
 
     def _make_query_metrics(self) -> None:
         counter, histogram = self._series.counter, self._series.histogram
@@ -135,6 +140,14 @@ class Metrics(VersionMetrics):
             self.handling.labels(*labels),
             lambda code: self.handled.labels(*labels, code),
         )
+
+    def announce_background(self, task: str) -> None:
+        """Show work in the background at 0, so that its first failure is seen as a rise."""
+        self._background_failures.labels(task)
+
+    def count_background_failure(self, task: str) -> None:
+        """Count that work in the background failed."""
+        self._background_failures.labels(task).inc()
 
     def announce(self, service: str, rpcs: Iterable[str]) -> None:
         """Show a service's RPCs at 0, so that the first call of each is seen as a rise."""

@@ -28,6 +28,11 @@ class Newcomer:
     """How many texts of each feature training has not seen."""
 
 
+def takes(variant: LoadedVariant, newcomer: NewUser | NewItem) -> bool:
+    """Tell whether a variant embeds newcomers of this kind."""
+    return variant.takes_new_users if isinstance(newcomer, NewUser) else variant.model is not None
+
+
 def embed_user(snapshot: Snapshot, variant: LoadedVariant, user: NewUser) -> Newcomer:
     """Embed a new user by what the variant takes: features and interactions, or the latter alone.
 

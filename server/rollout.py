@@ -90,10 +90,7 @@ class Rollout:
             with suppress(TimeoutError):
                 await asyncio.wait_for(self._woken.wait(), wait_s)
             self._woken.clear()
-            try:
-                await self.look()
-            except Exception:  # whatever it is, the next look may do better
-                _log.exception("a defect in following the aliases")
+            await self.look()
 
     def wake(self, *, retry_all: bool = False) -> None:
         """Look at the aliases now; with `retry_all`, try what was refused again at once."""

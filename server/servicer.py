@@ -1,9 +1,12 @@
-"""The wire: parse a message, call the core, convert the answer. No decisions."""
+"""The methods of both services: parse a message, call the core, convert the answer.
+
+They decide where a request is computed, at once or in the search thread, and how a batch is cut.
+"""
 
 import asyncio
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from google.rpc import status_pb2
 from grpc import aio
@@ -12,12 +15,12 @@ from protos.gnnrec.v1 import model_pb2, model_pb2_grpc, recommender_pb2
 from server import model_wire, wire
 from server.batcher import Finish, SearchQueue, Together
 from server.catalogue import Catalogue
-from server.errors import InvalidQuery
+from server.errors import AnswerTooLarge, InvalidQuery
 from server.metrics import Metrics
 from server.queries import Limits, ScoreQuery, TopKQuery, check_batch
 from server.recommender import Query, Recommender, TopKAnswer
 from server.serving import Serving
-from server.statuses import report
+from server.statuses import report, to_status
 
 pb = recommender_pb2
 Context = aio.ServicerContext[Any, Any]
@@ -35,9 +38,21 @@ class RecommenderServicer:
     """gnnrec.v1.RecommenderService; it answers with bytes that stand for the messages."""
 
     def __init__(
-        self, recommender: Recommender, limits: Limits, search: SearchQueue, metrics: Metrics
+        self,
+        recommender: Recommender,
+        limits: Limits,
+        search: SearchQueue,
+        metrics: Metrics,
+        max_answer_bytes: int,
     ) -> None:
         """Search in the thread of `search`, so that the event loop stays free."""
+        self._max_answer_bytes = max_answer_bytes
+        self._too_large = to_status(
+            AnswerTooLarge(
+                f"the batch's answers before this one fill --max-message-bytes of the server, "
+                f"{max_answer_bytes}; ask again, in a smaller batch"
+            )
+        )
         self._respond = metrics.stages["respond"]
         self._recommender = recommender
         self._limits = limits
@@ -60,7 +75,8 @@ class RecommenderServicer:
         for number, answer in zip(missing, alone, strict=True):
             answers[number] = answer
         with self._respond.time():
-            return wire.batch_reply([_entry(answer) for answer in answers])
+            entries = [_entry(answer) for answer in answers]
+            return wire.batch_reply(entries, self._max_answer_bytes, self._too_large)
 
     async def Score(self, request: pb.ScoreRequest, context: Context) -> wire.Reply:
         """Score the named items for one query."""
@@ -130,13 +146,14 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
     def __init__(self, catalogue: Catalogue, reader: Executor) -> None:
         """Read the registry in the threads of `reader`."""
         self._catalogue = catalogue
-        self._reader = reader
+        self._aliases = _Shared(reader, catalogue.aliases)
+        self._versions = _Shared(reader, catalogue.versions)
 
     async def GetModel(
         self, request: model_pb2.GetModelRequest, context: Context
     ) -> model_pb2.GetModelResponse:
         """Describe what is loaded."""
-        aliases, problem = await _run(self._reader, self._catalogue.aliases)
+        aliases, problem = await self._aliases.result()
         return model_wire.model_response(
             self._catalogue.serving, aliases, problem, self._catalogue.trials
         )
@@ -145,11 +162,22 @@ class ModelServicer(model_pb2_grpc.ModelServiceServicer):
         self, request: model_pb2.ListVersionsRequest, context: Context
     ) -> model_pb2.ListVersionsResponse:
         """List the registry's versions with their states."""
-        states = await _run(self._reader, self._catalogue.versions)
+        states = await self._versions.result()
         return model_pb2.ListVersionsResponse(
             versions=[model_wire.version_status(state) for state in states]
         )
 
 
-async def _run(executor: Executor, function: Callable[..., Any], *arguments: object) -> Any:
-    return await asyncio.get_running_loop().run_in_executor(executor, function, *arguments)
+class _Shared(Generic[A]):
+    """What a function returns, computed once for all who wait for it at the same time."""
+
+    def __init__(self, executor: Executor, function: Callable[[], A]) -> None:
+        self._executor = executor
+        self._function = function
+        self._running: asyncio.Future[A] | None = None
+
+    async def result(self) -> A:
+        if self._running is None or self._running.done():
+            loop = asyncio.get_running_loop()
+            self._running = loop.run_in_executor(self._executor, self._function)
+        return await asyncio.shield(self._running)  # one who goes away takes it from nobody

@@ -36,7 +36,14 @@ class Settings:
     max_message_bytes: int = 4 * 1024 * 1024
     """The largest request that is read and the largest answer that is sent."""
     max_concurrent: int = 256
-    """How many requests may be in the server, waiting or computed; more are refused."""
+    """How many requests may be in the server, waiting, computed, or answered and not yet read; more
+    are refused."""
+    max_unread_bytes: int = 64 * 1024 * 1024
+    """How much of answers may be on the way to callers, unread; beyond it requests are refused."""
+    unread_timeout_s: float = 20.0
+    """How long a caller may take to read an answer, or a state of health; then the call ends."""
+    max_streams: int = 1000
+    """How many streams may be open, such as of those who watch health; more are refused."""
     max_pending: int = 0
     """How many requests may wait to be taken in; gRPC itself ends more with CANCELLED and without
     RetryInfo, for a tenth of the price of an answer, and some of the last fifth already. 0 leaves

@@ -104,7 +104,7 @@ class _Compared:
 def _list(snapshot: Snapshot, query: TopKQuery, answer: Any) -> _Compared:
     """Compute the k best items, and the scores of those that were answered."""
     began = time.perf_counter()
-    made = plan(snapshot, query, _Uncounted())
+    made = plan(snapshot, query, Uncounted())
     _, rows = search(made)
     seconds = time.perf_counter() - began
     own = set(snapshot.item_ids.texts(rows))
@@ -120,7 +120,7 @@ def _score(snapshot: Snapshot, query: ScoreQuery, answer: Any) -> _Compared:
     """Compute the scores that were asked for; those of items that both know are compared."""
     began = time.perf_counter()
     variant = snapshot.variant(query.target.variant)
-    placed = place(snapshot, variant, query.subject, _Uncounted(), include_seen=True)
+    placed = place(snapshot, variant, query.subject, Uncounted(), include_seen=True)
     rows = snapshot.item_ids.rows(query.item_ids)
     known = (rows != NO_ROW) & np.array(answer.known, bool)
     scores = variant.index.scores(placed.vector, rows[known])
@@ -128,7 +128,7 @@ def _score(snapshot: Snapshot, query: ScoreQuery, answer: Any) -> _Compared:
     return _Compared(seconds, _drift(np.array(answer.scores, np.float32)[known], scores), None)
 
 
-class _Uncounted:
+class Uncounted:
     """Newcomers are counted once, by what answers them."""
 
     def count_newcomer(self, kind: str, variant: str, unknown: Mapping[str, int]) -> None:

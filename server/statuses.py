@@ -1,4 +1,4 @@
-"""Errors as callers see them: a status code and google.rpc details; nobody else knows codes."""
+"""Errors as callers see them: each class has its status code and its google.rpc details here."""
 
 import logging
 from dataclasses import dataclass
@@ -32,9 +32,18 @@ MAPPING: dict[type[Exception], tuple[int, str]] = {
     errors.CannotStart: (code_pb2.UNAVAILABLE, "NOT_READY"),
     errors.Overloaded: (code_pb2.RESOURCE_EXHAUSTED, "OVERLOADED"),
     errors.DeadlinePassed: (code_pb2.DEADLINE_EXCEEDED, "DEADLINE_PASSED"),
+    errors.AnswerTooLarge: (code_pb2.RESOURCE_EXHAUSTED, "ANSWER_TOO_LARGE"),
+    errors.UnknownService: (code_pb2.NOT_FOUND, "SERVICE_NOT_FOUND"),
     errors.Unauthenticated: (code_pb2.UNAUTHENTICATED, "TOKEN_INVALID"),
     RegistryError: (code_pb2.UNAVAILABLE, "REGISTRY_UNREADABLE"),
+    # a method of a stock service that nobody has written
+    NotImplementedError: (code_pb2.UNIMPLEMENTED, "UNIMPLEMENTED"),
 }
+
+# A status travels in metadata, of which clients take 8 kB. There the message stands twice: with
+# every byte beyond ASCII as three, and with what violates a field once more, in base64.
+_LONGEST_TEXT = 600
+_LONGEST_FIELD = 200
 
 
 @dataclass(frozen=True)
@@ -87,10 +96,11 @@ def to_status(error: Exception) -> status_pb2.Status:
         )
     if isinstance(error, errors.Unauthenticated):
         reason = error.reason
-    status = _status(code, str(error), reason)
+    status = _status(code, str(error) or "this method is not there", reason)
     if isinstance(error, errors.InvalidQuery):
         violation = error_details_pb2.BadRequest.FieldViolation(
-            field=error.field, description=error.problem
+            field=shown(error.field, _LONGEST_FIELD),
+            description=shown(error.problem, _LONGEST_TEXT),
         )
         status.details.append(_pack(error_details_pb2.BadRequest(field_violations=[violation])))
     if isinstance(error, errors.Overloaded):
@@ -102,7 +112,21 @@ def to_status(error: Exception) -> status_pb2.Status:
 
 def _status(code: int, message: str, reason: str) -> status_pb2.Status:
     info = error_details_pb2.ErrorInfo(reason=reason, domain=_DOMAIN)
-    return status_pb2.Status(code=code, message=message, details=[_pack(info)])
+    text = shown(message, _LONGEST_TEXT)
+    return status_pb2.Status(code=code, message=text, details=[_pack(info)])
+
+
+def shown(text: str, most: int) -> str:
+    """Return a text of at most so many bytes of UTF-8, with escapes for what cannot be printed.
+
+    What callers send is quoted in messages and logs; a line break must not begin a line there.
+    """
+    if not text.isprintable():
+        text = "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    content = text.encode()
+    if len(content) <= most:
+        return text
+    return content[: most - 3].decode(errors="ignore") + "..."
 
 
 def _pack(message: Any) -> any_pb2.Any:

@@ -9,7 +9,13 @@ from server.tallies import RECENT, Count, Line, Sum, Tallies, Tally
 from server.trial_metrics import Side, TrialMetrics
 
 # Codes that say nothing of the version: the server was full or stopping, or the caller went away.
-_NOT_OF_THE_VERSION = {"RESOURCE_EXHAUSTED", "UNAVAILABLE", "UNAUTHENTICATED", "CANCELLED"}
+_NOT_OF_THE_VERSION = {
+    "RESOURCE_EXHAUSTED",
+    "UNAVAILABLE",
+    "UNAUTHENTICATED",
+    "CANCELLED",
+    "DEADLINE_EXCEEDED",
+}
 
 _SIDES: dict[Side, tuple[Line, Count]] = {
     "stable": (Line.STABLE, Count.STABLE_ERRORS),
@@ -50,8 +56,9 @@ class Trial:
                 f"{old.error_share:.1%} of those of {self.move.version}; {guard.max_errors:.1%} "
                 "more are allowed"
             )
-        p99_ms = 1000 * new.quantile(0.99)
-        if guard.max_p99_ms is not None and p99_ms > guard.max_p99_ms:
+        p99_ms, old_p99_ms = 1000 * new.quantile(0.99), 1000 * old.quantile(0.99)
+        # where the other version is as slow, it is the load and not the candidate
+        if guard.max_p99_ms is not None and p99_ms > guard.max_p99_ms >= old_p99_ms:
             return f"its p99 is {p99_ms:.1f} ms, above {guard.max_p99_ms:g} ms"
         return ""
 
@@ -90,6 +97,11 @@ class Trials:
         self._metrics.show_sides({alias: _versions(each) for alias, each in running.items()})
         waiting = {alias: each for alias, each in running.items() if each.problem}
         self._metrics.show_waiting({alias: _versions(each) for alias, each in waiting.items()})
+
+    def is_running(self, trial: Trial) -> bool:
+        """Tell whether a trial goes on; another of the same alias and versions is another one."""
+        now = self.running.get(trial.move.alias)
+        return now is not None and now.name == trial.name
 
     def seen(self, trial: Trial) -> Sum:
         """Return what all processes of this server have seen of a running trial."""

@@ -1,4 +1,4 @@
-"""Messages of RecommenderService to plain values and back; no other module knows their fields."""
+"""Messages of RecommenderService to plain values and back."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -184,9 +184,24 @@ def top_k_reply(query: TopKQuery, answer: TopKAnswer) -> Reply:
     return Reply(_top_k(answer), answer.version, answer.variant, k, short)
 
 
-def batch_reply(answers: Sequence[TopKAnswer | status_pb2.Status]) -> Reply:
-    """Convert the answers, and the errors in their places, of a batch."""
-    return Reply(b"".join([_field(_1, _entry(answer)) for answer in answers]), "", "")
+def batch_reply(
+    answers: Sequence[TopKAnswer | status_pb2.Status], max_bytes: int, too_large: status_pb2.Status
+) -> Reply:
+    """Convert the answers, and the errors in their places, of a batch.
+
+    Answers that would make more than `max_bytes` of it have `too_large` in their places, those
+    before them are whole.
+    """
+    entries = [_field(_1, _entry(answer)) for answer in answers]
+    if sum(map(len, entries)) > max_bytes:
+        spare = _field(_1, _entry(too_large))
+        left = max_bytes - len(spare) * len(entries)
+        for place, entry in enumerate(entries):
+            if len(entry) - len(spare) > left:
+                entries[place] = spare
+            else:
+                left -= len(entry) - len(spare)
+    return Reply(b"".join(entries), "", "")
 
 
 def score_reply(answer: ScoreAnswer) -> Reply:

@@ -63,6 +63,15 @@ def serve(
     max_concurrent: Annotated[
         int, typer.Option(min=1, help="Requests in the server at a time; more are refused.")
     ] = 256,
+    max_unread_bytes: Annotated[
+        int, typer.Option(min=65_536, help="Answers on their way, unread; more are refused.")
+    ] = 64 * 1024 * 1024,
+    unread_timeout: Annotated[
+        float, typer.Option(min=0.1, help="Seconds until a connection that does not read is ended.")
+    ] = 20.0,
+    max_streams: Annotated[
+        int, typer.Option(min=1, help="Open streams, such as watches of health; more are refused.")
+    ] = 1000,
     max_pending: Annotated[
         int, typer.Option(min=0, help="Requests not yet taken in; gRPC cancels more. 0: no limit.")
     ] = 0,
@@ -117,6 +126,9 @@ def serve(
         reflection=reflection,
         max_message_bytes=max_message_bytes,
         max_concurrent=max_concurrent,
+        max_unread_bytes=max_unread_bytes,
+        unread_timeout_s=unread_timeout,
+        max_streams=max_streams,
         max_pending=max_pending,
         max_queue_s=max_queue_ms / 1000,
         cache_bytes=int(answer_cache * 2**20),

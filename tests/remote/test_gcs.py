@@ -45,9 +45,10 @@ def test_a_version_goes_to_cloud_storage_and_back(
     assert store.prune(0) == ["v2"]
 
 
-def test_moves_are_conditional_on_the_generation(
+def test_moves_ask_for_the_generation_they_looked_at_and_take_412_for_a_conflict(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """That Google's servers keep the condition is not proven here: the 412 is the proxy's."""
     made.publish(URL, version="v1")
     monkeypatch.setattr(GcsObjects, "conditional", True)
     store = ModelStore(URL, "toy")

@@ -2,6 +2,7 @@ import pytest
 
 from server.errors import Overloaded
 from server.limiter import Admission, Patience
+from server.unread import Unread
 from tests.server.waiting import Clock
 
 
@@ -24,7 +25,7 @@ def test_a_wait_is_judged_by_what_one_more_costs() -> None:
 
 
 def test_admission_counts_who_is_inside(patience: Patience) -> None:
-    admission = Admission(2, patience)
+    admission = Admission(2, patience, Unread(1, 1.0))
     admission.enter()
     admission.enter()
     with pytest.raises(Overloaded):
@@ -37,7 +38,7 @@ def test_shedding_is_logged_once_in_a_while(
     patience: Patience, caplog: pytest.LogCaptureFixture
 ) -> None:
     clock = Clock()
-    admission = Admission(1, patience, clock)
+    admission = Admission(1, patience, Unread(1, 1.0), clock)
     for _ in range(5):
         admission.note_shed()
     clock.now += 11.0

@@ -249,7 +249,7 @@ def test_what_is_answered_together_equals_brute_force_and_the_messages_of_protob
     world, several = drawn
     metrics = Metrics()
     queue = SearchQueue(Patience(0))
-    servicer = RecommenderServicer(world.recommender, LIMITS, queue, metrics)
+    servicer = RecommenderServicer(world.recommender, LIMITS, queue, metrics, 1 << 22)
 
     async def ask() -> list[wire.Reply]:
         return await asyncio.gather(*(queue.run(servicer._top_k, query) for query in several))

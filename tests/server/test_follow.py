@@ -1,16 +1,20 @@
 """How a server follows its aliases: what it does at the start, what wakes it, what it refuses."""
 
+import gc
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from protos.gnnrec.v1 import model_pb2
-from registry import ModelStore
+from registry import ModelStore, Version
 from registry.arrays import Embeddings
+from server import rollout, snapshot
+from server.snapshot import Snapshot
 from tests import made
 from tests.server.running import Running, running, scrape
 from tests.server.test_rollout import serving, wait_for, wait_until_served
@@ -262,3 +266,31 @@ def test_health_stays_green_while_versions_come_and_are_refused(store: ModelStor
             states(server)
             server.model.GetModel(model_pb2.GetModelRequest())
         assert seen == {True}
+
+
+def test_two_versions_at_most_are_in_memory_while_one_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was just swapped out is let go before the next load, and not only after its linger."""
+    for seed, name in enumerate(("v1", "v2", "v3")):
+        made.publish(tmp_path, version=name, seed=seed)
+    store = ModelStore(tmp_path, "toy")
+    store.aliases.promote("v1", alias="production")
+    held: dict[str, list[str]] = {}
+    real = snapshot.load
+
+    def load(version: Version, **how: Any) -> Snapshot:
+        gc.collect()
+        held[version.name] = sorted(
+            each.version for each in gc.get_objects() if type(each) is Snapshot
+        )
+        return real(version, **how)
+
+    monkeypatch.setattr(snapshot, "load", load)
+    monkeypatch.setattr(rollout, "_LINGER_S", 60.0)
+    with running(tmp_path, cache_bytes=0) as server:
+        gc.unfreeze()
+        for name in ("v2", "v3"):
+            store.aliases.promote(name, alias="production")
+            wait_until_served(server, name)
+    assert held["v3"] == ["v2"]

@@ -129,3 +129,14 @@ def test_a_made_token_is_long_fresh_and_not_in_its_line() -> None:
     assert len(token) >= 40
     assert token != other
     assert line == f"{hashlib.sha256(token.encode()).hexdigest()} a backend"
+
+
+def test_a_stream_that_has_ended_is_forgotten(registry: Path) -> None:
+    """Else every watcher that ever was would be held, and ended once more at the drain."""
+    with running(registry) as server:
+        stub = health_pb2_grpc.HealthStub(server.channel)
+        for _ in range(5):
+            watch = stub.Watch(health_pb2.HealthCheckRequest())
+            assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
+            watch.cancel()
+        until(lambda: not server.server.boundary._streams)

@@ -1,20 +1,27 @@
 """Canary, shadow and guard on a running server."""
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
+import grpc
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnnrec import Error
+from protos.gnnrec.v1 import recommender_pb2 as pb
 from registry import Candidate, Guard, ModelStore
 from server.queries import Interaction, KnownItem, KnownUser, NewItem, NewUser, Subject, Vector
 from server.serving import is_for
+from server.tallies import Count
 from tests.server.running import Running, running, scrape
 from tests.server.test_rollout import wait_for
 from tests.server.trying import PEOPLE, publish_three, sides, trial, try_out
+
+LEVEL = pb.AttributeFilter(field="level", any_of=pb.TextList(values=["beginner"]))
 
 
 @pytest.fixture
@@ -138,6 +145,120 @@ def test_a_guard_returns_to_the_old_version_and_the_history_says_why(
     assert scrape(server)[key] == 1
 
 
+def mine(version: str, percent: float = 50) -> list[str]:
+    """Return the people whom a candidate answers."""
+    candidate = Candidate(version=version, percent=percent)
+    return [person for person in PEOPLE if is_for(candidate, KnownUser(person))]
+
+
+BY_CALLERS: dict[str, dict[str, Any]] = {
+    "no items are asked for": {"k": 0},
+    "a variant that no version has": {"k": 1, "variant": "none"},
+    "an attribute that no version has": {"k": 1, "filters": [LEVEL]},
+    "both lists": {"k": 1, "exclude_item_ids": ["i1"], "allow_item_ids": ["i2"]},
+}
+
+
+@pytest.mark.parametrize("asked", BY_CALLERS.values(), ids=BY_CALLERS.keys())
+def test_what_callers_do_wrong_is_no_verdict_on_a_candidate(
+    store: ModelStore, server: Running, asked: dict[str, Any]
+) -> None:
+    try_out(store, server, "new", percent=50, guard=Guard(max_errors=0.01, min_requests=5))
+    people = mine("new")
+    for person in people[:30]:
+        with pytest.raises(grpc.RpcError):
+            server.recommender.TopK(pb.TopKRequest(user_id=person, **asked))
+    server.recommender.BatchTopK(
+        pb.BatchTopKRequest(
+            requests=[pb.TopKRequest(user_id=person, **asked) for person in people[:30]]
+        )
+    )
+    seen = trial(server)
+    assert (seen.candidate.requests, seen.candidate.errors) == (0, 0)
+    assert store.aliases.get("production").candidate is not None
+
+
+def test_users_whom_nobody_knows_are_no_verdict_and_lost_ones_are(
+    store: ModelStore, server: Running
+) -> None:
+    try_out(store, server, "poor", percent=99)
+    strangers = [f"stranger-{number}" for number in range(30)]
+    for person in [*strangers, *mine("poor", 99)[-5:]]:
+        with pytest.raises(Error):
+            server.client.top_k(person, k=1)
+        with pytest.raises(Error):
+            server.client.score(["i1"], user_id=person)
+    seen = trial(server)
+    assert (seen.candidate.requests, seen.candidate.errors) == (10, 10), "those that old knows"
+
+
+@pytest.mark.parametrize(
+    "code",
+    ["RESOURCE_EXHAUSTED", "UNAVAILABLE", "UNAUTHENTICATED", "CANCELLED", "DEADLINE_EXCEEDED"],
+)
+def test_what_says_nothing_of_the_version_is_not_counted(
+    store: ModelStore, server: Running, code: str
+) -> None:
+    try_out(store, server, "new", percent=50)
+    trials = server.server.trials
+    for counted in (code, "INTERNAL", "OK"):
+        trials.count("production", "new", counted, 0.001)
+    seen = trials.seen(trials.running["production"])
+    assert (seen[Count.CANDIDATE], seen[Count.CANDIDATE_ERRORS]) == (2, 1)
+
+
+def test_a_load_that_slows_both_sides_is_no_verdict(store: ModelStore, server: Running) -> None:
+    guard = Guard(max_p99_ms=10.0, min_requests=5)
+    try_out(store, server, "new", percent=50)
+    trials = server.server.trials
+    running_trial = trials.running["production"]
+    judged = replace(
+        running_trial, candidate=running_trial.candidate.model_copy(update={"guard": guard})
+    )
+
+    def verdict() -> str:
+        seen = trials.seen(running_trial)
+        return judged.verdict(seen)
+
+    for version in ("old", "new"):
+        for _ in range(10):
+            trials.count("production", version, "OK", 0.05)
+    assert verdict() == ""
+    for _ in range(2000):
+        trials.count("production", "old", "OK", 0.001)
+    assert verdict().startswith("its p99 is 50.0 ms")
+
+
+def test_a_guard_ends_only_the_move_that_it_has_judged(store: ModelStore, server: Running) -> None:
+    """Who moves the alias between the look and the verdict has decided otherwise."""
+    try_out(store, server, "poor", percent=50)
+    judged = server.server.trials.running["production"]
+    store.aliases.promote("new", alias="production")
+    server.run(server.server.guard._end(judged, "it is poor"))
+    assert store.aliases.get("production").version == "new"
+    assert store.aliases.get("production").action == "promote"
+    key = "gnnrec_guard_returns_total", (("alias", "production"), ("result", "overtaken"))
+    assert scrape(server)[key] == 1
+
+
+def test_a_guard_goes_on_when_a_trial_ends_while_another_is_judged(
+    store: ModelStore, server: Running
+) -> None:
+    store.aliases.promote("old", alias="next")
+    guard = Guard(max_errors=0.2, min_requests=20)
+    for alias in ("next", "production"):
+        store.aliases.try_out("poor", alias=alias, percent=50, guard=guard)
+    trials = server.server.trials
+    wait_for(lambda: len(trials.running) == 2, "both are tried")
+    ended = trials.running["next"]
+    store.aliases.rollback(alias="next")
+    wait_for(lambda: len(trials.running) == 1, "one has ended")
+    assert not trials.is_running(ended)
+    server.run(server.server.guard._judge(ended))
+    sides(server)
+    wait_for(lambda: store.aliases.get("production").candidate is None, "the other is ended")
+
+
 def test_a_guard_that_cannot_write_says_so_and_tries_again(
     store: ModelStore, server: Running, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -162,16 +283,13 @@ def test_a_guard_judges_by_time_as_well_and_not_before_it_has_seen_enough(
     store: ModelStore, server: Running
 ) -> None:
     try_out(store, server, "new", percent=50, guard=Guard(max_p99_ms=1e-3, min_requests=10))
-    mine = [
-        person
-        for person in PEOPLE
-        if is_for(Candidate(version="new", percent=50), KnownUser(person))
-    ]
-    for person in mine[:9]:
+    people = mine("new")
+    for person in people[:9]:
         server.client.top_k(person, k=1)
     trials = server.server.trials
-    assert trials.running["production"].verdict(trials.seen(trials.running["production"])) == ""
-    server.client.top_k(mine[9], k=1)
+    seen = trials.seen(trials.running["production"])
+    assert trials.running["production"].verdict(seen) == ""
+    server.client.top_k(people[9], k=1)
     wait_for(lambda: store.aliases.get("production").candidate is None, "the trial is ended")
     assert "its p99 is" in store.aliases.history("production")[-1].why
 

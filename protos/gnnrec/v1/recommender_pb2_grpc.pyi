@@ -22,7 +22,9 @@ INVALID_ARGUMENT also google.rpc.BadRequest with the field's name.
                        or the variant cannot embed new users or new items; the named version
                        or alias is in the registry and not loaded here. The message names
                        what there is instead
-  RESOURCE_EXHAUSTED   the server is overloaded; RetryInfo says when to come back
+  RESOURCE_EXHAUSTED   the server is overloaded; RetryInfo says when to come back. Or the answer is
+                       above what the server sends (ANSWER_TOO_LARGE): ask for less. In a batch
+                       the answers that fit are there, and the others have this in their places
   UNAVAILABLE          nothing is loaded yet, or the server is draining
   INTERNAL             a defect in the server; the text is fixed, the log has the rest
 """
