@@ -122,13 +122,13 @@ class NodeFeatureConfig(Section):
     @model_validator(mode="after")
     def _keys_fit(self) -> "NodeFeatureConfig":
         for key, kinds in _KINDS_OF_KEY.items():
-            if self.kind not in kinds and self._is_set(key):
+            if self.kind not in kinds and self.differs(key):
                 raise ValueError(
                     f"feature {self.name!r} is {self.kind}, and {key} is for {', '.join(kinds)}"
                 )
         if self.centres == 1:
             raise ValueError(f"feature {self.name!r}: centres must be 0, or 2 and more")
-        if self.buckets and (self._is_set("min_count") or self._is_set("max_categories")):
+        if self.buckets and (self.differs("min_count") or self.differs("max_categories")):
             raise ValueError(
                 f"feature {self.name!r}: buckets hash every text; min_count and max_categories "
                 "do not go with them"
@@ -137,14 +137,11 @@ class NodeFeatureConfig(Section):
             raise ValueError(f"feature {self.name!r}: set file or source, not both")
         if self.own_table is None and self.id_column is not None:
             raise ValueError(f"feature {self.name!r}: id_column is that of its file; set file too")
-        if self.own_table is not None and self._is_set("separator"):
+        if self.own_table is not None and self.differs("separator"):
             raise ValueError(f"feature {self.name!r}: a file has one text a row and no separator")
         if self.pattern is not None:
             _check_pattern(f"feature {self.name!r}", self.pattern)
         return self
-
-    def _is_set(self, key: str) -> bool:
-        return bool(getattr(self, key) != type(self).model_fields[key].default)
 
 
 class AttributeConfig(Section):

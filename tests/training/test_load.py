@@ -80,7 +80,9 @@ def test_titles_join_by_id_and_may_be_missing(tmp_path: Path) -> None:
 
 def test_an_item_described_twice_is_named(tmp_path: Path) -> None:
     (tmp_path / "items.csv").write_text("item_id,title\nb,One\nb,Two\n")
-    with pytest.raises(InvalidData, match=r"items\.csv lines 2 and 3, column 'item_id': 'b' stands twice"):
+    with pytest.raises(
+        InvalidData, match=r"items\.csv lines 2 and 3, column 'item_id': 'b' stands twice"
+    ):
         load(tmp_path, "user_id,item_id\nu,b\n", {"items": {"file": "items.csv"}})
 
 

@@ -77,7 +77,11 @@ def test_the_lightgcn_format_is_a_user_and_their_items_a_line(tmp_path: Path) ->
             "line 2, column 'user_id': 'a\\nb' holds",
         ),
         ("d.csv", HEAD + "a,b,1,2,3\n", "d.csv line 2 has 5 fields in place of 3"),
-        ("d.jsonl", '{"user_id":"a","item_id":"b","rating":1}\n{"user', "d.jsonl line 2 is no JSON"),
+        (
+            "d.jsonl",
+            '{"user_id":"a","item_id":"b","rating":1}\n{"user',
+            "d.jsonl line 2 is no JSON",
+        ),
         ("d.jsonl", '{"user_id":["a"],"item_id":"b","rating":1}\n', "column 'user_id'"),
         ("d.parquet", "PAR1nonsense", "is not readable as parquet"),
         ("d.xlsx", "x", "is of an unknown format"),

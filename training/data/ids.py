@@ -169,9 +169,8 @@ class Side:
             hint = 'data.missing_ids = "drop" leaves such rows out'
             is_empty = texts.str.strip_chars() == ""
             table.refuse(texts.alias(column), bad & is_empty, f"is empty; {hint}")
-            table.refuse(
-                texts.alias(column), bad, f'stands for a missing id; {hint}, "keep" takes it for one'
-            )
+            problem = f'stands for a missing id; {hint}, "keep" takes it for one'
+            table.refuse(texts.alias(column), bad, problem)
         if not self._fraction and (is_fraction := cleaned.str.contains(_FRACTION)).any():
             first = texts.is_in(new.filter(is_fraction).implode()).arg_true()[0]
             self._fraction = f"{table.place(int(first))}, column {column!r}"
