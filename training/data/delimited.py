@@ -14,7 +14,7 @@ from pathlib import Path
 import polars as pl
 
 from training.config_data import Reading
-from training.data.dialects import Dialect, dialect_of, fields_of, format_of
+from training.data.dialects import Dialect, dialect_of, fields_of, reader
 from training.data.spool import BLOCK
 from training.data.tables import BATCH, Origin, Table
 from training.errors import InvalidData
@@ -139,14 +139,14 @@ def _rows(path: Path, name: str, dialect: Dialect) -> Iterator[Record]:
                     yield number, fields_of(line, dialect.separator, dialect.quote)
             return
         lines = _Lines(file)
-        reader = csv.reader(lines, **format_of(dialect.separator, dialect.quote))  # type: ignore[call-overload]
+        rows = reader(lines, dialect.separator, dialect.quote)
         begin = 1
-        for fields in reader:
+        for fields in rows:
             if lines.ended:  # while the row was not
                 raise InvalidData(f"{name} line {begin}: a quote is opened and never closed")
             if any(field.strip() for field in fields):
                 yield begin, fields
-            begin = reader.line_num + 1
+            begin = rows.line_num + 1
 
 
 class _Lines:

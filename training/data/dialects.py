@@ -6,9 +6,10 @@ A file says so itself, in its first lines; a configuration may say it instead.
 import csv
 import re
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
+from typing import Protocol
 
 from training.config_data import Reading
 from training.errors import InvalidData
@@ -17,6 +18,17 @@ _SEPARATORS = (",", ";", "\t", "|", "::")
 _HEAD_LINES = 200
 _NAME_AND_TYPE = re.compile(r"(.+):(token|token_seq|float|float_seq)")
 _NUMBER = re.compile(r"\s*[-+]?\d+([.,]\d+)?\s*")
+
+
+class Rows(Protocol):
+    """The fields of rows, and how many lines were read for them."""
+
+    @property
+    def line_num(self) -> int:
+        """Count the lines."""
+
+    def __iter__(self) -> Iterator[list[str]]:
+        """Yield the fields of each row."""
 
 
 @dataclass(frozen=True)
@@ -71,16 +83,14 @@ def fields_of(line: str, separator: str, quote: str | None) -> list[str]:
     """Return the fields of one line."""
     if len(separator) > 1:
         return line.rstrip("\r\n").split(separator)
-    return next(csv.reader([line], **format_of(separator, quote)), [])
+    return next(iter(reader([line], separator, quote)), [])
 
 
-def format_of(separator: str, quote: str | None) -> dict[str, object]:
-    """Return what Python's csv module is told of a dialect."""
-    return {
-        "delimiter": separator,
-        "quotechar": quote,
-        "quoting": csv.QUOTE_NONE if quote is None else csv.QUOTE_MINIMAL,
-    }
+def reader(lines: Iterable[str], separator: str, quote: str | None) -> "Rows":
+    """Return Python's reader of lines; it takes quotes as they come."""
+    if quote is None:
+        return csv.reader(lines, delimiter=separator, quoting=csv.QUOTE_NONE)
+    return csv.reader(lines, delimiter=separator, quotechar=quote)
 
 
 def no_column(name: str, wanted: str, columns: Sequence[str], dialect: Dialect | None) -> str:

@@ -57,9 +57,9 @@ def load_dataset(config: Config, beside: Path, reporter: Reporter | None = None)
         low.append(below)
     given, interactions = None, parts[0]
     if len(parts) > 1:
-        refuse_overlap(*parts, describe_source(sources[1][0], folder), ids)
+        refuse_overlap(parts[0], parts[1], describe_source(sources[1][0], folder), ids)
         given = np.arange(len(parts[0]) + len(parts[1])) >= len(parts[0])
-        interactions = join(*parts)
+        interactions = join(parts[0], parts[1])
     _check_times(config, clock)
     _tell(account, interactions, low, clock, data)
     user_table, item_table = _added(ids.users, users), _added(ids.items, items)

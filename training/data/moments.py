@@ -128,7 +128,8 @@ class Clock:
         for row in (first, int(np.argmax(large & (units != units[first])))):
             if large[row]:
                 self._settle(_UNITS[units[row]][1], table, row)
-        return numbers / _UNITS[units[first]][2]
+        seconds: Seconds = numbers / _UNITS[units[first]][2]
+        return seconds
 
     def _settle(self, unit: Unit, table: Table, row: int) -> None:
         """Take a unit for that of the column, or raise InvalidData where it has another."""
@@ -167,7 +168,8 @@ def _parsed(texts: pl.Series, form: str) -> pl.Series:
 
 
 def _epoch(moments: pl.Series) -> Seconds:
-    return (moments.dt.epoch("us") / 1e6).to_numpy()
+    seconds: Seconds = (moments.dt.epoch("us") / 1e6).to_numpy()
+    return seconds
 
 
 def _parts(numbers: Seconds) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
