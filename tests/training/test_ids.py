@@ -237,7 +237,7 @@ def test_a_source_of_which_most_rows_have_no_id_is_refused(tmp_path: Path) -> No
 def test_an_id_with_a_control_character_is_named(tmp_path: Path, odd: str) -> None:
     pl.DataFrame(frame(["u", odd])).write_parquet(tmp_path / "x.parquet")
     with pytest.raises(
-        InvalidData, match="row 2, column 'user_id': .* control character"
+        InvalidData, match=r"row 2, column 'user_id': .* control character"
     ) as caught:
         read(tmp_path, "x.parquet")
     assert str(caught.value).isprintable()

@@ -86,8 +86,8 @@ def file_tables(
                 raise InvalidData(f"{name} is empty")
             empty.append(name)
             continue
-        yield from _scan(path, name, columns, exact, reading, watch)
-        del held  # what was copied goes once nobody needs it to say where a row stands
+        for table in _scan(path, name, columns, exact, reading, watch):
+            yield table.holding(held)
 
 
 def _is_blank(path: Path) -> bool:
@@ -204,18 +204,15 @@ def _scan(
         form = "lightgcn" if _means_pairs(head, name, reading) else "csv"
     watch.part(rows_about(path, form))
     if form == "lightgcn":
-        yield from _pairs(path, name)
+        tables = _pairs(path, name)
     elif form == "jsonl":
-        yield from (
-            replace(table, decimal=reading.decimal)
-            for table in json_tables(path, name, columns, exact)
-        )
+        tables = json_tables(path, name, columns, exact)
     else:
         tabbed = form in ("tsv", "recbole") and reading.separator is None
         how = reading.model_copy(update={"separator": "\t"}) if tabbed else reading
-        for table in delimited_tables(path, name, columns, how):
-            yield replace(table, decimal=reading.decimal)
-    del copy
+        tables = delimited_tables(path, name, columns, how)
+    for table in tables:
+        yield replace(table, decimal=reading.decimal).holding(copy)
 
 
 def _format_of(name: str, head: bytes) -> Format | None:

@@ -60,9 +60,11 @@ class Clock:
         another unit than those before.
         """
         column = table.column(self.column)
+        empty = column.is_null()
         if column.dtype == pl.String:
             column = column.str.strip_chars()
-        table.refuse(column, column.is_null() | (column.cast(pl.String) == ""), "is empty")
+            empty |= column == ""
+        table.refuse(column, empty, "is empty")
         if isinstance(column.dtype, pl.Duration | pl.Time):
             raise InvalidData(
                 f"{table.name}, column {self.column!r}: durations and times of day are no moments"

@@ -39,6 +39,8 @@ class Origin:
     start: int = 0
     locate: Callable[[int], int] | None = None
     """From a row's number to its line; looked for only where an error names it."""
+    held: object = None
+    """What must stay for `locate`: the copies that were made of a file."""
 
     def place(self, row: int) -> str:
         """Return where a row of the table stands, such as `x.csv line 7`."""
@@ -187,6 +189,11 @@ class Table:
         matrix = numbers.to_numpy().reshape(-1, width)
         rows = iter(matrix)
         return [next(rows) if has else None for has in there]
+
+    def holding(self, what: object) -> "Table":
+        """Return the table; what is held is there as long as it is."""
+        held = [replace(each, held=(each.held, what)) for each in self.origins]
+        return replace(self, origins=tuple(held))
 
     def where(self, which: NDArray[np.bool_]) -> "Table":
         """Return the rows where `which` (N,) holds; they still know where they stand."""
