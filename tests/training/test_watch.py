@@ -28,6 +28,8 @@ class Heard:
 
     def advance(self, done: float, note: str = "") -> None: ...
 
+    def tell(self, line: str) -> None: ...
+
     def count(self, done: float, total: float | None, note: str = "") -> None:
         self.counts.append((done, total, note))
 

@@ -94,7 +94,8 @@ class Side:
         self._missing = missing
         self._numbers = numbers
         self._written = Numbering()
-        self._cleaned = Numbering()
+        self._cleaned: Numbering | None = None
+        """The ids, once a text was met that is no id as it is written; until then those are."""
         self._row_of: Rows = np.empty(0, np.int32)
         """The row of each text as written; NO_ROW of those that stand for a missing value."""
         self.settled = False
@@ -105,12 +106,18 @@ class Side:
     @property
     def ids(self) -> pl.Series:
         """The ids by row."""
-        return self._cleaned.ids
+        return self._numbering.ids
 
     @property
     def written(self) -> int:
         """How many different texts became ids."""
+        if self._cleaned is None:
+            return len(self.ids)
         return int((self._row_of != NO_ROW).sum())
+
+    @property
+    def _numbering(self) -> Numbering:
+        return self._written if self._cleaned is None else self._cleaned
 
     def number(self, table: Table, column: str) -> Rows:
         """Return the row of each of a column's ids (N,), NO_ROW where one is missing.
@@ -123,13 +130,15 @@ class Side:
         rows = self._written.number(texts)
         new = self._written.ids[before:]
         if len(new):
-            self._row_of = np.concatenate([self._row_of, self._clean(new, texts, table, column)])
+            self._take(new, texts, table, column)
+        if self._cleaned is None:
+            return rows
         found: Rows = self._row_of[rows]
         return found
 
     def add(self, ids: Sequence[str]) -> Rows:
         """Return the rows of ids that are clean and settled already."""
-        return self._cleaned.number(pl.Series("id", ids, pl.String))
+        return self._numbering.number(pl.Series("id", ids, pl.String))
 
     def settle(self, others: Iterable[pl.Series] = ()) -> Rows:
         """Make 3.0 and 3 one id, where all ids of this side are numbers; return each row's new one.
@@ -156,8 +165,8 @@ class Side:
         self._cleaned = Numbering()
         return self._cleaned.number(whole)
 
-    def _clean(self, new: pl.Series, texts: pl.Series, table: Table, column: str) -> Rows:
-        """Return the rows of texts not met before."""
+    def _take(self, new: pl.Series, texts: pl.Series, table: Table, column: str) -> None:
+        """Take in texts not met before."""
         cleaned = clean(new)
         odd = cleaned.str.contains(CONTROL)
         if odd.any():
@@ -174,10 +183,14 @@ class Side:
         if not self._fraction and (is_fraction := cleaned.str.contains(_FRACTION)).any():
             first = texts.is_in(new.filter(is_fraction).implode()).arg_true()[0]
             self._fraction = f"{table.place(int(first))}, column {column!r}"
-        there = ~missing.to_numpy()
+        if self._cleaned is None:
+            if not missing.any() and bool((cleaned == new).all()):
+                return
+            self._cleaned = Numbering()
+            self._row_of = self._cleaned.number(self._written.ids[: -len(new)])
         rows = np.full(len(new), NO_ROW, np.int32)
-        rows[there] = self._cleaned.number(cleaned.filter(~missing))
-        return rows
+        rows[~missing.to_numpy()] = self._cleaned.number(cleaned.filter(~missing))
+        self._row_of = np.concatenate([self._row_of, rows])
 
 
 CONTROL = r"[\x00-\x1f\x7f-\x{9f}\x{2028}\x{2029}]"

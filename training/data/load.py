@@ -79,6 +79,10 @@ def load_dataset(config: Config, beside: Path, reporter: Reporter | None = None)
             item_titles=items.titles_of(dataset.item_ids),
             item_attributes=items.attributes_of(dataset.item_ids),
         )
+    for line in account.lines():
+        reporter.tell(line)
+    for warning in account.warnings:
+        reporter.tell(f"warning: {warning}")
     return describe(dataset, users, items)
 
 

@@ -10,7 +10,7 @@ import polars as pl
 from training.data.tables import Origin, Table, texts_of_bytes
 from training.errors import InvalidData
 
-_PLAIN = {int, float, str, bool, type(None)}
+_PLAIN = {int, float, str, bool, bytes, type(None)}
 _LARGEST_WHOLE = 2**53
 """Beyond it not every whole number is a floating-point number."""
 
@@ -57,6 +57,8 @@ def _text(value: Any) -> str:
     """Return a value's text; that of a whole number is an integer's."""
     if isinstance(value, float) and value.is_integer() and abs(value) <= _LARGEST_WHOLE:
         return str(int(value))
+    if isinstance(value, bytes):
+        return str(texts_of_bytes(pl.Series([value]))[0])
     return str(value)
 
 
@@ -87,7 +89,7 @@ def _plain(value: Any) -> Any:
     if isinstance(value, list | tuple):
         return list(value)
     if isinstance(value, bytes | bytearray | memoryview):
-        return texts_of_bytes([bytes(value)])[0]
+        return bytes(value)
     return str(value)
 
 

@@ -7,7 +7,6 @@ import re
 from bisect import bisect_right
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from uuid import UUID
 
 import numpy as np
 import polars as pl
@@ -237,7 +236,7 @@ class Table:
 
     def _as_text(self, column: pl.Series) -> pl.Series:
         if column.dtype == pl.Binary:
-            return pl.Series(column.name, texts_of_bytes(column.to_list()), pl.String)
+            return texts_of_bytes(column)
         if isinstance(column.dtype, pl.Decimal):
             # whole where it is, whatever the scale of its type
             return column.cast(pl.String).str.replace(r"^(-?\d+)\.0+$", "$1")
@@ -303,25 +302,15 @@ class Table:
         )
 
 
-def texts_of_bytes(values: Iterable[bytes | None]) -> list[str | None]:
-    """Return bytes that are texts as they are, and those of UUIDs, 16 each, as the UUIDs' texts."""
-    values = list(values)
-    texts = [None if value is None else _text_of_bytes(value) for value in values]
-    if all(value is None or text is not None for value, text in zip(values, texts, strict=True)):
+def texts_of_bytes(values: pl.Series) -> pl.Series:
+    """Return bytes that are texts as they are; those of UUIDs, 16 each, as the UUIDs' texts."""
+    texts = values.cast(pl.String, strict=False)
+    plain = texts.is_not_null() & ~texts.str.contains(r"[\x00-\x1f\x7f-\x{9f}]")
+    if (plain | values.is_null()).all():
         return texts
-    return [
-        str(UUID(bytes=value)) if value is not None and len(value) == 16
-        else None if value is None else value.decode(errors="replace")
-        for value in values
-    ]  # fmt: skip
-
-
-def _text_of_bytes(content: bytes) -> str | None:
-    try:
-        text = content.decode()
-    except UnicodeDecodeError:
-        return None
-    return text if text.isprintable() else None
+    digits = values.bin.encode("hex")
+    uuids = digits.str.replace(r"^(.{8})(.{4})(.{4})(.{4})(.{12})$", "$1-$2-$3-$4-$5")
+    return texts.zip_with(plain & (values.bin.size() != 16), uuids)
 
 
 def concat(tables: Iterable[Table]) -> Table | None:
