@@ -303,14 +303,27 @@ class Table:
 
 
 def texts_of_bytes(values: pl.Series) -> pl.Series:
-    """Return bytes that are texts as they are; those of UUIDs, 16 each, as the UUIDs' texts."""
-    texts = values.cast(pl.String, strict=False)
+    """Return bytes that are texts as they are; those of UUIDs, 16 each, as the UUIDs' texts.
+
+    What is neither stays as its hexadecimal digits.
+    """
+    texts = _decoded(values)
     plain = texts.is_not_null() & ~texts.str.contains(r"[\x00-\x1f\x7f-\x{9f}]")
     if (plain | values.is_null()).all():
         return texts
+    is_uuid = values.bin.size() == 16
     digits = values.bin.encode("hex")
     uuids = digits.str.replace(r"^(.{8})(.{4})(.{4})(.{4})(.{12})$", "$1-$2-$3-$4-$5")
-    return texts.zip_with(plain & (values.bin.size() != 16), uuids)
+    others = _decoded(values.set(is_uuid, None))
+    return uuids.zip_with(is_uuid | others.is_null(), others)
+
+
+def _decoded(values: pl.Series) -> pl.Series:
+    """Return bytes as texts if all of them are, null for all if not."""
+    try:
+        return values.cast(pl.String)
+    except pl.exceptions.PolarsError:
+        return pl.Series(values.name, [None] * len(values), pl.String)
 
 
 def concat(tables: Iterable[Table]) -> Table | None:
