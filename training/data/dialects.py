@@ -42,6 +42,8 @@ class Dialect:
     """The names, distinct; without a header the numbers from 1."""
     header: bool
     """Whether the first line has the names."""
+    sequences: frozenset[str] = frozenset()
+    """Columns whose values are several texts with spaces between, as RecBole's types say."""
 
     @property
     def named(self) -> str:
@@ -76,7 +78,9 @@ def dialect_of(
     for column in wanted or ():
         if named.count(column) > 1:
             raise InvalidData(f"{name} has two columns {column!r}; give each a name of its own")
-    return Dialect(separator, quote, _distinct(named, numbered), True)
+    columns = _distinct(named, numbered)
+    several = {each for each, field in zip(columns, first, strict=True) if _is_sequence(field)}
+    return Dialect(separator, quote, columns, True, frozenset(several))
 
 
 def fields_of(line: str, separator: str, quote: str | None) -> list[str]:
@@ -143,10 +147,10 @@ def _bare(field: str) -> str:
     return typed[1] if typed else field
 
 
-def type_of(field: str) -> str | None:
-    """Return RecBole's type in a header's field, such as token_seq; None without one."""
+def _is_sequence(field: str) -> bool:
+    """Tell whether RecBole's type in a header's field is one of several values."""
     typed = _NAME_AND_TYPE.fullmatch(field.strip())
-    return typed[2] if typed else None
+    return typed is not None and typed[2].endswith("_seq")
 
 
 def _distinct(names: list[str], numbers: Sequence[str]) -> tuple[str, ...]:

@@ -203,6 +203,10 @@ class Table:
         """Return whether the source has a column."""
         return name in self.rows.columns
 
+    def is_sequence(self, name: str) -> bool:
+        """Return whether a column's values are several texts each, with spaces between."""
+        return self.dialect is not None and name in self.dialect.sequences
+
     def column(self, name: str) -> pl.Series:
         """Return a column as it was read, or raise InvalidData with those that there are."""
         if not self.has(name):
