@@ -262,9 +262,8 @@ def _find_weight(table: Table, columns: list[str], found: Interacting) -> None:
     except InvalidData:
         return
     found.weight, found.why["weight"] = column, "by its name"
-    found.is_rating = (
-        rating is not None and numbers.n_unique() <= 100 and float(numbers.max()) <= 100
-    )  # type: ignore[arg-type]
+    is_small = numbers.n_unique() <= 100 and bool((numbers <= 100).all())
+    found.is_rating = rating is not None and is_small
 
 
 def missing_share(table: Table, column: str) -> float:
