@@ -29,6 +29,9 @@ class Clock:
         self.seconds: dict[str, float] = {}
         self._step, self._started = "", 0.0
 
+    def tell(self, line: str) -> None:
+        """Do nothing."""
+
     def start(self, step: str, total: float) -> None:
         """Note when a step begins, and how long the one before took."""
         now = time.perf_counter()

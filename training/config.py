@@ -4,10 +4,13 @@ The resolved form goes into the manifest, so a version says how it was made.
 """
 
 import tomllib
+from collections.abc import Iterator
+from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationError, model_validator
+from pydantic_core import ErrorDetails
 
 from registry.errors import InvalidName
 from registry.layout import check_name
@@ -159,50 +162,96 @@ class Config(Section):
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "Config":
-        if (self.split.method == "given") != (self.data.test is not None):
-            raise ValueError('split.method = "given" and a data.test file go together')
-        if self.split.method == "leave_last_out" and self.data.time_column is None:
-            raise ValueError('split.method = "leave_last_out" needs data.time_column')
-        if self.data.weight_column is None and (self.data.min_weight or self.graph.weighted):
-            raise ValueError("data.min_weight and graph.weighted need data.weight_column")
-        if self.graph.half_life_days is not None and self.data.time_column is None:
-            raise ValueError("graph.half_life_days needs data.time_column")
-        self._models_fit()
+        """Raise ValueError with everything that does not go together, a line each."""
+        problems = [*self._data_problems(), *self._model_problems(), *self._idle_keys()]
         try:
             check_name("name", self.name)
         except InvalidName as error:
-            raise ValueError(str(error)) from None
+            problems.append(str(error))
+        if problems:
+            raise ValueError("; ".join(problems))
         return self
+
+    def _data_problems(self) -> Iterator[str]:
+        data, split, graph = self.data, self.split, self.graph
+        if (split.method == "given") != (data.test is not None):
+            yield 'split.method = "given" and a data.test file go together'
+        if split.method == "leave_last_out" and data.time_column is None:
+            yield 'split.method = "leave_last_out" needs data.time_column'
+        if data.weight_column is None and (data.min_weight or graph.weighted):
+            yield "data.min_weight and graph.weighted need data.weight_column"
+        if graph.half_life_days is not None and data.time_column is None:
+            yield "graph.half_life_days needs data.time_column"
+        if data.time_format is not None and data.time_column is None:
+            yield "data.time_format is that of data.time_column; set it too"
 
     def _features(self) -> bool:
         """Tell whether anything is known of the nodes."""
         users, items = self.data.users, self.data.items
         return bool((users and users.features) or (items and items.features))
 
-    def _models_fit(self) -> None:
+    def _model_problems(self) -> Iterator[str]:
         lightgcn = self.lightgcn
         if self.fusion is not None and (lightgcn is None or self.spectral is None):
-            raise ValueError("[fusion] joins [lightgcn] and [spectral]; both are needed")
+            yield "[fusion] joins [lightgcn] and [spectral]; both are needed"
         if self.hybrid is not None and lightgcn is None:
-            raise ValueError("[hybrid] starts from the embeddings of [lightgcn]; add it")
+            yield "[hybrid] starts from the embeddings of [lightgcn]; add it"
         if (self.sage is not None or self.hybrid is not None) and not self._features():
-            raise ValueError(
+            yield (
                 "[sage] and [hybrid] know nodes by their features; describe some under "
                 "[[data.items.features]] or [[data.users.features]]"
             )
         if lightgcn is None:
             return
         if (lightgcn.init in ("features", "projected_features")) != (lightgcn.features is not None):
-            raise ValueError("lightgcn.init from features and [lightgcn.features] go together")
+            yield "lightgcn.init from features and [lightgcn.features] go together"
         validation = self.split.method == "leave_last_out" or self.split.validation > 0
         if lightgcn.training.patience is not None and not validation:
-            raise ValueError("lightgcn.training.patience needs a validation part; see [split]")
+            yield "lightgcn.training.patience needs a validation part; see [split]"
+
+    def _idle_keys(self) -> Iterator[str]:
+        """Yield keys that do nothing beside the others, and were meant to do something."""
+        split = self.split
+        for key, methods in _SPLIT_KEYS.items():
+            if split.differs(key) and split.method not in methods:
+                yield (
+                    f"split.{key} does nothing with split.method = {split.method!r}; it is for "
+                    f"{' and '.join(methods)}"
+                )
+        if self.graph.as_of is not None and self.graph.half_life_days is None:
+            yield "graph.as_of does nothing without graph.half_life_days"
+        if self.data.low_weights == "drop" and self.data.min_weight is None:
+            yield "data.low_weights does nothing without data.min_weight"
+        if self.lightgcn is None:
+            return
+        training = self.lightgcn.training
+        for key, losses in _LOSS_KEYS.items():
+            if training.differs(key) and training.loss not in losses:
+                yield (
+                    f"lightgcn.training.{key} does nothing with loss = {training.loss!r}; it is "
+                    f"for {' and '.join(losses)}"
+                )
+        if self.lightgcn.init_std is not None and self.lightgcn.init == "features":
+            yield "lightgcn.init_std does nothing with init = 'features', which stay as they are"
+
+
+_SPLIT_KEYS: dict[str, tuple[str, ...]] = {
+    "test": ("random",),
+    "validation": ("given", "random"),
+    "last": ("leave_last_out",),
+}
+_LOSS_KEYS: dict[str, tuple[str, ...]] = {
+    "candidate_exponent": ("softmax", "bsl"),
+    "temperature": ("softmax", "bsl"),
+    "negative_exponent": ("bsl",),
+    "products": ("softmax", "bsl"),
+}
 
 
 def load(path: Path) -> Config:
     """Read a TOML file; a problem raises InvalidConfig that names the file and the key."""
     try:
-        raw = tomllib.loads(path.read_text(encoding="utf-8"))
+        raw = tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except FileNotFoundError:
         raise InvalidConfig(f"no configuration at {path}") from None
     except (OSError, UnicodeDecodeError) as error:
@@ -211,18 +260,59 @@ def load(path: Path) -> Config:
         raise InvalidConfig(f"{path} is not TOML: {error}") from None
     if "hybrid" in raw or not raw.keys() & {"lightgcn", "spectral", "sage"}:
         raw.setdefault("lightgcn", {})
-    try:
-        return Config.model_validate(raw)
-    except ValidationError as error:
-        problems = "; ".join(
-            ": ".join(
-                part
-                for part in (
-                    ".".join(map(str, one["loc"])),
-                    one["msg"].removeprefix("Value error, "),
-                )
-                if part
-            )
-            for one in error.errors()
-        )
-        raise InvalidConfig(f"{path}: {problems}") from None
+    problems: list[str] = []
+    while True:
+        try:
+            config = Config.model_validate(raw)
+        except ValidationError as error:
+            errors = error.errors()
+            problems += map(_problem, errors)
+            unknown = [one["loc"] for one in errors if one["type"] == "extra_forbidden"]
+            if len(unknown) == len(errors) and all(_drop(raw, place) for place in unknown):
+                continue  # what does not go together is only looked at where all keys are known
+            raise InvalidConfig(f"{path}: {'; '.join(problems)}") from None
+        if problems:
+            raise InvalidConfig(f"{path}: {'; '.join(problems)}")
+        return config
+
+
+def _drop(raw: Any, place: tuple[int | str, ...]) -> bool:
+    """Take a key out of what a file says, and tell whether it was there."""
+    for step in place[:-1]:
+        try:
+            raw = raw[step]
+        except (KeyError, IndexError, TypeError):
+            continue  # the name of a choice, and no key
+    return isinstance(raw, dict) and raw.pop(place[-1], None) is not None
+
+
+def _problem(error: ErrorDetails) -> str:
+    """Say what is wrong with a key, and which one may have been meant."""
+    steps = [str(step) for step in error["loc"]]
+    key, message = ".".join(steps), error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        near = get_close_matches(steps[-1], _keys_beside(steps), 1)
+        meant = f"; is it {'.'.join([*steps[:-1], *near])}?" if near else ""
+        return f"{key} is no key{meant}"
+    return f"{key}: {message}" if key else message
+
+
+def _keys_beside(steps: list[str]) -> list[str]:
+    """Return the keys that a section has, by the steps that lead to one in it."""
+    section: Any = Config
+    for step in steps[:-1]:
+        if step not in section.model_fields:
+            continue  # a place in a list, or the name of a choice
+        annotation = section.model_fields[step].annotation
+        section = next(iter(_sections(annotation)), None)
+        if section is None:
+            return []
+    return list(section.model_fields)
+
+
+def _sections(annotation: Any) -> Iterator[type[Section]]:
+    """Yield the sections that a type speaks of."""
+    if isinstance(annotation, type) and issubclass(annotation, Section):
+        yield annotation
+    for part in get_args(annotation):
+        yield from _sections(part)

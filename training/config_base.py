@@ -13,3 +13,7 @@ class Section(BaseModel):
     model_config = ConfigDict(
         frozen=True, extra="forbid", use_attribute_docstrings=True, allow_inf_nan=False
     )
+
+    def differs(self, key: str) -> bool:
+        """Tell whether a key has another value than its default."""
+        return bool(getattr(self, key) != type(self).model_fields[key].default)

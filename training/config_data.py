@@ -1,18 +1,19 @@
 """The [data] sections: where interactions, users and items are, and how to read them."""
 
+import codecs
 import os
 import re
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import BeforeValidator, Field, field_validator, model_validator
 
 from training.addresses import is_url, variables
 from training.config_base import Section
 from training.config_sources import Database, File, Source, Text
 from training.errors import InvalidConfig
 
-Format = Literal["csv", "tsv", "jsonl", "parquet", "lightgcn"]
+Format = Literal["csv", "tsv", "jsonl", "parquet", "recbole", "lightgcn"]
 Kind = Literal["numeric", "categorical", "multi", "tags", "vector"]
 
 _LISTED: tuple[Kind, ...] = ("categorical", "multi", "tags")
@@ -33,6 +34,44 @@ _KINDS_OF_KEY: dict[str, tuple[Kind, ...]] = {
 }
 
 
+class Reading(Section):
+    """How texts are written, where a file does not say it itself."""
+
+    format: Format | None = None
+    """How the files are written; by their suffix and their first lines if not set."""
+    separator: Text | None = None
+    """What stands between the fields of a text table; by its first lines if not set."""
+    header: bool | None = None
+    """Whether the first line of a text table has the names of the columns; without, columns are
+    named by their numbers, from 1. If not set, there is one unless columns are numbers here."""
+    encoding: str = "utf-8"
+    """The encoding of texts, as Python calls it, such as "windows-1252"."""
+    decimal: Literal[".", ","] = "."
+    """What stands before the decimals of numbers in texts."""
+
+    @field_validator("encoding")
+    @classmethod
+    def _is_known(cls, encoding: str) -> str:
+        try:
+            codecs.lookup(encoding)
+        except LookupError:
+            raise ValueError(
+                f'{encoding!r} is no encoding; "utf-8" and "windows-1252" are the usual ones'
+            ) from None
+        return encoding
+
+
+def _as_name(column: object) -> object:
+    """Return a column that is given by its number as the name that it has then."""
+    if isinstance(column, int) and not isinstance(column, bool) and column > 0:
+        return str(column)
+    return column
+
+
+Column = Annotated[Text, BeforeValidator(_as_name)]
+"""A column's name; or its number, from 1, where the file has no header."""
+
+
 class NodeFeatureConfig(Section):
     """[[data.users.features]] and [[data.items.features]]: one thing that is known of the nodes."""
 
@@ -42,7 +81,7 @@ class NodeFeatureConfig(Section):
     """numeric: a number; categorical: one text of a few; multi: several; tags: several as people
     write them, rare ones counting more; vector: as many numbers for every node, such as a text
     encoder's output."""
-    column: Text | None = None
+    column: Column | None = None
     """Where it stands; the name if not set."""
     pattern: str | None = None
     """numeric and categorical: a regular expression whose first group is the value, such as the
@@ -67,7 +106,7 @@ class NodeFeatureConfig(Section):
     """multi and tags: a table of its own, one text a row; vector: one node a row."""
     source: Database | None = None
     """In place of a file: a query or a collection."""
-    id_column: Text | None = None
+    id_column: Column | None = None
     """The id column of that table; that of the section if not set."""
 
     @property
@@ -83,13 +122,13 @@ class NodeFeatureConfig(Section):
     @model_validator(mode="after")
     def _keys_fit(self) -> "NodeFeatureConfig":
         for key, kinds in _KINDS_OF_KEY.items():
-            if self.kind not in kinds and self._is_set(key):
+            if self.kind not in kinds and self.differs(key):
                 raise ValueError(
                     f"feature {self.name!r} is {self.kind}, and {key} is for {', '.join(kinds)}"
                 )
         if self.centres == 1:
             raise ValueError(f"feature {self.name!r}: centres must be 0, or 2 and more")
-        if self.buckets and (self._is_set("min_count") or self._is_set("max_categories")):
+        if self.buckets and (self.differs("min_count") or self.differs("max_categories")):
             raise ValueError(
                 f"feature {self.name!r}: buckets hash every text; min_count and max_categories "
                 "do not go with them"
@@ -98,14 +137,11 @@ class NodeFeatureConfig(Section):
             raise ValueError(f"feature {self.name!r}: set file or source, not both")
         if self.own_table is None and self.id_column is not None:
             raise ValueError(f"feature {self.name!r}: id_column is that of its file; set file too")
-        if self.own_table is not None and self._is_set("separator"):
+        if self.own_table is not None and self.differs("separator"):
             raise ValueError(f"feature {self.name!r}: a file has one text a row and no separator")
         if self.pattern is not None:
             _check_pattern(f"feature {self.name!r}", self.pattern)
         return self
-
-    def _is_set(self, key: str) -> bool:
-        return bool(getattr(self, key) != type(self).model_fields[key].default)
 
 
 class AttributeConfig(Section):
@@ -114,7 +150,7 @@ class AttributeConfig(Section):
     name: Text
     """What requests and the manifest call it."""
     kind: Literal["number", "text", "texts"]
-    column: Text | None = None
+    column: Column | None = None
     """Where it stands; the name if not set."""
     separator: Text = "|"
     """texts: what stands between them."""
@@ -155,7 +191,7 @@ def _check_names(what: str, names: list[str]) -> None:
             raise ValueError(f"two {what} are called {name!r}; give each its own name")
 
 
-class _NodesConfig(Section):
+class _NodesConfig(Reading):
     file: File | None = None
     """The table's file; one row a node."""
     source: Database | None = None
@@ -185,15 +221,15 @@ class _NodesConfig(Section):
 class UsersConfig(_NodesConfig):
     """[data.users]: a table about the users."""
 
-    id_column: Text = "user_id"
+    id_column: Column = "user_id"
     features: Annotated[tuple[NodeFeatureConfig, ...], Field(min_length=1)]
 
 
 class ItemsConfig(_NodesConfig):
     """[data.items]: a table about the items."""
 
-    id_column: Text = "item_id"
-    title_column: Text = "title"
+    id_column: Column = "item_id"
+    title_column: Column = "title"
     """With features or attributes, and if not set, a table without the column gives no titles."""
     attributes: tuple[AttributeConfig, ...] = ()
     """What requests can filter the items by; the models do not look at it."""
@@ -204,7 +240,7 @@ class ItemsConfig(_NodesConfig):
         return self
 
 
-class DataConfig(Section):
+class DataConfig(Reading):
     """[data]: where the interactions are and how to read them."""
 
     folder: File = "."
@@ -215,18 +251,29 @@ class DataConfig(Section):
     with sql and query; or one with mongo and collection."""
     test: Source | None = None
     """The test part, where the data set comes split."""
-    format: Format | None = None
-    """How the files are written; by their suffix if not set."""
-    user_column: str = "user_id"
-    item_column: str = "item_id"
-    weight_column: str | None = None
+    user_column: Column = "user_id"
+    item_column: Column = "item_id"
+    weight_column: Column | None = None
     """A column of positive numbers: ratings, counts, seconds."""
-    time_column: str | None = None
-    """A column of numbers that grow with time, such as Unix seconds."""
+    time_column: Column | None = None
+    """A column of moments: Unix time in seconds, milli-, micro- or nanoseconds, told apart by size;
+    ISO 8601, UTC where no zone stands; dates. Smaller numbers that grow with time give an order."""
+    time_format: Text | None = None
+    """How moments are written where they are no ISO 8601: "%d.%m.%Y %H:%M", as strftime has it."""
+    ids: Literal["auto", "text"] = "auto"
+    """auto: where all ids of a side are numbers, whole ones such as 3.0 are 3; text: ids are as
+    written, but for outer spaces."""
+    missing_ids: Literal["error", "drop", "keep"] = "error"
+    """Rows whose user or item is empty, nan, null, NULL, None or the like: refuse them, leave them
+    out and count them, or take all but the empty ones for ids."""
     min_weight: float | None = None
-    """Rows of a smaller weight are no interactions and are dropped."""
-    duplicates: Literal["error", "sum", "max", "last"] = "error"
-    """What to make of a pair that stands twice: refuse, or merge the weights."""
+    """Rows of a smaller weight are no interactions."""
+    low_weights: Literal["seen", "drop"] = "seen"
+    """What rows below min_weight are: seen, so that nobody is recommended what they did not like;
+    or nothing."""
+    duplicates: Literal["error", "sum", "max", "last"] = "sum"
+    """What to make of a pair that stands several times: refuse it, or merge it, with the sum of the
+    weights, the largest, or the last one: by time where there is a time column, else by row."""
     users: UsersConfig | None = None
     items: ItemsConfig | None = None
 

@@ -15,9 +15,15 @@ class Reporter(Protocol):
     def count(self, done: float, total: float | None, note: str = "") -> None:
         """Say how much is done of a total that is known only now, about, or not at all."""
 
+    def tell(self, line: str) -> None:
+        """Say something that is to stay: what was understood of the data, a warning."""
+
 
 class Silent:
     """A reporter that tells nobody."""
+
+    def tell(self, line: str) -> None:
+        """Do nothing."""
 
     def start(self, step: str, total: float) -> None:
         """Do nothing."""

@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version as installed
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from training.report import REPORT_STEPS, Contents, bias, build_report
 from training.reporter import Reporter
 from training.variants import Built, build
 
+_FLOAT = 4
 _LIBRARIES = ("gnnrec", "numpy", "polars", "torch")
 
 
@@ -85,6 +86,64 @@ def train(
     )
 
 
+@dataclass(frozen=True)
+class Estimate:
+    """What a training would do and take, told without doing it."""
+
+    models: tuple[str, ...]
+    counts: Mapping[str, int]
+    """Interactions by part."""
+    users: int
+    items: int
+    memory_bytes: int
+    """At its peak, about."""
+    disk_bytes: int
+    """Of the published version, about."""
+
+    def lines(self) -> list[str]:
+        """Return it in sentences."""
+        parts = ", ".join(f"{count:,} {part}" for part, count in self.counts.items())
+        return [
+            f"would train: {', '.join(self.models)}",
+            f"over {self.users:,} users and {self.items:,} items; interactions: {parts}",
+            f"about {self.memory_bytes / 2**20:,.0f} MiB of memory and "
+            f"{self.disk_bytes / 2**20:,.0f} MiB of disk; nothing was trained or written",
+        ]
+
+    def record(self) -> dict[str, object]:
+        """Return it as JSON values."""
+        return {**asdict(self), "models": list(self.models), "counts": dict(self.counts)}
+
+
+def estimate(config: Config, beside: Path, reporter: Reporter) -> Estimate:
+    """Read the data as `train` does, check all that it checks before it trains, and stop."""
+    dataset = load_dataset(config, beside, reporter)
+    _check_sizes(config, dataset)
+    users, items = len(dataset.user_ids), len(dataset.item_ids)
+    widths = {
+        "lightgcn": config.lightgcn and config.lightgcn.embedding_dim,
+        "spectral": config.spectral and min(config.spectral.embedding_dim, items),
+        "sage": config.sage and config.sage.embedding_dim,
+    }
+    if config.hybrid is not None:
+        widths["hybrid"] = widths["lightgcn"]
+    if config.fusion is not None:
+        joint = (widths["lightgcn"] or 0) + (widths["spectral"] or 0)
+        widths["fused"] = config.fusion.embedding_dim or joint
+    models = {name: width for name, width in widths.items() if width}
+    numbers = (users + 2 * items) * sum(models.values()) + len(dataset.seen)
+    if dataset.features is not None:
+        numbers += dataset.features.users.size + dataset.features.items.size
+    return Estimate(
+        tuple(models),
+        dataset.counts(),
+        users,
+        items,
+        memory.check(config, dataset),
+        _FLOAT * numbers + sum(map(len, dataset.user_ids + dataset.item_ids)),
+    )
+
+
 def _check_sizes(config: Config, dataset: Dataset) -> None:
     """Refuse what cannot work before any work is lost."""
     items = len(dataset.item_ids)
@@ -105,7 +164,7 @@ def _export(
 ) -> Export:
     config, dataset, measured = contents.config, contents.dataset, contents.measured
     variants, metrics = contents.variants, measured.metrics
-    seen = csr(dataset.known, len(dataset.user_ids))
+    seen = csr(dataset.seen, len(dataset.user_ids))
     return Export(
         user_ids=dataset.user_ids,
         item_ids=dataset.item_ids,
@@ -129,6 +188,7 @@ def _export(
             "metrics": metrics,
             "slices": measured.slices,
             "unknown_texts": dict(dataset.unknown_texts),
+            "data": dataset.account.record(),
             "popularity_bias": bias(contents),
         },
         report_arrays=measured.arrays,

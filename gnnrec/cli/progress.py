@@ -70,6 +70,10 @@ class Progress:
         if self._task is not None:
             self._bars.update(self._task, completed=done, total=total, note=note)
 
+    def tell(self, line: str) -> None:
+        """Print a line that stays, above the bars."""
+        self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
     def _finish(self) -> None:
         if self._task is None:
             return

@@ -1,11 +1,15 @@
-"""gnnrec generate and gnnrec train."""
+"""gnnrec generate, init and train."""
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gnnrec.cli import options
+
+if TYPE_CHECKING:
+    from training.config import Config
 
 
 def generate(
@@ -32,8 +36,55 @@ def generate(
         print(path)
 
 
+def init(
+    data: Annotated[
+        list[str], typer.Argument(metavar="DATA...", help="Files, patterns or folders of tables.")
+    ],
+    output: Annotated[
+        Path | None, typer.Option("--output", "-o", help="The file to write; NAME.toml if not set.")
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="Replace a file that is there.")] = False,
+    json: options.Json = False,
+) -> None:
+    """Look at data and write a configuration for them, with what was found and why."""
+    from training.errors import InvalidConfig
+    from training.proposal import propose
+
+    proposal = propose(data, Path())
+    path = output or Path(f"{proposal.config.name}.toml")
+    if path.exists() and not force:
+        raise InvalidConfig(f"{path} is there; name another with --output, or replace it: --force")
+    path.write_text(proposal.text, encoding="utf-8")
+    if json:
+        options.print_json({"file": str(path), "found": proposal.notes})
+        return
+    print(proposal.text)
+    print(f"written to {path}; next: gnnrec train {path}")
+
+
+def _configured(data: list[str], say: Callable[[str], None]) -> tuple["Config", Path]:
+    """Return the configuration that is named, or one for the data that are, and where it stands."""
+    from training.config import load
+    from training.errors import InvalidConfig
+    from training.proposal import propose
+
+    if any(each.endswith(".toml") for each in data):
+        if len(data) > 1:
+            raise InvalidConfig(f"name one configuration, or data alone, not {' '.join(data)}")
+        path = Path(data[0])
+        return load(path), path.parent
+    proposal = propose(data, Path())
+    for note in proposal.notes:
+        say(note)
+    say(f"for a configuration to change: gnnrec init {' '.join(data)}")
+    return proposal.config, proposal.beside
+
+
 def train(
-    config: Annotated[Path, typer.Argument(metavar="CONFIG.toml", help="What to train, and how.")],
+    data: Annotated[
+        list[str],
+        typer.Argument(metavar="CONFIG.toml|DATA...", help="What to train, or the data alone."),
+    ],
     registry: options.Registry = options.REGISTRY,
     promote: Annotated[
         str, typer.Option(metavar="ALIAS", help="Point this alias at it, if it is no worse.")
@@ -41,25 +92,37 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from the checkpoint of a killed training.")
     ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Read everything, tell what would be trained, stop.")
+    ] = False,
     checkpoint: Annotated[
         Path | None, typer.Option(help="The checkpoint's file; NAME.checkpoint.npz if not set.")
     ] = None,
     json: options.Json = False,
 ) -> None:
-    """Train as a configuration says, evaluate, and publish a version."""
+    """Train as a configuration says, or what fits the data, evaluate, and publish a version."""
     from gnnrec.cli.progress import Progress
     from registry import ModelStore
     from registry.gate import check
-    from training.config import load
+    from training.train import estimate
     from training.train import train as run
 
-    settings = load(config)
-    store = ModelStore(registry, settings.name)
-    if promote:
-        store.layout.alias(promote)  # a bad name is refused before the work, not after
-    saved = checkpoint or Path(f"{settings.name}.checkpoint.npz")
     with Progress() as progress:
-        outcome = run(settings, config.parent, store, progress, saved, resume=resume)
+        settings, beside = _configured(data, progress.tell)
+        store = ModelStore(registry, settings.name)
+        if promote:
+            store.layout.alias(promote)  # a bad name is refused before the work, not after
+        if dry_run:
+            expected = estimate(settings, beside, progress)
+        else:
+            saved = checkpoint or Path(f"{settings.name}.checkpoint.npz")
+            outcome = run(settings, beside, store, progress, saved, resume=resume)
+    if dry_run:
+        if json:
+            options.print_json(expected.record())
+        else:
+            print("\n".join(expected.lines()))
+        return
     manifest = outcome.version.manifest
     metrics = manifest.variants[manifest.default_variant].metrics
     if json:
@@ -117,4 +180,5 @@ def print_metrics(manifest: object) -> None:
 def add_to(app: typer.Typer) -> None:
     """Add these subcommands."""
     app.command()(generate)
+    app.command()(init)
     app.command()(train)

@@ -53,6 +53,8 @@ class KillAt:
 
     def count(self, done: float, total: float | None, note: str = "") -> None: ...
 
+    def tell(self, line: str) -> None: ...
+
 
 def configured(folder: Path, loss: str) -> Config:
     if not (folder / "enrolments.csv").exists():

@@ -20,7 +20,10 @@ def feature(text: str) -> str:
     [
         ("name = ", "is not TOML"),
         ("", "name: Field required; data: Field required"),
-        (GOOD + "[lightgcn]\nlayers = 3\n", "lightgcn.layers: Extra inputs are not permitted"),
+        (
+            GOOD + "[lightgcn]\nlayers = 3\n",
+            "lightgcn.layers is no key; is it lightgcn.num_layers?",
+        ),
         (
             GOOD + "[lightgcn]\nembedding_dim = 0\n",
             "lightgcn.embedding_dim: Input should",
@@ -49,11 +52,14 @@ def feature(text: str) -> str:
         ),
         (
             GOOD + '[data.users]\nfile = "u.csv"\ntitle_column = "x"\n',
-            "data.users.title_column: Extra inputs are not permitted",
+            "data.users.title_column is no key; is it data.users.id_column?",
         ),
         (ITEMS + '[[data.items.features]]\nkind = "multi"\n', "features.0.name: Field required"),
         (feature('kind = "text"'), "data.items.features.0.kind: Input should be 'numeric'"),
-        (feature('kind = "multi"\ncenters = 3'), "features.0.centers: Extra inputs"),
+        (
+            feature('kind = "multi"\ncenters = 3'),
+            "data.items.features.0.centers is no key; is it data.items.features.0.centres?",
+        ),
         (
             feature('kind = "categorical"\ncentres = 3'),
             "data.items.features.0: feature 'it' is categorical, and centres is for numeric",
@@ -76,7 +82,7 @@ def feature(text: str) -> str:
         (GOOD.replace('"data.csv"', '{sql = "x"}'), "data.interactions.sql.query: Field required"),
         (
             GOOD + 'test = {mongo = "m", collection = "c", index = 3}\n',
-            "data.test.mongo.index: Extra inputs",
+            "data.test.mongo.index is no key",
         ),
         (feature('kind = "multi"\npattern = "(a)"'), "pattern is for numeric, categorical"),
         (feature('kind = "numeric"\npattern = "("'), "pattern '(' is no regular expression"),
@@ -100,6 +106,41 @@ def test_a_bad_configuration_is_one_line_with_file_and_key(
     assert str(path) in str(caught.value)
     assert message in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("[lightgcn.trainig]\n", "lightgcn.trainig is no key; is it lightgcn.training?"),
+        ("[spilt]\n", "spilt is no key; is it split?"),
+        ("[lightgcn.training]\ntemperature = 0.2\n", "temperature does nothing with loss = 'bpr'"),
+        ('[split]\nmethod = "random"\nlast = 2\n', "split.last does nothing with split.method"),
+        ("[graph]\nas_of = 5.0\n", "graph.as_of does nothing without graph.half_life_days"),
+    ],
+)
+def test_a_key_that_is_wrong_or_idle_is_refused(tmp_path: Path, text: str, message: str) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(GOOD + text)
+    with pytest.raises(InvalidConfig) as caught:
+        load(path)
+    assert message in str(caught.value)
+
+
+def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "bad.toml"
+    path.write_text(
+        GOOD + '[lightgcn]\nlayers = 3\n[spilt]\nx = 1\n[split]\nmethod = "given"\nlast = 3\n'
+    )
+    with pytest.raises(InvalidConfig) as caught:
+        load(path)
+    for problem in ("lightgcn.layers", "spilt is no key", "split.last does nothing", "go together"):
+        assert problem in str(caught.value)
+
+
+def test_a_byte_order_mark_is_no_part_of_a_configuration(tmp_path: Path) -> None:
+    path = tmp_path / "good.toml"
+    path.write_text(GOOD, encoding="utf-8-sig")
+    assert load(path).name == "toy"
 
 
 def test_a_missing_configuration_is_named(tmp_path: Path) -> None:

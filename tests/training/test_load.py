@@ -50,17 +50,17 @@ def test_a_pair_that_stands_twice_is_merged_as_told(
 ) -> None:
     text = "user_id,item_id,w\nu,a,3\nu,b,1\nu,a,2\n"
     dataset = load(tmp_path, text, WEIGHTED | {"duplicates": rule})
-    assert pairs(dataset) == [("u", "a", weight), ("u", "b", 1)]
+    assert pairs(dataset) == [("u", "b", 1), ("u", "a", weight)], "it stands where its last row did"
 
 
-def test_a_pair_that_stands_twice_is_refused_unless_told(tmp_path: Path) -> None:
+def test_a_pair_that_stands_twice_is_refused_if_told(tmp_path: Path) -> None:
     with pytest.raises(InvalidData, match=r"user 'u' and item 'a' stand twice.*data\.duplicates"):
-        load(tmp_path, "user_id,item_id\nu,a\nu,a\n")
+        load(tmp_path, "user_id,item_id\nu,a\nu,a\n", {"duplicates": "error"})
 
 
 @pytest.mark.parametrize("weight", ["-1", "0"])
 def test_a_weight_that_is_not_positive_is_refused(tmp_path: Path, weight: str) -> None:
-    with pytest.raises(InvalidData, match=f"weight {weight} of user 'u' and item 'a'"):
+    with pytest.raises(InvalidData, match=rf"line 2, column 'w': {weight}\.0 is not positive"):
         load(tmp_path, f"user_id,item_id,w\nu,a,{weight}\n", WEIGHTED)
 
 
@@ -80,7 +80,9 @@ def test_titles_join_by_id_and_may_be_missing(tmp_path: Path) -> None:
 
 def test_an_item_described_twice_is_named(tmp_path: Path) -> None:
     (tmp_path / "items.csv").write_text("item_id,title\nb,One\nb,Two\n")
-    with pytest.raises(InvalidData, match=r"items\.csv, column 'item_id': 'b' stands twice"):
+    with pytest.raises(
+        InvalidData, match=r"items\.csv lines 2 and 3, column 'item_id': 'b' stands twice"
+    ):
         load(tmp_path, "user_id,item_id\nu,b\n", {"items": {"file": "items.csv"}})
 
 

@@ -4,7 +4,7 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from training.data.readers import read_lightgcn, read_table
+from tests.training.reading import pairs, read, read_table
 from training.errors import InvalidData
 
 HEAD = "user_id,item_id,rating\n"
@@ -45,7 +45,7 @@ def test_ids_stay_texts_whatever_they_look_like(tmp_path: Path) -> None:
 def test_the_lightgcn_format_is_a_user_and_their_items_a_line(tmp_path: Path) -> None:
     path = tmp_path / "train.txt"
     path.write_text("0 5 6\n1\n\n2 5\n")
-    assert read_lightgcn(path).rows() == [("0", "5"), ("0", "6"), ("2", "5")]
+    assert pairs(read(tmp_path, "train.txt")) == [("0", "5"), ("0", "6"), ("2", "5")]
 
 
 @pytest.mark.parametrize(
@@ -76,8 +76,12 @@ def test_the_lightgcn_format_is_a_user_and_their_items_a_line(tmp_path: Path) ->
             HEAD + '"a\nb",c,1\n',
             "line 2, column 'user_id': 'a\\nb' holds",
         ),
-        ("d.csv", HEAD + "a,b,1,2,3\n", "d.csv is not readable as csv"),
-        ("d.jsonl", '{"user_id":"a","item_id":"b","rating":1}\n{"user', "is not readable as jsonl"),
+        ("d.csv", HEAD + "a,b,1,2,3\n", "d.csv line 2 has 5 fields in place of 3"),
+        (
+            "d.jsonl",
+            '{"user_id":"a","item_id":"b","rating":1}\n{"user',
+            "d.jsonl line 2 is no JSON",
+        ),
         ("d.jsonl", '{"user_id":["a"],"item_id":"b","rating":1}\n', "column 'user_id'"),
         ("d.parquet", "PAR1nonsense", "is not readable as parquet"),
         ("d.xlsx", "x", "is of an unknown format"),
@@ -103,4 +107,4 @@ def test_a_cut_gzip_file_is_named(tmp_path: Path) -> None:
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InvalidData, match="no file"):
-        read_lightgcn(tmp_path / "none.txt")
+        read(tmp_path, "none.txt")

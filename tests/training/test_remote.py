@@ -75,7 +75,7 @@ def test_a_bad_row_of_many_files_is_named_with_its_file(tmp_path: Path) -> None:
     write(tmp_path)
     (tmp_path / "part-2.csv").write_text("user_id,item_id\nu,c\nu,\n")
     found = message(tmp_path, "part-*.csv")
-    assert found == f"{tmp_path}/part-2.csv line 3, column 'item_id' is empty"
+    assert found.startswith(f"{tmp_path}/part-2.csv line 3, column 'item_id' is empty; ")
     (tmp_path / "part-2.csv").write_text("user_id,thing\nu,c\n")
     assert "part-2.csv has no column 'item_id'" in message(tmp_path, "part-*.csv")
     assert message(tmp_path, "none-*.csv") == f"no file {tmp_path}/none-*.csv"
@@ -133,7 +133,7 @@ def test_a_url_that_cannot_be_read_is_named(tmp_path: Path, memory: str) -> None
     assert "memory://bucket/cut.csv cannot be read" in message(tmp_path, f"{memory}/cut.csv")
     fsspec.filesystem("memory").pipe("/bucket/bad.csv", b"user_id,item_id\nu,\n")
     found = message(tmp_path, f"{memory}/bad.csv")
-    assert found == "memory://bucket/bad.csv line 2, column 'item_id' is empty"
+    assert found.startswith("memory://bucket/bad.csv line 2, column 'item_id' is empty; ")
 
 
 @pytest.fixture

@@ -212,7 +212,7 @@ def test_postgresql_gives_vectors_and_lists(server: postgres.Postgres) -> None:
                               (2, NULL, ARRAY['z'], ' [3, -4] ')) AS made(id, v, words, pg)
     """
     table = open_table(SqlSource(sql=server.url(), query=query))
-    assert table.ids("id").to_list() == ["1", "2"]
+    assert table.texts("id").to_list() == ["1", "2"]
     first, second = table.vectors("v", None)
     assert first is not None
     assert first.tolist() == [0.5, 1]

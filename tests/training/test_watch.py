@@ -8,7 +8,7 @@ import polars as pl
 import pymongo
 import pytest
 
-from training.config_data import Format
+from training.config_data import Format, Reading
 from training.config_sources import MongoSource, Source, SqlSource
 from training.data.readers import open_table
 from training.data.watch import Watch, rows_about
@@ -28,6 +28,8 @@ class Heard:
 
     def advance(self, done: float, note: str = "") -> None: ...
 
+    def tell(self, line: str) -> None: ...
+
     def count(self, done: float, total: float | None, note: str = "") -> None:
         self.counts.append((done, total, note))
 
@@ -38,7 +40,7 @@ def rows(count: int = ROWS, first: int = 0) -> pl.DataFrame:
 
 def heard(source: Source | Path, folder: object = "", format: Format | None = None) -> Heard:
     reporter = Heard()
-    found = open_table(source, str(folder), format=format, watch=Watch(reporter, "it"))
+    found = open_table(source, str(folder), None, Reading(format=format), Watch(reporter, "it"))
     done, total, note = reporter.counts[-1]
     assert done == found.rows.height
     assert note == f"{found.rows.height:,} rows"
@@ -50,7 +52,8 @@ def heard(source: Source | Path, folder: object = "", format: Format | None = No
 def test_the_rows_of_a_file_are_known_before_they_are_read(
     tmp_path: Path, form: Format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("training.data.files.BATCH", 10_000)
+    for module in ("files", "delimited", "jsonlines"):
+        monkeypatch.setattr(f"training.data.{module}.BATCH", 10_000)
     path = tmp_path / f"rows.{form}"
     table = rows()
     if form == "parquet":

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from registry import FeaturesExport, ItemAttribute
 from registry.manifest import canonical_json
+from training.data.account import Account
 from training.errors import InvalidData
 
 Rows = NDArray[np.int32]
@@ -68,6 +69,8 @@ class Dataset:
     train: Interactions
     validation: Interactions = field(default_factory=nothing)
     test: Interactions = field(default_factory=nothing)
+    seen_only: Interactions = field(default_factory=nothing)
+    """Pairs that are no interactions, for their weight is low, and yet are not recommended."""
     item_titles: list[str] | None = None
     features: FeaturesExport | None = None
     """What is known of the nodes, by row, where features are configured."""
@@ -75,13 +78,23 @@ class Dataset:
     """What requests can filter the items by, by row."""
     unknown_texts: Mapping[str, int] = field(default_factory=dict)
     """How many texts of the nodes have no place in the encoding, such as {"items.tags": 12}."""
+    account: Account = field(default_factory=Account)
+    """What was understood of the data."""
 
     @property
     def known(self) -> Interactions:
         """Train and validation together, of known users and items: what a user has seen."""
-        part = self.validation
-        reachable = (part.user_rows < len(self.user_ids)) & (part.item_rows < len(self.item_ids))
-        return join(self.train, part.take(reachable))
+        return join(self.train, self._reachable(self.validation))
+
+    @property
+    def seen(self) -> Interactions:
+        """What is not recommended to a user: what is known, and what they did not like."""
+        return join(self.known, self._reachable(self.seen_only))
+
+    def _reachable(self, part: Interactions) -> Interactions:
+        """Return the interactions of known users with known items."""
+        known = (part.user_rows < len(self.user_ids)) & (part.item_rows < len(self.item_ids))
+        return part.take(known)
 
     def counts(self) -> dict[str, int]:
         """Return the number of interactions by part."""
@@ -131,6 +144,7 @@ def restrict_to_catalogue(dataset: Dataset, user_table: Rows, item_table: Rows) 
         train=renumbered(dataset.train),
         validation=renumbered(dataset.validation),
         test=renumbered(dataset.test),
+        seen_only=renumbered(dataset.seen_only),
     )
 
 

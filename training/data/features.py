@@ -18,7 +18,7 @@ def read_features(
 
     Raises InvalidData when an id has no row, or the table no numeric column.
     """
-    table = open_table(source, folder)
+    table = open_table(source, folder, exact=[id_column])
     owners = table.texts(id_column)
     names = table.numeric_columns(id_column)
     if not names:

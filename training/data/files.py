@@ -1,41 +1,55 @@
 """Files to tables, a batch at a time: local or remote, one or many, gzipped or not.
 
-CSV, TSV, JSON lines, Parquet and LightGCN's text format. What is gzipped or remote is first copied,
-unpacked, to a temporary folder; so memory holds a batch, whatever the file's size.
+Text tables, JSON, Parquet, RecBole's atomic files and LightGCN's text format. What is gzipped or
+remote is first copied, unpacked, to a temporary folder; so memory holds a batch, whatever the
+file's size.
 """
 
 import glob
 import gzip
 import re
-import tempfile
+import zlib
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path, PurePosixPath
-from typing import IO, Any
+from typing import Any
 from urllib.parse import unquote, urlsplit
 
 import fsspec
+import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from training.addresses import Address, address, is_url
-from training.config_data import Format
-from training.data.tables import Origin, Table
+from training.config_data import Format, Reading
+from training.data.delimited import delimited_tables
+from training.data.jsonlines import json_tables
+from training.data.spool import BLOCK, Copy, in_utf8, is_gzipped, refuse_other_kinds, unpack
+from training.data.tables import BATCH, Origin, Table
 from training.data.watch import Watch, rows_about
 from training.errors import InvalidData
 
-BATCH = 500_000
-"""Rows of a batch."""
-
-_SUFFIXES: dict[str, Format] = {
+_SUFFIXES: dict[str, Format | None] = {
     ".csv": "csv",
     ".tsv": "tsv",
+    ".tab": "tsv",
     ".jsonl": "jsonl",
     ".ndjson": "jsonl",
+    ".json": "jsonl",
     ".parquet": "parquet",
-    ".txt": "lightgcn",
+    ".pq": "parquet",
+    ".inter": "recbole",
+    ".user": "recbole",
+    ".item": "recbole",
+    # by their first lines
+    ".txt": None,
+    ".dat": None,
+    ".data": None,
 }
-_BLOCK = 1 << 20
+_PARQUET = b"PAR1"
+_SEPARATES = re.compile(r'[,;|\t"]|::')
 
 LIGHTGCN_COLUMNS = ("user", "item")
 """What its pairs are called."""
@@ -51,41 +65,40 @@ def join(folder: str | Path, name: str | Path) -> str:
 
 
 def file_tables(
-    where: str, columns: Sequence[str] | None, format: Format | None, watch: Watch
+    where: str,
+    columns: Sequence[str] | None,
+    exact: Sequence[str],
+    reading: Reading,
+    watch: Watch,
 ) -> Iterator[Table]:
     """Yield the rows of a file, or of all files of a pattern in the order of their names.
 
     `where` is as `join` returns it. Only the columns named are read, those that are there; all if
-    none are. LightGCN's format has `user` and `item`. `watch` hears what is fetched, and how many
-    rows there are.
+    none are. `exact`: the columns whose numbers must keep every digit. `watch` hears what is
+    fetched, and how many rows there are. Files of a pattern that are empty are passed over.
     """
     local = _local(where)
-    yield from (
-        _local_tables(local, columns, format, watch)
-        if local
-        else _remote_tables(address(where), columns, format, watch)
-    )
+    found = _local_files(local, watch) if local else _remote_copies(address(where), watch)
+    empty = []
+    for path, name, several, held in found:
+        if path.stat().st_size == 0 or _is_blank(path):
+            if not several:
+                raise InvalidData(f"{name} is empty")
+            empty.append(name)
+            continue
+        for table in _scan(path, name, columns, exact, reading, watch):
+            yield table.holding(held)
 
 
-def means_lightgcn(name: str) -> bool:
-    """Tell whether the name of a file or pattern is that of LightGCN's text format."""
-    return _SUFFIXES.get(_suffix(name)) == "lightgcn"
+def _is_blank(path: Path) -> bool:
+    with open(path, "rb") as file:
+        return not file.read(BLOCK).strip()
 
 
 def _suffix(name: str) -> str:
     path = urlsplit(name).path if is_url(name) else name
     suffixes = [suffix.lower() for suffix in PurePosixPath(path).suffixes]
-    return next((suffix for suffix in reversed(suffixes) if suffix != ".gz"), "")
-
-
-def _format_of(name: str) -> Format:
-    format = _SUFFIXES.get(_suffix(name))
-    if format is None:
-        raise InvalidData(
-            f"{name} is of an unknown format; name it .csv, .tsv, .jsonl, .parquet or .txt, "
-            "or set data.format"
-        )
-    return format
+    return next((suffix for suffix in reversed(suffixes) if suffix not in (".gz", ".gzip")), "")
 
 
 def _local(where: str) -> str | None:
@@ -95,57 +108,59 @@ def _local(where: str) -> str | None:
     return None if is_url(where) else where
 
 
-def _local_tables(
-    pattern: str, columns: Sequence[str] | None, format: Format | None, watch: Watch
-) -> Iterator[Table]:
+Found = tuple[Path, str, bool, Copy | None]
+"""A local, unpacked file, its name, whether it is one of several, and its Copy if it is one."""
+
+
+def _local_files(pattern: str, watch: Watch) -> Iterator[Found]:
     paths = [pattern]
-    if not Path(pattern).exists() and glob.has_magic(pattern):
+    several = not Path(pattern).exists() and glob.has_magic(pattern)
+    if several:
         paths = sorted(path for path in glob.glob(pattern, recursive=True) if Path(path).is_file())
         if not paths:
             raise InvalidData(f"no file {pattern}")
         watch.parts([Path(path).stat().st_size for path in paths])
     for path in paths:
-        form = format or _format_of(path)
+        copy = None
         try:
             with open(path, "rb") as file:
                 # by the magic number, not the name: a browser may have unpacked it, name kept
-                packed = file.read(2) == b"\x1f\x8b"
-                if not packed:
-                    yield from _scan(Path(path), path, columns, form, watch)
-                    continue
-                with _spooled() as copy:
-                    file.seek(0)
-                    _copy(file, copy, packed, Path(path).stat().st_size, watch)
-                    yield from _scan(copy, path, columns, form, watch)
+                packed = is_gzipped(file.read(2))
+                file.seek(0)
+                if packed:
+                    copy = unpack(file, packed, Path(path).stat().st_size, watch)
         except FileNotFoundError:
             raise InvalidData(f"no file {path}") from None
         except IsADirectoryError:
             raise InvalidData(
                 f"{path} is a folder; name its files, such as {path.rstrip('/')}/*.parquet"
             ) from None
-        except (OSError, EOFError, gzip.zlib.error) as error:  # type: ignore[attr-defined]
-            raise InvalidData(f"{path} cannot be read: {error}") from None
+        except (OSError, EOFError, zlib.error) as error:
+            raise InvalidData(f"{path} cannot be read: {_reason(error)}") from None
+        yield copy.path if copy else Path(path), path, several, copy
 
 
-def _remote_tables(
-    place: Address, columns: Sequence[str] | None, format: Format | None, watch: Watch
-) -> Iterator[Table]:
+def _remote_copies(place: Address, watch: Watch) -> Iterator[Found]:
     files = _remote_files(place)
     watch.parts([1] * len(files))
     for name, file_system, path in files:
-        form = format or _format_of(name)
-        with _spooled() as copy:
-            try:
-                with file_system.open(path, "rb") as file:
-                    packed = file.read(2) == b"\x1f\x8b"
-                with file_system.open(path, "rb") as file:
-                    _copy(file, copy, packed, getattr(file, "size", None), watch)
-            except FileNotFoundError:
-                raise InvalidData(f"no file {name}") from None
-            except Exception as error:
-                # every file system has errors of its own, without a common base
-                raise InvalidData(f"{name} cannot be read: {place.clean(error)}") from None
-            yield from _scan(copy, name, columns, form, watch)
+        try:
+            with file_system.open(path, "rb") as file:
+                packed = is_gzipped(file.read(2))
+            with file_system.open(path, "rb") as file:
+                copy = unpack(file, packed, getattr(file, "size", None), watch)
+        except FileNotFoundError:
+            raise InvalidData(f"no file {name}") from None
+        except Exception as error:
+            # every file system has errors of its own, without a common base
+            raise InvalidData(f"{name} cannot be read: {place.clean(error)}") from None
+        yield copy.path, name, len(files) > 1, copy
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, EOFError | zlib.error | gzip.BadGzipFile):
+        return "it is cut off or damaged"
+    return (isinstance(error, OSError) and error.strerror) or str(error)
 
 
 def _remote_files(place: Address) -> list[tuple[str, Any, str]]:
@@ -164,39 +179,94 @@ def _remote_files(place: Address) -> list[tuple[str, Any, str]]:
     return [(place.clean(file_system.unstrip_protocol(each)), file_system, each) for each in paths]
 
 
-@contextmanager
-def _spooled() -> Iterator[Path]:
-    """Give the path of a file to be, which is gone afterwards."""
-    with tempfile.TemporaryDirectory(prefix="gnnrec-") as folder:
-        yield Path(folder) / "data"
-
-
-def _copy(source: IO[bytes], copy: Path, packed: bool, size: int | None, watch: Watch) -> None:
-    """Copy a file, unpacked; `watch` hears how much of its `size` is read."""
-    with (
-        gzip.open(source) if packed else nullcontext(source) as content,
-        open(copy, "wb") as target,
-    ):
-        while block := content.read(_BLOCK):
-            target.write(block)
-            watch.fetch(source.tell(), size)
-
-
 def _scan(
-    path: Path, name: str, columns: Sequence[str] | None, format: Format, watch: Watch
+    path: Path,
+    name: str,
+    columns: Sequence[str] | None,
+    exact: Sequence[str],
+    reading: Reading,
+    watch: Watch,
 ) -> Iterator[Table]:
     """Yield the batches of a local, unpacked file; errors call it `name`."""
     with open(path, "rb") as file:
-        if not file.read(_BLOCK).strip():
-            raise InvalidData(f"{name} is empty")
-    if format == "lightgcn":
-        watch.part(rows_about(path, format))
-        yield from _scan_lightgcn(path, name)
+        head = file.read(BLOCK)
+    form = reading.format or _format_of(name, head)
+    if form == "parquet":
+        yield from _parquet_tables(path, name, columns, head, watch)
         return
-    first = 2 if format in ("csv", "tsv") else 1
+    refuse_other_kinds(head, name)
+    copy = in_utf8(path, name, reading.encoding)
+    if copy is not None:
+        path = copy.path
+        with open(path, "rb") as file:
+            head = file.read(BLOCK)
+    if form is None:
+        form = "lightgcn" if _means_pairs(head, name, reading) else "csv"
+    watch.part(rows_about(path, form))
+    if form == "lightgcn":
+        tables = _pairs(path, name)
+    elif form == "jsonl":
+        tables = json_tables(path, name, columns, exact)
+    else:
+        tabbed = form in ("tsv", "recbole") and reading.separator is None
+        how = reading.model_copy(update={"separator": "\t"}) if tabbed else reading
+        tables = delimited_tables(path, name, columns, how)
+    for table in tables:
+        yield replace(table, decimal=reading.decimal).holding(copy)
+
+
+def _format_of(name: str, head: bytes) -> Format | None:
+    """Return a file's format by its name, None where its first lines have to tell."""
+    if head.startswith(_PARQUET):
+        return "parquet"
+    suffix = _suffix(name)
+    if suffix not in _SUFFIXES:
+        refuse_other_kinds(head, name)
+        raise InvalidData(
+            f"{name} is of an unknown format; name it .csv, .tsv, .jsonl, .parquet or .txt, "
+            "or set data.format"
+        )
+    return _SUFFIXES[suffix]
+
+
+def _means_pairs(head: bytes, name: str, reading: Reading) -> bool:
+    """Tell whether a text is LightGCN's `user item item ...`, and no table with a separator.
+
+    Raises InvalidData for one that could be either.
+    """
+    if reading.separator is not None or reading.header is not None:
+        return False
+    lines = [line for line in head.decode("utf-8", errors="replace").splitlines() if line.strip()]
+    if len(head) == BLOCK:
+        lines.pop()
+    if any(_SEPARATES.search(line) for line in lines[:1000]):
+        return False
+    fields = [line.split() for line in lines]
+    first, rest = fields[0], fields[1:]
+    named = not any(map(str.isdigit, first)) and len(rest) > 0
+    if named and all(map(str.isdigit, (field for line in rest for field in line))):
+        raise InvalidData(
+            f"{name} begins with a line of names and is separated by spaces; "
+            'set data.separator = " "'
+        )
+    widths, users = {len(line) for line in fields}, [line[0] for line in fields]
+    if len(widths) == 1 and widths <= {3, 4, 5} and len(set(users)) < len(users):
+        raise InvalidData(
+            f"{name} has {widths.pop()} fields in every line and users that stand twice: for a "
+            'table set data.separator = " " and name columns by number, such as user_column = 1; '
+            'for LightGCN\'s format set data.format = "lightgcn"'
+        )
+    return True
+
+
+def _parquet_tables(
+    path: Path, name: str, columns: Sequence[str] | None, head: bytes, watch: Watch
+) -> Iterator[Table]:
+    first = 1
     try:
-        watch.part(rows_about(path, format))
-        rows = _lazy(path, format)
+        watch.part(rows_about(path, "parquet"))
+        # polars takes a path for a pattern where it can
+        rows = pl.scan_parquet(path, glob=False, hive_partitioning=False)
         there = tuple(rows.collect_schema().names())
         wanted = there if columns is None else [name for name in there if name in columns]
         if wanted:
@@ -204,35 +274,39 @@ def _scan(
         for batch in rows.collect_batches(chunk_size=BATCH, maintain_order=True):
             yield Table(name, batch, there, (Origin(name, first),))
             first += batch.height
-    except pl.exceptions.PolarsError as error:
-        reason = str(error).splitlines()[0]
-        raise InvalidData(f"{name} is not readable as {format}: {reason}") from None
+    except pl.exceptions.PolarsError:
+        if not head.startswith(_PARQUET):
+            raise InvalidData(f"{name} is no Parquet file") from None
+        raise InvalidData(
+            f"{name} is not readable as parquet: it is cut off, damaged, or encrypted"
+        ) from None
 
 
-def _lazy(path: Path, format: Format) -> pl.LazyFrame:
-    # polars takes a path for a pattern where it can
-    if format == "parquet":
-        return pl.scan_parquet(path, glob=False, hive_partitioning=False)
-    if format == "jsonl":
-        return pl.scan_ndjson(path, infer_schema_length=None)
-    return pl.scan_csv(
-        path,
-        separator="\t" if format == "tsv" else ",",
-        quote_char=None if format == "tsv" else '"',
-        infer_schema=False,
-        glob=False,
-    )
-
-
-def _scan_lightgcn(path: Path, name: str) -> Iterator[Table]:
+def _pairs(path: Path, name: str) -> Iterator[Table]:
     """Yield columns `user` and `item` from lines of `user item item ...`, one row a pair."""
-    first = 1
+    line = 1
     columns = dict.fromkeys(LIGHTGCN_COLUMNS, pl.String)
     with open(path, encoding="utf-8", errors="replace", newline="\n") as file:
         while lines := list(islice(file, BATCH // 10)):
-            fields = [line.split() for line in lines]
-            users = [line[0] for line in fields if line for _ in line[1:]]
-            items = [item for line in fields for item in line[1:]]
+            for number, text in enumerate(lines, start=line):
+                if odd := _SEPARATES.search(text):
+                    raise InvalidData(
+                        f"{name} line {number} holds {odd[0]!r}, and LightGCN's format is a user "
+                        "and their items with spaces between; for a table set data.separator"
+                    )
+            fields = [text.split() for text in lines]
+            users = [fields_[0] for fields_ in fields if fields_ for _ in fields_[1:]]
+            items = [item for fields_ in fields for item in fields_[1:]]
             rows = pl.DataFrame({"user": users, "item": items}, columns)
-            yield Table(name, rows, LIGHTGCN_COLUMNS, (Origin(name, first, "pair"),))
-            first += rows.height
+            lengths = np.array([max(0, len(fields_) - 1) for fields_ in fields])
+            yield Table(
+                name, rows, LIGHTGCN_COLUMNS,
+                (Origin(name, 1, "line", locate=partial(_line, line, np.cumsum(lengths))),),
+                is_pairs=True,
+            )  # fmt: skip
+            line += len(lines)
+
+
+def _line(first: int, ends: NDArray[np.int64], pair: int) -> int:
+    """Return the line of a batch's pair, counted from 1, where lines end after so many pairs."""
+    return first + int(np.searchsorted(ends, pair))

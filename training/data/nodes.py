@@ -4,9 +4,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
+import polars as pl
+
 from registry import ItemAttribute
 from registry.features import TableValue, Value
-from training.config_data import AttributeConfig, ItemsConfig, NodeFeatureConfig, UsersConfig
+from training.config_data import (
+    AttributeConfig,
+    ItemsConfig,
+    NodeFeatureConfig,
+    Reading,
+    UsersConfig,
+)
+from training.data.ids import whole_numbers
 from training.data.readers import open_table
 from training.data.tables import Table
 from training.data.watch import Watch
@@ -30,6 +39,14 @@ class NodeTable:
     """The raw values (N,) by feature, None where missing."""
     titles: list[str] | None = None
     attributes: tuple[ItemAttribute, ...] = ()
+
+    def with_whole_ids(self) -> "NodeTable":
+        """Return the table with ids such as 3.0 as 3; see training/data/ids.py."""
+        ids = whole_numbers(pl.Series(self.ids, dtype=pl.String)).to_list()
+        if len(set(ids)) < len(ids):
+            twice = next(each for each in ids if ids.count(each) > 1)
+            raise InvalidData(f"{self.name}: id {twice!r} stands twice, once with a decimal point")
+        return replace(self, ids=ids)
 
     def titles_of(self, ids: list[str]) -> list[str] | None:
         """Return the title of each id, empty for those not in the table; None without titles."""
@@ -61,21 +78,35 @@ def _take(values: Sequence[T], rows: list[int | None]) -> list[T | None]:
 
 
 def read_nodes(
-    config: UsersConfig | ItemsConfig, folder: str, reporter: Reporter | None = None
+    config: UsersConfig | ItemsConfig,
+    data: Reading,
+    folder: str,
+    reporter: Reporter | None = None,
 ) -> NodeTable:
     """Read a table of nodes and the tables of its features.
+
+    `data`: the encoding and the decimal mark to take where the table's section has none.
 
     Raises InvalidData for a missing column, an id that stands twice and a value that does not fit.
     """
     what = "items" if isinstance(config, ItemsConfig) else "users"
-    table = open_table(config.table, folder, _columns(config), watch=Watch(reporter, what))
-    ids = table.ids(config.id_column).to_list()
+    inherited = {
+        key: getattr(data, key)
+        for key in ("encoding", "decimal")
+        if key not in config.model_fields_set
+    }
+    reading = config.model_copy(update=inherited)
+    watch = Watch(reporter, what)
+    table = open_table(
+        config.table, folder, _columns(config), reading, watch, exact=[config.id_column]
+    )
+    ids = _ids(table, config.id_column)
     return NodeTable(
         name=table.name,
         ids=ids,
         features=config.features,
         values={
-            feature.name: _values(feature, table, ids, config.id_column, folder, reporter)
+            feature.name: _values(feature, table, ids, config.id_column, folder, reading, reporter)
             for feature in config.features
         },
         titles=_titles(config, table) if isinstance(config, ItemsConfig) else None,
@@ -101,7 +132,20 @@ def _titles(config: ItemsConfig, table: Table) -> list[str] | None:
     wanted = not described or "title_column" in config.model_fields_set
     if not wanted and not table.has(config.title_column):
         return None
-    return table.texts(config.title_column).to_list()
+    return table.titles(config.title_column)
+
+
+def _ids(table: Table, column: str) -> list[str]:
+    """Return the ids of a table with one row a node, or raise InvalidData for one met twice."""
+    ids = table.texts(column)
+    if ids.is_duplicated().any():
+        first = int(ids.is_duplicated().arg_true()[0])
+        second = int((ids == ids[first]).arg_true()[1])
+        raise InvalidData(
+            f"{table.places(first, second)}, column {column!r}: {ids[first]!r} stands twice; keep "
+            "one row for each id"
+        )
+    return ids.to_list()
 
 
 def _attribute(config: AttributeConfig, table: Table) -> ItemAttribute:
@@ -134,12 +178,15 @@ def _values(
     ids: list[str],
     id_column: str,
     folder: str,
+    reading: Reading,
     reporter: Reporter | None,
 ) -> Values:
     if feature.own_table is not None:
         owner = feature.id_column or id_column
         watch = Watch(reporter, feature.name)
-        joined = open_table(feature.own_table, folder, [owner, feature.column_name], watch=watch)
+        columns = [owner, feature.column_name]
+        how = Reading(encoding=reading.encoding, decimal=reading.decimal)
+        joined = open_table(feature.own_table, folder, columns, how, watch, exact=[owner])
         if feature.kind == "vector":
             return _joined_vectors(feature, joined, ids, owner)
         return _joined(feature, joined, ids, owner)
@@ -163,5 +210,5 @@ def _joined(feature: NodeFeatureConfig, table: Table, ids: list[str], owner: str
 
 def _joined_vectors(feature: NodeFeatureConfig, table: Table, ids: list[str], owner: str) -> Values:
     vectors = table.vectors(feature.column_name, feature.width)
-    vector_of = dict(zip(table.ids(owner), vectors, strict=True))
+    vector_of = dict(zip(_ids(table, owner), vectors, strict=True))
     return [vector_of.get(identity) for identity in ids]

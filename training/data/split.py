@@ -24,7 +24,10 @@ def split(
     users = interactions.user_rows
     if config.method == "leave_last_out":
         assert interactions.times is not None  # the configuration demands a time column
-        rank = _rank_within_user(users, -interactions.times)
+        # of several at the same moment the last row is the latest
+        latest_first = slice(None, None, -1)
+        rank = _rank_within_user(users[latest_first], -interactions.times[latest_first])
+        rank = rank[latest_first]
         spare = _count_per_row(users) - 1
         test = rank < np.minimum(config.last, spare)
         validation = ~test & (rank < np.minimum(2 * config.last, spare))

@@ -74,7 +74,7 @@ def _batches(
     for rows in result.partitions(_BATCH):
         parts = list(zip(*rows, strict=True))
         values = {column: parts[place] for place, column in wanted}
-        yield table(values, there, Origin(name, first, "row"))
+        yield table(values, there, Origin(name, first))
         first += len(rows)
 
 

@@ -74,7 +74,7 @@ class Watch:
         self._fetching = False
 
 
-def rows_about(path: Path, format: Format) -> float | None:
+def rows_about(path: Path, format: Format | None) -> float | None:
     """Return how many rows a file has: of Parquet exactly, of texts by their first MiB.
 
     None where that says nothing. Raises a PolarsError for Parquet that is none.

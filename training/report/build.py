@@ -41,7 +41,7 @@ def build_report(
     users, items = contents.variants[contents.default_variant]
     dataset = contents.dataset
     people = sample_people(
-        dataset, csr(dataset.known, len(dataset.user_ids)), users, items, contents.titles, _LIST
+        dataset, csr(dataset.seen, len(dataset.user_ids)), users, items, contents.titles, _LIST
     )
     page = render_page(contents, sections, people, bias(contents))
     return files | {REPORT_PAGE: page.encode()}
@@ -114,7 +114,7 @@ def _colours(contents: Contents) -> dict[str, str]:
 
 def _data(contents: Contents) -> Section:
     dataset = contents.dataset
-    seen = csr(dataset.known, len(dataset.user_ids))
+    seen = csr(dataset.seen, len(dataset.user_ids))
     users, items = contents.variants[contents.default_variant]
     labels = contents.titles
     pictures = [

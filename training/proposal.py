@@ -1,0 +1,335 @@
+"""A configuration for data that nobody has described: looked at, decided, written down with why."""
+
+import re
+import tomllib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from training.addresses import is_url
+from training.config import Config
+from training.config_data import Reading
+from training.data import roles
+from training.data.dialects import Dialect
+from training.data.ids import clean
+from training.data.moments import called
+from training.data.readers import read_tables
+from training.data.roles import Interacting
+from training.data.tables import Table
+from training.errors import InvalidData
+
+_SUFFIXES = (
+    ".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", ".parquet", ".pq", ".inter", ".user",
+    ".item", ".txt", ".dat", ".data",
+)  # fmt: skip
+_ENCODINGS = ("utf-8", "windows-1252")
+_KS = (10, 20)
+
+
+@dataclass
+class _Source:
+    """A file, or files of a pattern, and its first rows."""
+
+    name: str
+    table: Table
+    encoding: str
+
+
+@dataclass
+class Proposal:
+    """A configuration as a commented TOML text."""
+
+    text: str
+    beside: Path
+    """What its relative paths start from."""
+    notes: list[str] = field(default_factory=list)
+    """What was found, in sentences."""
+
+    @property
+    def config(self) -> Config:
+        """The configuration."""
+        return Config.model_validate(tomllib.loads(self.text))
+
+
+def propose(data: Sequence[str], beside: Path) -> Proposal:
+    """Look at files, patterns or folders, and return a configuration that fits them.
+
+    Raises InvalidData where no table has users and items, with what to name.
+    """
+    sources = [_look(name) for name in _names(data)]
+    found = [(each, roles.interacting(each.table)) for each in sources if not each.table.is_pairs]
+    with_both = [(each, columns) for each, columns in found if columns is not None]
+    pairs = [each for each in sources if each.table.is_pairs]
+    if not with_both and pairs:
+        return _of_pairs(pairs, beside)
+    if not with_both:
+        told = "; ".join(f"{each.name}: {', '.join(each.table.columns[:12])}" for each in sources)
+        raise InvalidData(
+            "no table has a column of users and one of items that can be told by names or content "
+            f"({told}); write a configuration with data.user_column and data.item_column"
+        )
+    # the one with the most rows is the interactions: others may be tags, say
+    source, columns = max(with_both, key=lambda each: each[0].table.rows.height)
+    others = [each for each in sources if each is not source and not each.table.is_pairs]
+    return _Writer(source, columns, others, beside).proposal()
+
+
+def _names(data: Sequence[str]) -> list[str]:
+    """Return the files and patterns that are meant; a folder means all tables in it."""
+    names: list[str] = []
+    for each in data:
+        path = Path(each)
+        if is_url(each) or not path.is_dir():
+            names.append(each)
+            continue
+        files = sorted(file for file in path.iterdir() if _is_table(file))
+        parts = [file for file in files if re.match(r"part[-_]?\d", file.name)]
+        if parts and len(parts) == len(files):  # as Spark writes one table
+            names.append(str(path / f"part*{parts[0].suffix}"))
+        else:
+            names += map(str, files)
+        if not files:
+            raise InvalidData(f"{each} is a folder without tables; name files")
+    return names
+
+
+def _is_table(path: Path) -> bool:
+    suffixes = [suffix.lower() for suffix in path.suffixes if suffix.lower() != ".gz"]
+    named = bool(suffixes) and suffixes[-1] in _SUFFIXES
+    return path.is_file() and named and not path.name.lower().startswith(("readme", ".", "_"))
+
+
+def _look(name: str) -> _Source:
+    """Read the first rows of a file."""
+    for encoding in _ENCODINGS:
+        try:
+            table = next(iter(read_tables(name, reading=_reading(encoding))))
+        except InvalidData as error:
+            if "is not UTF-8" in str(error) and encoding == _ENCODINGS[0]:
+                continue
+            raise
+        if any("\ufffd" in column for column in table.columns):
+            continue
+        return _Source(name, _named(table, name, encoding), encoding)
+    raise InvalidData(f"{name} is not UTF-8; write a configuration with data.encoding")
+
+
+def _reading(encoding: str, header: bool | None = None) -> Reading:
+    return Reading(encoding=encoding, header=header)
+
+
+def _named(table: Table, name: str, encoding: str) -> Table:
+    """Return a table; one whose first line is no line of names is read again without."""
+    dialect = table.dialect
+    if dialect is None or not dialect.header or not _is_data(dialect):
+        return table
+    return next(iter(read_tables(name, reading=_reading(encoding, header=False))))
+
+
+def _is_data(dialect: Dialect) -> bool:
+    """Tell whether a first line has numbers where names would stand."""
+    numbers = [
+        bool(re.fullmatch(r"[-+]?\d+([.,]\d+)?( \(column \d+\))?", each))
+        for each in dialect.columns
+    ]
+    return sum(numbers) >= 2 or all(numbers)
+
+
+def _of_pairs(sources: list[_Source], beside: Path) -> Proposal:
+    """Propose for LightGCN's format: train and test by their names, or one file."""
+    by_role = {"test": [each for each in sources if "test" in Path(each.name).name.lower()]}
+    train = [each for each in sources if each not in by_role["test"]]
+    if len(train) != 1 or len(by_role["test"]) > 1:
+        names = ", ".join(each.name for each in sources)
+        raise InvalidData(f"which of {names} is to be trained on? name one, and one called test")
+    lines = [f'name = "{_slug(train[0].name)}"', "", "[data]", _key("interactions", train[0].name)]
+    if by_role["test"]:
+        lines += [_key("test", by_role["test"][0].name), "", "[split]", 'method = "given"']
+    lines += _models(10_000)
+    note = f"{train[0].name}: LightGCN's format, a user and their items a line"
+    return Proposal("\n".join(lines) + "\n", beside, [note])
+
+
+class _Writer:
+    """Writes the configuration of tables with names."""
+
+    def __init__(
+        self, source: _Source, columns: Interacting, others: list[_Source], beside: Path
+    ) -> None:
+        self._source, self._columns, self._others = source, columns, others
+        self._beside = beside
+        self._notes: list[str] = []
+
+    def proposal(self) -> Proposal:
+        lines = [f'name = "{_slug(self._source.name)}"', "", *self._data()]
+        lines += [line for side in ("users", "items") for line in self._nodes(side)]
+        lines += self._split()
+        items = clean(self._source.table.id_texts(self._columns.item)).n_unique()
+        lines += _models(items)
+        return Proposal("\n".join(lines) + "\n", self._beside, self._notes)
+
+    def _data(self) -> Iterator[str]:
+        source, columns = self._source, self._columns
+        table = source.table
+        yield "[data]"
+        yield _key("interactions", source.name)
+        if source.encoding != "utf-8":
+            yield _key("encoding", source.encoding, "it is not UTF-8")
+        if table.dialect is not None and not table.dialect.header:
+            yield "header = false".ljust(36) + "# its first line is data; columns go by number"
+        yield _key("user_column", columns.user, columns.why["user"])
+        yield _key("item_column", columns.item, columns.why["item"])
+        self._notes.append(
+            f"{source.name}: users in {columns.user!r}, items in {columns.item!r} "
+            f"({columns.why['user']})"
+        )
+        if columns.time is not None:
+            unit = "" if columns.unit is None else called(columns.unit)
+            yield _key("time_column", columns.time, f"{columns.why['time']}; {unit}")
+            self._notes.append(f"moments in {columns.time!r}: {unit}")
+        if columns.time_format is not None:
+            yield _key("time_format", columns.time_format, "the only form that all are written in")
+        shares = [roles.missing_share(table, each) for each in (columns.user, columns.item)]
+        if any(shares):
+            note = f"{max(shares):.1%} of the first {table.rows.height:,} rows have no id"
+            yield _key("missing_ids", "drop", note)
+            self._notes.append(f"{note}: they are left out")
+        yield from self._weights()
+
+    def _weights(self) -> Iterator[str]:
+        columns, table = self._columns, self._source.table
+        if columns.weight is None:
+            yield _key("duplicates", "sum", "a pair that stands twice counts twice")
+            return
+        numbers = table.numbers(columns.weight)
+        least, most = float(numbers.min()), float(numbers.max())  # type: ignore[arg-type]
+        yield _key(
+            "weight_column", columns.weight, f"{columns.why['weight']}; {least:g} to {most:g}"
+        )
+        if columns.is_rating and least < most:
+            middle = _middle(numbers)
+            yield (
+                f"min_weight = {middle:g}".ljust(36)
+                + "# lower ratings are seen and not recommended"
+            )
+            yield _key("duplicates", "last", "a later rating replaces an earlier one")
+            self._notes.append(
+                f"ratings in {columns.weight!r}: {middle:g} and more are interactions, lower ones "
+                "are seen and not recommended"
+            )
+            return
+        if least <= 0:
+            yield "min_weight = 1e-30".ljust(36) + "# rows of 0 and less are no interactions"
+        yield _key("duplicates", "sum", "weights of a pair that stands twice add up")
+        self._notes.append(f"weights in {columns.weight!r}, from {least:g} to {most:g}")
+
+    def _nodes(self, side: str) -> Iterator[str]:
+        """Write the table about users or items, the one that knows the most of them."""
+        columns = self._columns
+        column = columns.user if side == "users" else columns.item
+        known = clean(self._source.table.id_texts(column)).unique()
+        best: tuple[_Source, str, float] | None = None
+        for other in self._others:
+            found = roles.id_column(other.table, column, known, side)
+            if found is not None and found[1] > (best[2] if best else 0.1):
+                best = other, *found
+        if best is None:
+            return
+        other, id_column, share = best
+        self._others.remove(other)
+        title = roles.title_column(other.table, {id_column}) if side == "items" else None
+        found_features = roles.features(other.table, {id_column, *([title] if title else [])})
+        note = f"{other.name}: {side} by {id_column!r}, {share:.0%} of those with interactions"
+        tagged = self._tagged(column) if side == "items" else None
+        if side == "users" and not found_features:
+            self._notes.append(f"{note}; it tells nothing more, so it is left out")
+            return
+        yield ""
+        yield f"[data.{side}]"
+        yield _key("file", other.name, f"it has {share:.0%} of the {side} with interactions")
+        if other.encoding != "utf-8":
+            yield _key("encoding", other.encoding)
+        if other.table.dialect is not None and not other.table.dialect.header:
+            yield "header = false"
+        yield _key("id_column", id_column)
+        if title is not None:
+            yield _key("title_column", title)
+        self._notes.append(note + (f", titles in {title!r}" if title else ""))
+        for each in found_features:
+            yield ""
+            yield f"[[data.{side}.features]]".ljust(36) + f"# {each.why}"
+            yield _key("name", each.column)
+            yield _key("kind", each.kind)
+            if each.separator not in (None, "|"):
+                yield _key("separator", each.separator)
+        if tagged is not None:
+            source, owner, tag = tagged
+            yield ""
+            yield "[[data.items.features]]".ljust(36) + "# one text a row, rare ones counting more"
+            yield from (_key("name", tag), _key("kind", "tags"), _key("file", source.name))
+            yield _key("id_column", owner)
+            yield "min_count = 2"
+            self._notes.append(f"{source.name}: {tag!r} of items")
+        if found_features:
+            told = ", ".join(f"{each.column} ({each.kind})" for each in found_features)
+            self._notes.append(f"what is known of {side}: {told}")
+
+    def _tagged(self, item: str) -> tuple[_Source, str, str] | None:
+        """Return a table with several texts an item, and its columns."""
+        for other in self._others:
+            found = roles.tags_column(other.table, item)
+            if found is not None:
+                self._others.remove(other)
+                return other, *found
+        return None
+
+    def _split(self) -> Iterator[str]:
+        yield ""
+        yield "[split]"
+        users = clean(self._source.table.id_texts(self._columns.user))
+        median = float(np.median(users.value_counts()["count"].to_numpy()))
+        has_moments = self._columns.time is not None and median >= 3
+        if has_moments:
+            yield _key("method", "leave_last_out", "each user's last interaction is to be foreseen")
+        else:
+            yield _key("method", "random", "a fifth of each user's interactions is to be foreseen")
+
+
+def _models(items: int) -> list[str]:
+    """Return the model that is solved in seconds, and how it is measured."""
+    width = int(min(64, max(2, items // 4)))
+    ks = [k for k in _KS if k <= items] or [items]
+    return [
+        "",
+        "[spectral]".ljust(36) + "# in closed form: seconds",
+        f"embedding_dim = {width}",
+        "",
+        "[evaluation]",
+        f"k = {ks}",
+    ]
+
+
+def _middle(ratings: pl.Series) -> float:
+    """Return the least rating in the upper half of the scale."""
+    middle = (float(ratings.min()) + float(ratings.max())) / 2  # type: ignore[arg-type]
+    return float(ratings.filter(ratings >= middle).min())  # type: ignore[arg-type]
+
+
+def _slug(name: str) -> str:
+    """Return a model's name from a file's."""
+    stem = Path(name.rstrip("/")).name
+    stem = stem.partition(".")[0] or stem
+    if re.fullmatch(r"(train|data|interactions|ratings|events|part.*|\W*)", stem, re.IGNORECASE):
+        stem = Path(name).absolute().parent.name or stem
+    slug = re.sub(r"[^A-Za-z0-9_-]+", "-", stem).strip("-")[:60]
+    return slug or "model"
+
+
+def _key(key: str, value: str, why: str = "") -> str:
+    """Return a line of TOML, with why beside."""
+    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
+    line = f'{key} = "{escaped}"'
+    return f"{line:<34}  # {why}" if why else line
