@@ -198,7 +198,7 @@ CONTROL = r"[\x00-\x1f\x7f-\x{9f}\x{2028}\x{2029}]"
 
 
 def clean(texts: pl.Series) -> pl.Series:
-    """Return ids without outer spaces; see registry/ids.py."""
+    """Return ids without outer spaces."""
     return texts.str.strip_chars()
 
 

@@ -170,14 +170,15 @@ def merge(
     low = np.zeros(len(rows), bool)
     if config.min_weight is not None:
         low = rows.weights < np.float32(config.min_weight)
-    account.low += int(low.sum())
     account.low_are_seen = config.low_weights == "seen"
     if config.duplicates == "last":
         order, is_first = _in_order(rows, ids)
         _say_repeats(config, rows, ids, name, account, order, is_first)
         lasts = np.sort(order[np.append(np.flatnonzero(is_first)[1:], len(order)) - 1])
         merged, disliked = rows.take(lasts), low[lasts]
+        account.low += int(disliked.sum())
         return merged.take(~disliked), merged.take(disliked)
+    account.low += int(low.sum())
     interactions = _merge_liked(config, rows.take(~low) if low.any() else rows, ids, name, account)
     if not low.any():
         return interactions, rows.take(low)
