@@ -19,8 +19,16 @@ def keep_tidy() -> None:
 
 
 def give_back() -> None:
-    """Give the system what has been freed; takes some milliseconds, any thread may call it."""
+    """Give the system what has been freed, and what only cycles hold; any thread may call it.
+
+    It takes some milliseconds, in which no other thread runs Python.
+    """
     gc.collect()
+    trim_heap()
+
+
+def trim_heap() -> None:
+    """Give the system what has been freed, without looking for cycles."""
     if (trim := _of_glibc("malloc_trim")) is not None:
         trim(0)
 

@@ -263,8 +263,8 @@ class Rollout:
                 _log.info("version %s: the load was called off, no alias wants it", version)
             elif isinstance(made, Exception):
                 self._refuse(version, view, load, made)
-                # what had been loaded of it
-                await asyncio.get_running_loop().run_in_executor(self._freer, heap.give_back)
+                # What had been loaded of it is free: nothing of it is in cycles.
+                await asyncio.get_running_loop().run_in_executor(self._freer, heap.trim_heap)
             else:
                 self._fresh[version] = made
                 self.refusals.pop(version, None)

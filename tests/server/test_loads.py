@@ -148,19 +148,19 @@ def test_what_a_load_left_behind_returns_at_last_is_not_kept(
 @pytest.mark.parametrize(
     ("error", "reason"),
     [
-        (MemoryError(), "version 'v2' cannot be loaded: MemoryError"),
-        (KeyError("lightgcn"), "version 'v2' cannot be loaded: KeyError: 'lightgcn'"),
-        (OSError(5, "Input/output error"), "[Errno 5] Input/output error"),
+        (MemoryError, "version 'v2' cannot be loaded: MemoryError"),
+        (lambda: KeyError("lightgcn"), "version 'v2' cannot be loaded: KeyError: 'lightgcn'"),
+        (lambda: OSError(5, "Input/output error"), "[Errno 5] Input/output error"),
     ],
 )
 def test_whatever_a_load_raises_is_a_refusal(
-    store: ModelStore, served: Running, error: Exception, reason: str
+    store: ModelStore, served: Running, error: Callable[[], Exception], reason: str
 ) -> None:
     real = served.server.rollout._load_version
 
     def load(version: Version) -> Snapshot:
         if version.name == "v2":
-            raise error
+            raise error()
         return real(version)
 
     served.server.rollout._load_version = load
