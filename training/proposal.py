@@ -1,5 +1,6 @@
 """A configuration for data that nobody has described: looked at, decided, written down with why."""
 
+import os
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
@@ -37,6 +38,12 @@ class _Source:
     table: Table
     encoding: str
 
+    def beside(self, folder: Path) -> str:
+        """Return its name as a configuration in a folder writes it."""
+        if is_url(self.name) or Path(self.name).is_absolute():
+            return self.name
+        return Path(os.path.relpath(self.name, folder)).as_posix()
+
 
 @dataclass
 class Proposal:
@@ -57,6 +64,7 @@ class Proposal:
 def propose(data: Sequence[str], beside: Path) -> Proposal:
     """Look at files, patterns or folders, and return a configuration that fits them.
 
+    Its paths start from the folder `beside`, where it is to stand.
     Raises InvalidData where no table has users and items, with what to name.
     """
     sources = [_look(name) for name in _names(data)]
@@ -145,9 +153,11 @@ def _of_pairs(sources: list[_Source], beside: Path) -> Proposal:
     if len(train) != 1 or len(by_role["test"]) > 1:
         names = ", ".join(each.name for each in sources)
         raise InvalidData(f"which of {names} is to be trained on? name one, and one called test")
-    lines = [f'name = "{_slug(train[0].name)}"', "", "[data]", _key("interactions", train[0].name)]
+    lines = [f'name = "{_slug(train[0].name)}"', "", "[data]"]
+    lines.append(_key("interactions", train[0].beside(beside)))
     if by_role["test"]:
-        lines += [_key("test", by_role["test"][0].name), "", "[split]", 'method = "given"']
+        test = by_role["test"][0].beside(beside)
+        lines += [_key("test", test), "", "[split]", 'method = "given"']
     lines += _models(10_000)
     note = f"{train[0].name}: LightGCN's format, a user and their items a line"
     return Proposal("\n".join(lines) + "\n", beside, [note])
@@ -175,7 +185,7 @@ class _Writer:
         source, columns = self._source, self._columns
         table = source.table
         yield "[data]"
-        yield _key("interactions", source.name)
+        yield _key("interactions", source.beside(self._beside))
         if source.encoding != "utf-8":
             yield _key("encoding", source.encoding, "it is not UTF-8")
         if table.dialect is not None and not table.dialect.header:
@@ -249,7 +259,8 @@ class _Writer:
             return
         yield ""
         yield f"[data.{side}]"
-        yield _key("file", other.name, f"it has {share:.0%} of the {side} with interactions")
+        file = other.beside(self._beside)
+        yield _key("file", file, f"it has {share:.0%} of the {side} with interactions")
         if other.encoding != "utf-8":
             yield _key("encoding", other.encoding)
         if other.table.dialect is not None and not other.table.dialect.header:
@@ -269,7 +280,8 @@ class _Writer:
             source, owner, tag = tagged
             yield ""
             yield "[[data.items.features]]".ljust(36) + "# one text a row, rare ones counting more"
-            yield from (_key("name", tag), _key("kind", "tags"), _key("file", source.name))
+            file = source.beside(self._beside)
+            yield from (_key("name", tag), _key("kind", "tags"), _key("file", file))
             yield _key("id_column", owner)
             yield "min_count = 2"
             self._notes.append(f"{source.name}: {tag!r} of items")

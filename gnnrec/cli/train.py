@@ -50,8 +50,10 @@ def init(
     from training.errors import InvalidConfig
     from training.proposal import propose
 
-    proposal = propose(data, Path())
+    proposal = propose(data, output.parent if output else Path())
     path = output or Path(f"{proposal.config.name}.toml")
+    if not path.parent.is_dir():
+        raise InvalidConfig(f"there is no folder {path.parent} for {path.name}; make it first")
     if path.exists() and not force:
         raise InvalidConfig(f"{path} is there; name another with --output, or replace it: --force")
     path.write_text(proposal.text, encoding="utf-8")
