@@ -31,6 +31,9 @@ from server.view import Followed, Lookout, View
 _log = logging.getLogger("gnnrec.server")
 
 _JITTER = 0.1
+_RANDOM = (
+    random.Random()
+)  # its own: what else draws in the process, such as a test, goes undisturbed
 
 # For so long a version that nothing names is still held: what it answers is under way.
 _LINGER_S = 1.0
@@ -188,7 +191,7 @@ class Rollout:
 
     async def _wait(self) -> None:
         """Wait until it is time to look, or somebody wakes."""
-        wait_s = self._poll_interval_s * random.uniform(1 - _JITTER, 1 + _JITTER)
+        wait_s = self._poll_interval_s * _RANDOM.uniform(1 - _JITTER, 1 + _JITTER)
         with suppress(TimeoutError):
             await asyncio.wait_for(self._woken.wait(), wait_s)
         self._woken.clear()

@@ -236,5 +236,6 @@ def test_no_byte_of_the_history_stops_a_move_or_is_lost(
     for line in b"".join(lines).split(b"\n"):
         assert line in kept
     for number in range(4):
+        # what else a line says, such as who moved, may have changed unseen
         last = store.aliases.get(f"alias{number}")
-        assert store.aliases.history(f"alias{number}")[-1] == last
+        assert store.aliases.history(f"alias{number}")[-1].generation == last.generation

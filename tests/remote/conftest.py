@@ -26,7 +26,11 @@ def s3_port() -> Iterator[int]:
         yield int(process.stdout.readline())
     finally:
         process.stdin.close()
-        process.wait(10)
+        try:
+            process.wait(10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
         process.stdout.close()
 
 
