@@ -31,9 +31,7 @@ from server.view import Followed, Lookout, View
 _log = logging.getLogger("gnnrec.server")
 
 _JITTER = 0.1
-_RANDOM = (
-    random.Random()
-)  # its own: what else draws in the process, such as a test, goes undisturbed
+_RANDOM = random.Random()  # its own, so that nobody else's draws are disturbed
 
 # For so long a version that nothing names is still held: what it answers is under way.
 _LINGER_S = 1.0
