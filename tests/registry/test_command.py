@@ -86,8 +86,13 @@ def test_a_damaged_alias_stops_no_command_that_does_not_need_it(root: Path, say:
     assert code == 0
     assert len(out.splitlines()) == 6
     assert err.splitlines()[0].startswith(f"gnnrec: cannot be read: {path} is damaged: ")
-    for arguments in (("promote", "v3"), ("rollback",), ("prune", "--keep", 0)):
-        code, _, err = say(*arguments)
+    refused: tuple[tuple[object, ...], ...] = (
+        ("promote", "v3"),
+        ("rollback",),
+        ("prune", "--keep", 0),
+    )
+    for wanted in refused:
+        code, _, err = say(*wanted)
         assert code == 2
         assert f"{path} is damaged: " in err.splitlines()[0]
     assert ModelStore(root, "toy").layout.version_names() == ["v1", "v2", "v3"]
