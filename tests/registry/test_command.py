@@ -130,4 +130,5 @@ def test_history_tells_the_rest_and_mends_when_told_to(root: Path, say: Say) -> 
 def test_a_limit_that_is_no_number_is_said(say: Say, option: str, value: str) -> None:
     code, _, err = say("promote", "v3", "--percent", 5, option, value)
     assert code == 2
-    assert err == f"gnnrec: {option}: Input should be a finite number\n"
+    assert option in err.splitlines()[-1]
+    assert "Input should be" in err.splitlines()[-1]
