@@ -172,12 +172,7 @@ def decode(content: bytes, name: str, model: str) -> Manifest:
             )
         manifest = Manifest.model_validate_json(canonical_json(raw), strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(
-            step if isinstance(step, str) and step.isprintable() else ascii(step)
-            for step in first["loc"]
-        )
-        raise VersionCorrupt(f"{where}: {place}: {first['msg']}") from None
+        raise VersionCorrupt(f"{where}: {first_problem(error)}") from None
     except ValueError as error:
         raise VersionCorrupt(f"{where} is not JSON: {error}") from None
     except RecursionError:
@@ -196,6 +191,16 @@ def decode(content: bytes, name: str, model: str) -> Manifest:
             f"{where}: a variant is called {min(taken)!r}, which is another folder"
         )
     return manifest
+
+
+def first_problem(error: ValidationError) -> str:
+    """Return the first thing that is wrong, and where, in one line."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    place = ".".join(
+        step if isinstance(step, str) and step.isprintable() else ascii(step)
+        for step in first["loc"]
+    )
+    return f"{place}: {first['msg']}"
 
 
 def _checksum(raw: Json) -> str:

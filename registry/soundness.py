@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from registry import attributes, layout
 from registry.arrays import csr_problem, has_controls, is_finite
 from registry.errors import VersionCorrupt
+from registry.manifest import first_problem
 from registry.measures import Hits
 
 if TYPE_CHECKING:
@@ -41,13 +42,18 @@ class _Golden(BaseModel):
     queries: tuple[_GoldenQuery, ...]
 
 
-def check(version: "Version") -> None:
-    """Raise VersionCorrupt that says in what a version breaks the format, unless it keeps it."""
+def check(version: "Version", *, finite: bool = True) -> None:
+    """Raise VersionCorrupt that says in what a version breaks the format, unless it keeps it.
+
+    Without `finite`, embeddings are not looked through for NaN: a publish has as it wrote them.
+    """
     for part in (
         _check_kinds, _check_ids, _check_seen, _check_variants, _check_features,
         _check_attributes, _check_golden, _check_report,
     ):  # fmt: skip
         part(version)
+    if finite:
+        _check_finite(version)
 
 
 def _broken(version: "Version", problem: str) -> VersionCorrupt:
@@ -92,7 +98,7 @@ def _check_ids(version: "Version") -> None:
         distinct = set(ids)
         _require(version, len(distinct) == count, f"{name} has an id twice")
         _require(version, "" not in distinct, f"{name} has an empty id")
-        content = np.memmap(version.file(name), np.uint8, "r")
+        content = np.frombuffer(version.read(name), np.uint8)
         _require(version, not has_controls(content), f"{name} has a control character in an id")
     titles = version.item_titles
     _require(
@@ -179,14 +185,22 @@ def _check_attributes(version: "Version") -> None:
         _require(version, problem is None, f"attribute {entry.name!a:.60} {problem}")
 
 
+def _check_finite(version: "Version") -> None:
+    """No number of an embedding or of an encoded feature is NaN or infinite."""
+    names = [layout.USER_FEATURES, layout.ITEM_FEATURES] if version.manifest.features else []
+    for variant, entry in version.manifest.variants.items():
+        names += [layout.users_array(variant), layout.items_array(variant)]
+        names += [layout.fold_array(variant)] if entry.fold_in is not None else []
+    for name in names:
+        _require(version, is_finite(version.array(name)), f"{name} holds NaN or infinity")
+
+
 def _check_golden(version: "Version") -> None:
     """The answers name what is there; whether they are right is for a server to compute."""
     try:
         golden = _Golden.model_validate_json(version.read(layout.GOLDEN), strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        place = ".".join(map(str, first["loc"]))
-        raise _broken(version, f"{layout.GOLDEN}: {place}: {first['msg']}") from None
+        raise _broken(version, f"{layout.GOLDEN}: {first_problem(error)}") from None
     users = _rows(version.user_ids, {query.user_id for query in golden.queries})
     items = _rows(version.item_ids, {each for query in golden.queries for each in query.item_ids})
     indptr, seen = version.seen
@@ -293,4 +307,3 @@ def _check_matrix(version: "Version", name: str, shape: tuple[int, int]) -> None
         array.dtype == np.float32 and array.shape == shape,
         f"{name} is {array.dtype} {array.shape}, not float32 {shape}",
     )
-    _require(version, is_finite(array), f"{name} holds NaN or infinity")

@@ -5,6 +5,8 @@ from collections.abc import Hashable
 from datetime import datetime
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from registry.aliases import Aliases
 from registry.errors import (
     AliasCorrupt,
@@ -22,6 +24,7 @@ from registry.manifest import (
     canonical_json,
     decode,
     encode,
+    first_problem,
     now,
 )
 from registry.soundness import check
@@ -125,9 +128,10 @@ class ModelStore:
             canonical_json(export.config)  # NaN, which would be written as null below
             content = encode(self._manifest(name, created_at, export, files))
             manifest = decode(content, name, self.layout.model)
-            check(StagedVersion(folder, manifest))
+            check(StagedVersion(folder, manifest), finite=False)
         except (VersionCorrupt, ValueError, TypeError) as error:
-            raise InvalidExport(f"{error}; nothing was published") from error
+            problem = first_problem(error) if isinstance(error, ValidationError) else error
+            raise InvalidExport(f"{problem}; nothing was published") from error
         return content
 
     def _manifest(

@@ -86,13 +86,8 @@ def test_a_damaged_alias_stops_no_command_that_does_not_need_it(root: Path, say:
     assert code == 0
     assert len(out.splitlines()) == 6
     assert err.splitlines()[0].startswith(f"gnnrec: cannot be read: {path} is damaged: ")
-    refused: tuple[tuple[object, ...], ...] = (
-        ("promote", "v3"),
-        ("rollback",),
-        ("prune", "--keep", 0),
-    )
-    for wanted in refused:
-        code, _, err = say(*wanted)
+    for needing in ("promote v3", "rollback", "prune --keep 0"):
+        code, _, err = say(*needing.split())
         assert code == 2
         assert f"{path} is damaged: " in err.splitlines()[0]
     assert ModelStore(root, "toy").layout.version_names() == ["v1", "v2", "v3"]
@@ -124,11 +119,7 @@ def test_history_tells_the_rest_and_mends_when_told_to(root: Path, say: Say) -> 
     assert (root / "toy" / "history.damaged").read_bytes().startswith(b'{"action": "promote"')
 
 
-@pytest.mark.parametrize(
-    ("option", "value"), [("--max-errors", "nan"), ("--max-p99-ms", "inf"), ("--max-p99-ms", "nan")]
-)
-def test_a_limit_that_is_no_number_is_said(say: Say, option: str, value: str) -> None:
-    code, _, err = say("promote", "v3", "--percent", 5, option, value)
+def test_a_limit_that_is_no_number_is_said(say: Say) -> None:
+    code, _, err = say("promote", "v3", "--percent", 5, "--max-p99-ms", "inf")
     assert code == 2
-    assert option in err.splitlines()[-1]
-    assert "Input should be" in err.splitlines()[-1]
+    assert err == "gnnrec: --max-p99-ms: Input should be a finite number\n"

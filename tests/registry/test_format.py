@@ -565,5 +565,6 @@ def test_nothing_is_published_that_verify_would_refuse(
     with pytest.raises((InvalidExport, InvalidName)) as caught:
         ModelStore(tmp_path, "toy").publish(change(full.export()), version="v1")
     assert message in str(caught.value)
+    assert "\n" not in str(caught.value)
     assert not list(tmp_path.glob("toy/versions/*"))
     assert not list(tmp_path.rglob("x.*"))

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -158,6 +158,27 @@ def test_a_prune_before_any_step_of_a_reader_is_said(url: str) -> None:
             came = meanwhile.came
             if came:
                 made.publish(url, version="v2", seed=1)
+
+
+def test_a_publish_that_takes_up_a_dead_ones_files_is_whole_though_they_are_swept(url: str) -> None:
+    """The dead one left them a day ago; a prune removes them before the manifest is written."""
+    fill(url)
+    create = Objects.create
+
+    def die(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    def sweep_first(objects: Objects, key: str, content: bytes) -> None:
+        if key == "toy/versions/v3/manifest.json":
+            objects.delete([*objects.entries("toy/versions/v3")])
+        create(objects, key, content)
+
+    for step in (die, sweep_first):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Objects, "create", step)
+            with suppress(KeyboardInterrupt):
+                made.publish(url, version="v3", seed=3)
+    assert is_whole(ModelStore(url, "toy"), "v3")
 
 
 def test_two_prunes_of_a_bucket_at_once(store: ModelStore, bucket: str) -> None:

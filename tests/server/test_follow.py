@@ -230,7 +230,7 @@ def test_numbers_that_are_not_finite_are_refused_though_the_checksum_fits(
         np.save(path, array, allow_pickle=False)
 
     monkeypatch.setattr("registry.export.write_embeddings", write_as_it_is)
-    monkeypatch.setattr("registry.store.check", lambda staged: None)
+    monkeypatch.setattr("registry.store.check", lambda staged, finite: None)
     store.publish(made.export(made.embeddings(5, 4), items), version="nan")
     promote(store, "v1")
     with running(store.layout.root) as server:
