@@ -6,10 +6,11 @@ is not its own is zero, or the mean over its neighbours where a model wants that
 """
 
 import math
+import re
 import zlib
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,12 +29,48 @@ TableValue = Value | NDArray[np.float64]
 _LARGEST = 10.0
 _TINY = 1e-300
 
+# A search may take as many steps as the square of a text's length, and more.
+_LONGEST_SEARCHED = 1000
+
 
 class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
 
 
-class NumericEncoding(_Part):
+class _Patterned(_Part):
+    """A column whose raw value may be a part of a text."""
+
+    name: str
+    pattern: str | None = None
+    """A regular expression of Python whose first group is the value, such as a title's year."""
+
+    @model_validator(mode="after")
+    def _compiles(self) -> Any:
+        if self.pattern is not None:
+            try:
+                groups = re.compile(self.pattern).groups
+            except (re.error, RecursionError, OverflowError) as error:
+                raise ValueError(f"{self.name!r}: pattern is no expression: {error}") from None
+            if groups == 0:
+                raise ValueError(f"{self.name!r}: pattern has no group")
+        return self
+
+    def _part(self, text: str) -> str | None:
+        """Return what training took of a text, or None where that is nothing."""
+        part: str | None = text
+        if self.pattern is not None:
+            if len(text) > _LONGEST_SEARCHED:
+                raise InvalidFeature(
+                    self.name,
+                    f"is a text of {len(text)} characters; a value is looked for in at most "
+                    f"{_LONGEST_SEARCHED}",
+                )
+            match = re.search(self.pattern, text)
+            part = match and match.group(1)
+        return (part or "").strip() or None
+
+
+class NumericEncoding(_Patterned):
     """A number, standardised, held within 10 deviations, and near which centres it lies.
 
     Missing: all zeros, so the mean and near none. The nearness to the centres sums to 1:
@@ -41,7 +78,6 @@ class NumericEncoding(_Part):
     """
 
     kind: Literal["numeric"] = "numeric"
-    name: str
     mean: float
     std: Annotated[float, Field(gt=0)]
     centres: tuple[float, ...] = ()
@@ -51,6 +87,16 @@ class NumericEncoding(_Part):
     def width(self) -> int:
         """How many numbers come out."""
         return 1 + len(self.centres)
+
+    def read(self, value: Value) -> Value | None:
+        """Return a raw value as training read it: a number as it is, that of a text."""
+        if not isinstance(value, str):
+            return value
+        part = self._part(value)
+        try:
+            return None if part is None else float(part)
+        except ValueError:
+            raise InvalidFeature(self.name, f"takes a number, not {_shown(value)}") from None
 
     def encode(self, values: Sequence[TableValue | None], unknown: Counter[str]) -> Matrix:
         """Return a row for each value: (N, width)."""
@@ -77,7 +123,7 @@ class NumericEncoding(_Part):
         return float(value)
 
 
-class CategoricalEncoding(_Part):
+class CategoricalEncoding(_Patterned):
     """One text, or several: a place each, weighted, all zeros for none; at most of length 1.
 
     With `buckets` a text stands at crc32(UTF-8) modulo that many places, and none is unknown.
@@ -85,7 +131,6 @@ class CategoricalEncoding(_Part):
     """
 
     kind: Literal["categorical", "multi", "tags"]
-    name: str
     categories: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
     """By category: the inverse document frequency of tags; 1 each if empty."""
@@ -103,6 +148,15 @@ class CategoricalEncoding(_Part):
     def width(self) -> int:
         """How many numbers come out."""
         return self.buckets or len(self.categories)
+
+    def read(self, value: Value) -> Value | None:
+        """Return a raw value as training read it: without outer spaces, the part that counts."""
+        if isinstance(value, str):
+            return self._part(value) if self.kind == "categorical" else value
+        if isinstance(value, int | float):
+            return value
+        trimmed = [each.strip() if isinstance(each, str) else each for each in value]
+        return [each for each in trimmed if each != ""]  # type: ignore[return-value]
 
     def encode(self, values: Sequence[TableValue | None], unknown: Counter[str]) -> Matrix:
         """Return a row for each value: (N, width); count the unknown texts by column."""
@@ -161,6 +215,10 @@ class VectorEncoding(_Part):
     def width(self) -> int:
         """How many numbers come out."""
         return self.size
+
+    def read(self, value: Value) -> Value | None:
+        """Return a raw value as training read it."""
+        return value
 
     def encode(self, values: Sequence[TableValue | None], unknown: Counter[str]) -> Matrix:
         """Return a row for each value: (N, width)."""
@@ -234,10 +292,18 @@ class FeatureEncoder(_Part):
         return np.concatenate([np.zeros((count, 0), np.float32), *blocks], axis=1)
 
     def encode_one(self, values: Mapping[str, Value], unknown: Counter[str]) -> Matrix:
-        """Return the row of one node: (1, width); a column that is not given is missing."""
+        """Return the row of one node: (1, width); a column that is not given is missing.
+
+        Its values are raw, as in the tables that training read; those of `encode` are read already.
+        """
         if not values:
             return np.zeros((1, self.width), np.float32)
-        return self.encode({name: [value] for name, value in values.items()}, unknown)
+        readers = {column.name: column.read for column in self.columns}
+        read = {
+            name: [readers[name](value) if name in readers else value]
+            for name, value in values.items()
+        }
+        return self.encode(read, unknown)
 
 
 class NodeFeatures(_Part):

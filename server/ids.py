@@ -37,7 +37,13 @@ class IdTable:
         return len(self._starts) - 1
 
     def row(self, text: str) -> int:
-        """Return an id's row, or NO_ROW."""
+        """Return an id's row, or NO_ROW; without its outer spaces if the version has no such id."""
+        row = self._row(text)
+        if row == NO_ROW and (trimmed := text.strip()) != text:
+            return self._row(trimmed)
+        return row
+
+    def _row(self, text: str) -> int:
         encoded = text.encode()
         wanted = varint(len(encoded)) + encoded
         bucket = hash(encoded) & self._mask

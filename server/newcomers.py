@@ -84,14 +84,13 @@ def _find(
     snapshot: Snapshot, interactions: tuple[Interaction, ...]
 ) -> tuple[Rows, Weights, list[str]]:
     """Return the distinct known rows, ascending, their summed weights, and the unknown ids."""
-    weights: dict[str, float] = {}
-    for interaction in interactions:
-        weights[interaction.item_id] = weights.get(interaction.item_id, 0.0) + interaction.weight
-    item_ids = list(weights)
-    rows = snapshot.item_ids.rows(item_ids)
-    unknown = [item_ids[place] for place in np.flatnonzero(rows == NO_ROW)]
-    known = np.argsort(rows, kind="stable")[len(unknown) :]  # NO_ROW comes first
-    return rows[known], np.array(list(weights.values()))[known], unknown
+    rows = snapshot.item_ids.rows(each.item_id for each in interactions)
+    unknown = [interactions[place].item_id for place in np.flatnonzero(rows == NO_ROW)]
+    known = rows != NO_ROW
+    weights = np.array([each.weight for each in interactions])[known]
+    distinct, places = np.unique(rows[known], return_inverse=True)
+    sums: Weights = np.bincount(places, weights, len(distinct)).astype(np.float64)
+    return distinct.astype(np.int64), sums, list(dict.fromkeys(unknown))
 
 
 def _encode(

@@ -106,7 +106,7 @@ def key_of(subject: Subject) -> bytes:
     """Return what a subject is told apart by: its id, or all that is said of it."""
     match subject:
         case KnownUser(name) | KnownItem(name):
-            return name.encode()
+            return name.strip().encode()
         case Vector(values):
             return values.tobytes()
         case _:

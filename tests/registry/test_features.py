@@ -178,3 +178,36 @@ def test_the_inputs_of_users_and_items_keep_their_blocks_apart() -> None:
     assert features.item_inputs(own[1]).tolist() == [[0, 0, 1, 0, 1]]
     assert features.user_inputs(own[0], own[1]).tolist() == [[0.5, 0, 1, 1, 0]]
     assert features.item_inputs(own[1], own[0]).tolist() == [[0.5, 0, 1, 0, 1]]
+
+
+def test_a_raw_value_loses_its_outer_spaces() -> None:
+    trimmed: dict[str, Value] = {"age": 20, "level": "low", "topics": ["a", "b"], "hashed": ["q"]}
+    raw: dict[str, Value] = {
+        "age": " 20 ",
+        "level": "low ",
+        "topics": [" a", "b\t", " "],
+        "hashed": [" q"],
+    }
+    rows = [ENCODER.encode_one(each, Counter()).tolist() for each in (trimmed, raw)]
+    assert rows[0] == rows[1]
+    assert not ENCODER.encode_one({"age": " ", "level": ""}, Counter()).any()
+
+
+def test_a_text_without_the_number_that_its_column_takes_is_refused() -> None:
+    with pytest.raises(InvalidFeature, match="feature 'age' takes a number, not 'old'"):
+        ENCODER.encode_one({"age": "old"}, Counter())
+
+
+@pytest.mark.parametrize("pattern", ["(", "no group", "(" * 5000])
+def test_a_pattern_that_finds_nothing_is_no_encoding(pattern: str) -> None:
+    with pytest.raises(ValueError, match="'age'"):
+        NumericEncoding(name="age", mean=30, std=10, pattern=pattern)
+
+
+def test_a_pattern_looks_through_texts_of_a_thousand_characters() -> None:
+    """What is asked by anybody must not take the square of a megabyte."""
+    year = NumericEncoding(name="year", mean=2000, std=10, pattern=r"(\d+) AD")
+    encoder = FeatureEncoder(columns=(year,))
+    assert encoder.encode_one({"year": "2010 AD".rjust(1000)}, Counter()).tolist() == [[1]]
+    with pytest.raises(InvalidFeature, match="1001 characters; a value is looked for in at most"):
+        encoder.encode_one({"year": "2010 AD".rjust(1001)}, Counter())

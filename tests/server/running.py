@@ -96,8 +96,17 @@ def failure(call: Any, request: Any) -> tuple[grpc.StatusCode, str, dict[str, st
     return caught.value.code(), info.reason, fields
 
 
+async def _counted(server: Server) -> None:
+    """Wait a moment for calls whose status is sent and which are not counted yet."""
+    for _ in range(100):
+        if server.boundary.in_flight == 0:
+            return
+        await asyncio.sleep(0.01)
+
+
 def scrape(server: Running) -> dict[tuple[str, tuple[tuple[str, str], ...]], float]:
-    """Return the metrics: values by name and sorted labels."""
+    """Return the metrics: values by name and sorted labels, once what was answered is counted."""
+    server.run(_counted(server.server))
     with urlopen(f"http://127.0.0.1:{server.ports.metrics}/metrics") as response:
         text = response.read().decode()
     return {

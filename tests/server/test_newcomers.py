@@ -71,9 +71,11 @@ def test_a_fold_in_scales_each_segment_by_its_own_power_of_the_weight(loaded: Sn
 
 def test_an_item_named_twice_counts_once_with_its_weights_added_up(loaded: Snapshot) -> None:
     twice = NewUser((Interaction("i1", 2.0), Interaction("i4"), Interaction("i1", 3.0)))
+    spaced = NewUser((Interaction("i1 ", 2.0), Interaction("i4"), Interaction("i1", 3.0)))
     once = new_user({"i1": 5.0, "i4": 1.0})
     for variant in ("lightgcn", "fused", "sage", "hybrid"):
-        assert np.array_equal(embed(loaded, variant, twice), embed(loaded, variant, once))
+        for other in (twice, spaced):
+            assert np.array_equal(embed(loaded, variant, other), embed(loaded, variant, once))
 
 
 @pytest.mark.parametrize("variant", ["lightgcn", "sage", "hybrid"])

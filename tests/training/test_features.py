@@ -1,5 +1,6 @@
 import gzip
 import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -225,3 +226,15 @@ def test_the_fingerprint_covers_features(tmp_path: Path) -> None:
         dataset(tmp_path, [], ITEMS + "a,A,1,,\nb,B,2,,\n"),
     ]
     assert len({first, *(other.fingerprint() for other in others)}) == 5
+
+
+def test_a_server_reads_a_raw_value_as_training_did(tmp_path: Path) -> None:
+    """Pattern and outer spaces belong to the encoding, so a request may repeat the table's text."""
+    titles = {"a": " One (1990)", "b": "Two (2010) ", "c": "None"}
+    items = "item_id,title\n" + "".join(f'{each},"{text}"\n' for each, text in titles.items())
+    year = YEAR | {"column": "title", "pattern": r"\((\d{4})\)"}
+    word = {"name": "word", "kind": "categorical", "column": "title", "pattern": r"^\s*(One|Two)?"}
+    features = described(dataset(tmp_path, [year, word], items))
+    for row, text in enumerate(titles.values()):
+        asked = features.encoding.items.encode_one({"year": text, "word": text}, Counter())
+        assert asked[0].tolist() == features.items[row].tolist()

@@ -81,7 +81,12 @@ def fit_encoding(feature: NodeFeatureConfig, known: Sequence[TableValue]) -> Enc
     if feature.kind == "vector":
         return _fit_vector(feature, np.array(known, np.float64))
     if feature.buckets:
-        return CategoricalEncoding(kind=feature.kind, name=feature.name, buckets=feature.buckets)
+        return CategoricalEncoding(
+            kind=feature.kind,
+            name=feature.name,
+            pattern=feature.pattern,
+            buckets=feature.buckets,
+        )
     # a text counts once a node; tags as the encoding reads them
     nodes = [_texts(value, lower=feature.kind == "tags") for value in known]
     counts = Counter(text for texts in nodes for text in texts)
@@ -97,6 +102,7 @@ def fit_encoding(feature: NodeFeatureConfig, known: Sequence[TableValue]) -> Enc
     return CategoricalEncoding(
         kind=feature.kind,
         name=feature.name,
+        pattern=feature.pattern,
         categories=kept,
         weights=tuple(weights) if feature.kind == "tags" else (),
     )
@@ -110,11 +116,12 @@ def _fit_numeric(feature: NodeFeatureConfig, known: NDArray[np.float64]) -> Nume
     # equal numbers may miss their own mean by a rounding
     std = std if std > 0 and known.min() < known.max() else 1.0
     if not feature.centres:
-        return NumericEncoding(name=feature.name, mean=mean, std=std)
+        return NumericEncoding(name=feature.name, pattern=feature.pattern, mean=mean, std=std)
     low, high = np.percentile(known, [1, 99])
     spread = float(high - low) / (feature.centres - 1)
     return NumericEncoding(
         name=feature.name,
+        pattern=feature.pattern,
         mean=mean,
         std=std,
         centres=tuple(np.linspace(low, high, feature.centres).tolist()),
