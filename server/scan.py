@@ -30,6 +30,8 @@ BLOCK = 32
 
 # `units` times a code are about an embedding's numbers, `step` times a code those of a query.
 # TopK puts the lower place first among equals: the rows are put in order before they are ranked.
+# What fills the last block is among the candidates where too few items are permitted, and stands for
+# the last item then: nothing is certain in that case.
 _SCAN = """
 scan (float[B,D] queries, float[I,D] items, int64[L,2] left_out, int32[L] lowest,
       int64[1] candidates, int64[1] k)
@@ -61,7 +63,8 @@ scan (float[B,D] queries, float[I,D] items, int64[L,2] left_out, int32[L] lowest
   rest_of_place = Mod(at, block)
   number = GatherElements<axis = 1>(chosen, place)
   first = Mul(number, block)
-  found = Add(first, rest_of_place)
+  found_or_filling = Add(first, rest_of_place)
+  found = Min(found_or_filling, last_item)
 
   rows, places = TopK<largest = 0>(found, candidates)
   near = Gather(items, rows)
@@ -140,6 +143,7 @@ class Scan:
         self._session = _session(
             _SCAN,
             codes=codes,
+            last_item=np.int64(count - 1),
             units=units,
             longest=_above(longest),
             off=_above(off + _rounding(width) * (longest + off)),

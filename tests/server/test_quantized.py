@@ -11,7 +11,7 @@ from registry.arrays import Embeddings
 from registry.ranking import Rows
 from server.index import FlatIndex, Found
 from server.quantized import QuantizedIndex, extra_bytes, flat_index
-from server.scan import Scan
+from server.scan import BLOCK, Scan
 from tests.server.test_index import brute_force
 
 COUNT = 9001  # ends within a block
@@ -90,6 +90,15 @@ def test_what_codes_cannot_tell_apart_is_not_called_certain() -> None:
     assert not best.certain.any()
     assert type(flat_index(queries, items)) is FlatIndex
     same(QuantizedIndex(items), queries, 20, [NOTHING] * 4, items)
+
+
+@pytest.mark.parametrize("permitted", [0, 1, 10, 100])
+def test_few_permitted_items_may_stand_in_the_last_block(permitted: int) -> None:
+    """That block is not full, and what fills it is no item."""
+    items, queries = normal(14, COUNT, 16), normal(15, 2, 16)
+    assert COUNT % BLOCK
+    excluded = [np.arange(COUNT - permitted)] * 2
+    same(quantized(items, queries), queries, 60, excluded, items)
 
 
 def test_nothing_is_certain_where_fewer_than_the_candidates_are_permitted() -> None:
