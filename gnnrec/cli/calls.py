@@ -2,15 +2,17 @@
 
 import json as jsonlib
 from dataclasses import asdict
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from gnnrec.answers import Scores, TopK
 from gnnrec.cli import options
 from gnnrec.cli.connect import connected
-from gnnrec.client import Client
-from gnnrec.newcomers import NewItem, NewUser
+
+if TYPE_CHECKING:
+    from gnnrec.answers import Scores, TopK
+    from gnnrec.client import Client
+    from gnnrec.newcomers import NewItem, NewUser
 
 Variant = Annotated[str, typer.Option(help="Which embeddings; the version's default if not set.")]
 Version = Annotated[str, typer.Option(help="The version that is to answer.")]
@@ -30,7 +32,7 @@ NewItemJson = Annotated[
 
 @connected
 def topk(
-    client: Client,
+    client: "Client",
     user: Annotated[str, typer.Argument(metavar="USER", help="A user's id.")] = "",
     k: Annotated[int, typer.Option("-k", help="How many.")] = 10,
     item: Annotated[str, typer.Option(help="Similar to this item, in place of USER.")] = "",
@@ -90,7 +92,7 @@ def topk(
 
 @connected
 def score(
-    client: Client,
+    client: "Client",
     ids: Annotated[list[str], typer.Argument(metavar="ID", help="A user's id, and items' ids.")],
     new_user: NewUserJson = "",
     new_item: NewItemJson = "",
@@ -128,7 +130,7 @@ def score(
 
 
 @connected
-def status(client: Client, json: options.Json = False) -> None:
+def status(client: "Client", json: options.Json = False) -> None:
     """Print what a server serves and the state of each version."""
     model, states = client.get_model(), client.list_versions()
     if json:
@@ -145,7 +147,7 @@ def status(client: Client, json: options.Json = False) -> None:
 
 @connected
 def health(
-    client: Client,
+    client: "Client",
     service: Annotated[str, typer.Option(help="One service; all if not set.")] = "",
     json: options.Json = False,
 ) -> None:
@@ -158,12 +160,14 @@ def health(
     raise typer.Exit(0 if serving else 1)
 
 
-def _print_json(answer: TopK | Scores) -> None:
+def _print_json(answer: "TopK | Scores") -> None:
     items = [entry._asdict() for entry in answer.items]
     options.print_json({**asdict(answer), "items": items})
 
 
-def _new_user(text: str) -> NewUser | None:
+def _new_user(text: str) -> "NewUser | None":
+    from gnnrec.newcomers import NewUser
+
     if not text:
         return None
     parts = _read("--new-user", text, ["item_ids", "features"])
@@ -173,7 +177,9 @@ def _new_user(text: str) -> NewUser | None:
         raise ValueError(f"--new-user: {error}") from None
 
 
-def _new_item(text: str) -> NewItem | None:
+def _new_item(text: str) -> "NewItem | None":
+    from gnnrec.newcomers import NewItem
+
     if not text:
         return None
     parts = _read("--new-item", text, ["features"])

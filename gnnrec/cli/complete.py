@@ -2,12 +2,12 @@
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import typer
 
-from registry import ModelStore
-from registry.storage import models
+if TYPE_CHECKING:
+    from registry import ModelStore
 
 
 def complete_versions(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -28,11 +28,14 @@ def complete_models(ctx: typer.Context, incomplete: str) -> list[str]:
 def _offer(
     ctx: typer.Context,
     incomplete: str,
-    names: Callable[[ModelStore], list[str]],
+    names: "Callable[[ModelStore], list[str]]",
     *,
     all_models: bool = False,
 ) -> list[str]:
     """Return the names that begin with what is typed; never fail, that would break the line."""
+    from registry import ModelStore
+    from registry.storage import models
+
     registry = _given(ctx, "registry") or "registry-data"
     model = "" if all_models else _given(ctx, "model")
     try:

@@ -3,14 +3,14 @@
 import inspect
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gnnrec.cli import options
-from gnnrec.client import Client
-from gnnrec.connection import Tls
-from gnnrec.errors import Error
+
+if TYPE_CHECKING:
+    from gnnrec.client import Client
 
 _TIMEOUT_S = 5.0
 
@@ -41,8 +41,11 @@ def connect(
     allow_insecure_token: Annotated[
         bool, typer.Option("--allow-insecure-token", help="Send the token without TLS too.")
     ] = False,
-) -> Client:
+) -> "Client":
     """Return a client; raises ValueError for options that do not fit together."""
+    from gnnrec.client import Client
+    from gnnrec.connection import Tls
+
     files = (tls_ca, client_cert, client_key)
     with_tls = tls or any(files) or bool(tls_server_name)
     addresses = [address] if address.startswith("unix:") else address.split(",")
@@ -62,6 +65,8 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
     shared = inspect.signature(connect).parameters
 
     def run(**given: Any) -> None:
+        from gnnrec.errors import Error
+
         reach = {name: given.pop(name) for name in shared}
         try:
             with connect(**reach) as client:

@@ -1,13 +1,16 @@
 """The command's top level: its subcommands, and what a user's mistake looks like."""
 
 import sys
+from typing import Annotated
 
 import typer
 from typer.core import TyperGroup, TyperOption
 
 from gnnrec.cli import cache, calls, reports, rollout, serving, train, versions
-from gnnrec.errors import Error
-from registry import RegistryError
+
+# What these packages raise is a user's mistake. They are imported by the subcommand that runs, for
+# numpy, gRPC and the rest take far longer than to print a line of help.
+_OF_MISTAKES = {"registry.errors", "gnnrec.errors", "training.errors", "server.errors"}
 
 app = typer.Typer(
     help="Train graph recommenders, publish them, serve them over gRPC.",
@@ -15,6 +18,28 @@ app = typer.Typer(
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
+
+
+def _print_version(asked: bool) -> None:
+    if asked:
+        from importlib.metadata import version
+
+        print(f"gnnrec {version('gnnrec')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Train graph recommenders, publish them, serve them over gRPC."""
+
+
 train.add_to(app)
 versions.add_to(app)
 rollout.add_to(app)
@@ -28,13 +53,12 @@ def main() -> None:
     """Run the command; a user's mistake is one line on stderr and exit code 2."""
     try:
         command()(prog_name="gnnrec")
-    except (RegistryError, Error, OSError) as error:
-        _stop(error)
     except Exception as error:
-        # the packages that a subcommand imports when it runs: caught without importing them here
-        if type(error).__module__ not in ("training.errors", "server.errors"):
+        ancestry = {each.__module__ for each in type(error).__mro__}
+        if not isinstance(error, OSError) and not ancestry & _OF_MISTAKES:
             raise
-        _stop(error)
+        print(f"gnnrec: {error}", file=sys.stderr)
+        sys.exit(2)
 
 
 def command() -> TyperGroup:
@@ -52,8 +76,3 @@ def _name_variables(group: TyperGroup) -> None:
         for parameter in subcommand.params:
             if isinstance(parameter, TyperOption) and parameter.name != "help":
                 parameter.envvar = f"GNNREC_{str(parameter.name).upper().rstrip('_')}"
-
-
-def _stop(error: Exception) -> None:
-    print(f"gnnrec: {error}", file=sys.stderr)
-    sys.exit(2)

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gnnrec.cli import options
-from gnnrec.errors import Error
 
 if TYPE_CHECKING:
     from gnnrec.comparison import Comparison
@@ -123,6 +122,8 @@ def _write_index(registry: str, model: str, html: Path | None) -> Path:
 
 
 def _open(page: Path) -> None:
+    from gnnrec.errors import Error
+
     address = page.absolute().as_uri()  # not what a link leads to: a cache's names mean nothing
     if not webbrowser.open(address):
         raise Error("UNAVAILABLE", "", f"no browser could be started; open {address} yourself")

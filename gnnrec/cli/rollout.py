@@ -2,21 +2,20 @@
 
 import sys
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
-from pydantic import ValidationError
 
-from gnnrec.answers import Shadowed, Trial, TrialSide
 from gnnrec.cli import options
 from gnnrec.cli.complete import complete_versions
 from gnnrec.cli.connect import connected
 from gnnrec.cli.table import printable
-from gnnrec.client import Client
-from registry import Guard, Move
-from registry.errors import InvalidTrial, PromotionRefused
-from registry.gate import TOLERANCE, check
-from registry.moves import Record
+
+if TYPE_CHECKING:
+    from gnnrec.answers import Shadowed, Trial, TrialSide
+    from gnnrec.client import Client
+    from registry import Guard, Move
+    from registry.moves import Record
 
 Why = Annotated[str, typer.Option(help="The reason, for the history.")]
 
@@ -43,8 +42,9 @@ def promote(
         int, typer.Option(min=1, help="Requests that it answers before it is judged.")
     ] = 100,
     tolerance: Annotated[
-        float, typer.Option(min=0, max=1, help="The share by which a metric may fall.")
-    ] = TOLERANCE,
+        float | None,
+        typer.Option(min=0, max=1, help="The share by which a metric may fall; 0.05 if not set."),
+    ] = None,
     force: Annotated[
         bool, typer.Option("--force", help="Whatever verify and the metrics say; needs --why.")
     ] = False,
@@ -53,6 +53,10 @@ def promote(
     json: options.Json = False,
 ) -> None:
     """Point an alias at a version, or try it on a share of users; servers follow by themselves."""
+    from registry.errors import InvalidTrial, PromotionRefused
+    from registry.gate import TOLERANCE, check
+
+    tolerance = TOLERANCE if tolerance is None else tolerance
     store = options.open_store(registry, model)
     share = percent if percent is not None else 0.0 if shadow else 100.0
     guarded = max_errors is not None or max_p99_ms is not None
@@ -143,7 +147,7 @@ def history(
     )
 
 
-def status(client: Client, json: options.Json = False) -> None:
+def status(client: "Client", json: options.Json = False) -> None:
     """Print what a server answers under each alias, and both sides of each trial."""
     model = client.get_model()
     if json:
@@ -169,7 +173,12 @@ def status(client: Client, json: options.Json = False) -> None:
         print(f"\nthe registry cannot be read now; that was before: {model.registry_problem}")
 
 
-def _guard(max_errors: float | None, max_p99_ms: float | None, min_requests: int) -> Guard:
+def _guard(max_errors: float | None, max_p99_ms: float | None, min_requests: int) -> "Guard":
+    from pydantic import ValidationError
+
+    from registry import Guard
+    from registry.errors import InvalidTrial
+
     try:
         return Guard(max_errors=max_errors, max_p99_ms=max_p99_ms, min_requests=min_requests)
     except ValidationError as error:  # NaN and infinity
@@ -181,7 +190,7 @@ def _tell(problem: str) -> None:
     print(f"gnnrec: {printable(problem)}", file=sys.stderr)
 
 
-def _print_trial(trial: Trial) -> None:
+def _print_trial(trial: "Trial") -> None:
     how = [f"{trial.percent:g}% of users"] * bool(trial.percent) + ["shadow"] * trial.shadow
     print(f"\n{trial.alias}: {trial.candidate.version} on trial: {' and '.join(how)}")
     if trial.problem:
@@ -195,7 +204,7 @@ def _print_trial(trial: Trial) -> None:
         _print_shadow(trial.shadowed)
 
 
-def _print_shadow(shadow: Shadowed) -> None:
+def _print_shadow(shadow: "Shadowed") -> None:
     of_score = f" ({shadow.scored} of them of Score)" if shadow.scored else ""
     print(
         f"shadow: {shadow.compared} compared{of_score}, {shadow.dropped} dropped, "
@@ -210,7 +219,7 @@ def _print_shadow(shadow: Shadowed) -> None:
         )
 
 
-def _side(name: str, side: TrialSide, total: int) -> list[str]:
+def _side(name: str, side: "TrialSide", total: int) -> list[str]:
     answered = side.requests > 0
     return [
         name,
@@ -223,7 +232,7 @@ def _side(name: str, side: TrialSide, total: int) -> list[str]:
     ]
 
 
-def _print_move(move: Move, json: bool) -> None:
+def _print_move(move: "Move", json: bool) -> None:
     came = f" (was {move.previous})" if move.previous else ""
     if json:
         options.print_json(move.model_dump(mode="json"))

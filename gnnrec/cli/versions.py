@@ -1,12 +1,13 @@
 """The subcommands that list, show, verify and delete a registry's versions."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gnnrec.cli import options
-from registry import Damaged, Manifest, ModelStore, RegistryError
-from registry.moves import by_version
+
+if TYPE_CHECKING:
+    from registry import Manifest, ModelStore
 
 
 def versions(
@@ -15,6 +16,9 @@ def versions(
     json: options.Json = False,
 ) -> None:
     """List the published versions, newest first."""
+    from registry import Damaged
+    from registry.moves import by_version
+
     store = options.open_store(registry, model)
     entries, listed = store.versions(), store.aliases.all()
     named = by_version(listed.moves)
@@ -124,8 +128,10 @@ def prune(
         print("nothing to delete")
 
 
-def _last_recorded(store: ModelStore, alias: str) -> str | None:
+def _last_recorded(store: "ModelStore", alias: str) -> str | None:
     """Return what an alias named last by the history, if that can be read."""
+    from registry import RegistryError
+
     try:
         moves = store.aliases.recorded(alias)
     except RegistryError:

@@ -6,11 +6,13 @@ import select
 import subprocess
 import sys
 import time
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
 from typer.core import TyperGroup
 
+import gnnrec
 from gnnrec.cli.main import command, main
 from gnnrec.cli.table import printable
 from tests.end_to_end.command import GNNREC, ok, run
@@ -233,3 +235,31 @@ def test_no_option_takes_the_variable_of_the_folder_of_downloads() -> None:
     }
     assert "GNNREC_MAX_K" in taken
     assert not taken & {"GNNREC_CACHE", "GNNREC_CACHE_GB"}
+
+
+def test_help_and_version_import_nothing_heavy() -> None:
+    """They answer before numpy, pydantic or gRPC would have been imported."""
+    for arguments in ([], ["--help"], ["--version"]):
+        script = (
+            "import sys\nfrom gnnrec.cli.main import command\ntry:\n"
+            f"    command()({arguments!r}, prog_name='gnnrec')\nexcept SystemExit:\n    pass\n"
+            "print(sorted({'numpy', 'pydantic', 'grpc', 'rich', 'polars'} & set(sys.modules)))"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", script], capture_output=True, text=True, check=True
+        )
+        assert done.stdout.endswith("[]\n"), done.stdout
+
+
+def test_the_command_tells_its_version_and_is_a_module_too() -> None:
+    for command_line in ([str(GNNREC)], [sys.executable, "-m", "gnnrec"]):
+        done = subprocess.run([*command_line, "--version"], capture_output=True, text=True)
+        assert (done.returncode, done.stdout) == (0, f"gnnrec {version('gnnrec')}\n")
+
+
+def test_the_package_offers_what_it_names() -> None:
+    assert set(gnnrec.__all__) <= set(dir(gnnrec))
+    for name in gnnrec.__all__:
+        assert getattr(gnnrec, name).__name__ == name
+    with pytest.raises(AttributeError, match="'gnnrec' has no attribute 'Cleint'"):
+        gnnrec.Cleint  # noqa: B018
