@@ -5,6 +5,7 @@ import os
 import re
 from urllib.parse import quote, unquote, urlsplit
 
+_PORT = 50051
 _SCHEME = re.compile(
     r"(dns|ipv4|ipv6|passthrough|unix-abstract|vsock|xds):(//[^/]*/)?|[a-z][a-z\d+.-]*://[^/]*/"
 )
@@ -12,6 +13,12 @@ _SCHEME = re.compile(
 # In the order in which gRPC looks for them; it knows no others, and none in capitals.
 _PROXY = ("grpc_proxy", "https_proxy", "http_proxy")
 _NO_PROXY = ("no_grpc_proxy", "no_proxy")
+
+
+def with_port(address: str) -> str:
+    """Return the address, with the port that servers listen on by default if it has none."""
+    is_host = address and not re.search(r"[\s/,:]", address)
+    return f"{address}:{_PORT}" if is_host or re.fullmatch(r"\[[^]]*\]", address) else address
 
 
 def target(addresses: list[str]) -> str:
@@ -86,7 +93,7 @@ def _check(address: str) -> None:
             problem = "there is no such host"
     if problem:
         raise ValueError(
-            f"{address!r} is no address: {problem}; it is HOST:PORT, [IPV6]:PORT or unix:PATH"
+            f"{address!r} is no address: {problem}; it is HOST, HOST:PORT, [IPV6]:PORT or unix:PATH"
         )
 
 

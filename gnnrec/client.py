@@ -31,7 +31,7 @@ def _blocking(make: Callable[Given, Call[Answer]]) -> Callable[Concatenate[Any, 
     def method(self: "Client", /, *args: Given.args, **kwargs: Given.kwargs) -> Answer:
         call = make(*args, **kwargs)
         try:
-            response = self._stubs.methods[call.method](call.request, **self._how())
+            response = self._link.stubs().methods[call.method](call.request, **self._how())
         except grpc.RpcError as error:
             raise errors.from_call(error, self._where, self._proxy, self._timeout_s) from None
         return call.read(response)
@@ -44,8 +44,9 @@ def _awaited(
 ) -> Callable[Concatenate[Any, Given], Coroutine[Any, Any, Answer]]:
     async def method(self: "AsyncClient", /, *args: Given.args, **kwargs: Given.kwargs) -> Answer:
         call = make(*args, **kwargs)
+        stubs = self._link.stubs_of_loop()
         try:
-            response = await self._stubs.methods[call.method](call.request, **self._how())
+            response = await stubs.methods[call.method](call.request, **self._how())
         except grpc.RpcError as error:
             raise errors.from_call(error, self._where, self._proxy, self._timeout_s) from None
         return call.read(response)
@@ -71,7 +72,7 @@ class Client(Connection):
 
     def close(self) -> None:
         """Close the connection."""
-        self._channel.close()
+        self._link.channel().close()
 
     def __enter__(self) -> Self:
         return self
@@ -81,7 +82,10 @@ class Client(Connection):
 
 
 class AsyncClient(Connection):
-    """Client for asyncio: the same calls, awaited. Make it where the event loop runs."""
+    """Client for asyncio: the same calls, awaited.
+
+    It belongs to the event loop of its first call, and raises RuntimeError in another.
+    """
 
     _transport: ClassVar[ModuleType] = aio
 
@@ -94,7 +98,7 @@ class AsyncClient(Connection):
 
     async def close(self) -> None:
         """Close the connection."""
-        await self._channel.close()
+        await self._link.channel().close()
 
     async def __aenter__(self) -> Self:
         return self

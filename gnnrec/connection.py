@@ -1,9 +1,11 @@
 """How a client connects: where to, how it is told apart from others, and what it tries again."""
 
+import asyncio
 import copy
 import json
 import ssl
-from collections.abc import Sequence
+import threading
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
@@ -11,7 +13,7 @@ from typing import Any, ClassVar, Self
 
 import grpc
 
-from gnnrec.addresses import is_direct, is_loopback, proxy_before, target
+from gnnrec.addresses import is_direct, is_loopback, proxy_before, target, with_port
 from gnnrec.messages import Stubs
 
 _RETRY = {
@@ -24,6 +26,10 @@ _RETRY = {
 # Half of the tokens gone, retries stop: a failure takes 1, a success gives back 0.1.
 _THROTTLING = {"maxTokens": 100, "tokenRatio": 0.1}
 _LARGEST_ANSWER = 64 * 2**20
+# A server that is back is found within a second, a fifth of the wait being chance.
+_LONGEST_WAIT_MS = 750
+# What takes no deadline: gRPC cannot reckon with infinity.
+_FOR_EVER_S = 1e9
 
 
 @dataclass(frozen=True)
@@ -65,6 +71,46 @@ class Tls:
             ) from None
 
 
+class Link:
+    """A channel that is opened by the first call, and shared by the copies of its client."""
+
+    def __init__(self, open_channel: Callable[[], Any]) -> None:
+        self._open = open_channel
+        self._lock = threading.Lock()
+        self._stubs: Stubs | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._channel: Any = None
+
+    def stubs(self) -> Stubs:
+        """Return what makes calls."""
+        if self._stubs is None:
+            with self._lock:
+                if self._stubs is None:
+                    self._channel = self._open()
+                    self._stubs = Stubs(self._channel)
+        return self._stubs
+
+    def channel(self) -> Any:
+        """Return the channel; one that is closed before any call is opened, and stays closed."""
+        self.stubs()
+        return self._channel
+
+    def stubs_of_loop(self) -> Stubs:
+        """Return what makes calls in the running event loop, which is that of the first call.
+
+        Raises RuntimeError in another.
+        """
+        loop = asyncio.get_running_loop()
+        if self._loop is None:
+            self._loop = loop
+        elif self._loop is not loop:
+            raise RuntimeError(
+                "this AsyncClient belongs to the event loop of its first call, and this is "
+                "another; make a client in each loop, such as within each asyncio.run"
+            )
+        return self.stubs()
+
+
 class Connection:
     """What the clients of both kinds share: all but waiting for an answer."""
 
@@ -84,15 +130,17 @@ class Connection:
     ) -> None:
         """Connect to HOST:PORT, [IPV6]:PORT or unix:PATH, or to several, in turns.
 
+        Without a port it is 50051.
         Several are IP:PORT, of one IP version; servers that do not say SERVING are passed over.
         For a name that stands for several servers, `health_checking` does the same.
-        `timeout_s` is how long a call may take, retries and connecting included.
+        `timeout_s` is how long a call may take, retries and connecting included; infinity is no
+        limit.
         With `wait_for_ready` a call waits that long for a server that is still starting.
         `token` goes out as a bearer token: with TLS, or in the clear to this machine alone unless
         `allow_insecure_token`. `request_id` is sent along for the server's log.
         Raises ValueError for what does not fit together, and OSError for a file of `tls`.
         """
-        addresses = [address] if isinstance(address, str) else list(address)
+        addresses = list(map(with_port, [address] if isinstance(address, str) else address))
         is_open = tls is None and not all(map(is_loopback, addresses))
         if token and is_open and not allow_insecure_token:
             raise ValueError(
@@ -119,14 +167,13 @@ class Connection:
         if is_direct(addresses):
             options.append(("grpc.enable_http_proxy", 0))
         if tls is None:
-            self._channel = self._transport.insecure_channel(where, options)
-        else:
-            credentials = tls.credentials()
-            if token:
-                bearer = grpc.access_token_call_credentials(_printable("token", token))
-                credentials = grpc.composite_channel_credentials(credentials, bearer)
-            self._channel = self._transport.secure_channel(where, credentials, options)
-        self._stubs = Stubs(self._channel)
+            self._link = Link(lambda: self._transport.insecure_channel(where, options))
+            return
+        credentials = tls.credentials()
+        if token:
+            bearer = grpc.access_token_call_credentials(_printable("token", token))
+            credentials = grpc.composite_channel_credentials(credentials, bearer)
+        self._link = Link(lambda: self._transport.secure_channel(where, credentials, options))
 
     def with_options(
         self,
@@ -153,7 +200,7 @@ class Connection:
         if self._request_id:
             metadata.append(("x-request-id", self._request_id))
         return {
-            "timeout": self._timeout_s,
+            "timeout": self._timeout_s if self._timeout_s < _FOR_EVER_S else None,
             "wait_for_ready": self._wait_for_ready,
             "metadata": metadata,
         }
@@ -171,7 +218,7 @@ def _options(health_checking: bool, server_name: str) -> list[tuple[str, Any]]:
         ("grpc.service_config", json.dumps(config)),
         # the defaults wait a second before a second try, as long as a whole call may take
         ("grpc.initial_reconnect_backoff_ms", 100),
-        ("grpc.max_reconnect_backoff_ms", 5000),
+        ("grpc.max_reconnect_backoff_ms", _LONGEST_WAIT_MS),
         ("grpc.max_receive_message_length", _LARGEST_ANSWER),
     ]
     if server_name:

@@ -30,6 +30,14 @@ class Error(Exception):
         self.field = field
         self.retry_delay_s = retry_delay_s
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be copied and pickled, as to come out of another process: the message is no code."""
+        return _again, (type(self), self.args), self.__dict__
+
+
+def _again(kind: type[Error], args: tuple[Any, ...]) -> Error:
+    return kind.__new__(kind, *args)
+
 
 def from_status(status: status_pb2.Status) -> Error:
     """Read an error from a google.rpc.Status."""

@@ -11,8 +11,9 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gnnrec import answers, errors
+from gnnrec.ids import Id, id_list
 from gnnrec.newcomers import NewItem, NewUser
-from gnnrec.queries import Query, id_list, set_subject, set_target
+from gnnrec.queries import Query, set_subject, set_target
 from protos.gnnrec.v1 import model_pb2, model_pb2_grpc
 from protos.gnnrec.v1 import recommender_pb2 as pb
 from protos.gnnrec.v1 import recommender_pb2_grpc as rpc
@@ -79,10 +80,10 @@ def batch_top_k(queries: Sequence[Query]) -> Call[tuple[answers.TopK | errors.Er
 
 
 def score(
-    item_ids: Sequence[str],
+    item_ids: Sequence[Id],
     *,
-    user_id: str | None = None,
-    item_id: str | None = None,
+    user_id: Id | None = None,
+    item_id: Id | None = None,
     embedding: Sequence[float] | None = None,
     new_user: NewUser | None = None,
     new_item: NewItem | None = None,

@@ -1,10 +1,12 @@
 """Users and items that training has not seen, as a caller describes them."""
 
+import numbers
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
+from gnnrec.ids import Id, id_text
 from protos.gnnrec.v1 import recommender_pb2 as pb
 
 Features = Mapping[str, float | str | Sequence[str] | Sequence[float]]
@@ -19,7 +21,7 @@ class NewUser:
     Raises ValueError for a value of another type.
     """
 
-    interactions: Sequence[str] | Mapping[str, float] = ()
+    interactions: Sequence[Id] | Mapping[Any, float] = ()
     features: Features = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -46,16 +48,17 @@ class NewItem:
         return pb.NewItem(features=_features(self.features))
 
 
-def _interactions(given: Sequence[str] | Mapping[str, float]) -> list[pb.Interaction]:
-    is_list = isinstance(given, Sequence) and not isinstance(given, str)
-    if not (is_list or isinstance(given, Mapping)) or not all(isinstance(i, str) for i in given):
+def _interactions(given: Sequence[Id] | Mapping[Any, float]) -> list[pb.Interaction]:
+    if isinstance(given, str | bytes) or not isinstance(given, Iterable):
         raise ValueError(f"interactions are item ids, or weights by item id, not {given!r:.60}")
+    ids = [id_text("each of interactions", item_id) for item_id in given]
     if not isinstance(given, Mapping):
-        return [pb.Interaction(item_id=item_id) for item_id in given]
+        return [pb.Interaction(item_id=item_id) for item_id in ids]
     for item_id, weight in given.items():
         if not is_number(weight):
             raise ValueError(f"the weight of item {item_id!r} is a number, not {weight!r:.60}")
-    return [pb.Interaction(item_id=item_id, weight=weight) for item_id, weight in given.items()]
+    weights = zip(ids, given.values(), strict=True)
+    return [pb.Interaction(item_id=item_id, weight=float(weight)) for item_id, weight in weights]
 
 
 def _features(features: Features) -> dict[str, pb.FeatureValue]:
@@ -66,13 +69,15 @@ def _features(features: Features) -> dict[str, pb.FeatureValue]:
 
 def _feature(name: str, value: Any) -> pb.FeatureValue:
     if is_number(value):
-        return pb.FeatureValue(number=value)
+        return pb.FeatureValue(number=float(value))
     if isinstance(value, str):
         return pb.FeatureValue(text=value)
-    if isinstance(value, Sequence) and all(isinstance(text, str) for text in value):
-        return pb.FeatureValue(texts=pb.TextList(values=value))
-    if isinstance(value, Sequence) and all(is_number(number) for number in value):
-        return pb.FeatureValue(numbers=pb.NumberList(values=value))
+    if isinstance(value, Iterable) and not isinstance(value, bytes | Mapping):
+        values = list(value)
+        if all(isinstance(text, str) for text in values):
+            return pb.FeatureValue(texts=pb.TextList(values=values))
+        if all(is_number(number) for number in values):
+            return pb.FeatureValue(numbers=pb.NumberList(values=map(float, values)))
     raise ValueError(
         f"feature {name!r} is a number, a text or a list of texts or numbers, not {value!r:.60}"
     )
@@ -80,6 +85,6 @@ def _feature(name: str, value: Any) -> pb.FeatureValue:
 
 def is_number(value: object) -> TypeGuard[float]:
     """Tell whether it is a number that a double can hold."""
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return False
-    return isinstance(value, float) or abs(value) <= sys.float_info.max
+    if isinstance(value, int):
+        return not isinstance(value, bool) and abs(value) <= sys.float_info.max
+    return isinstance(value, numbers.Real)  # numpy's are such too

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Any
 
+from gnnrec.ids import Id, id_list, id_text
 from gnnrec.newcomers import NewItem, NewUser, is_number
 from protos.gnnrec.v1 import recommender_pb2 as pb
 
@@ -16,10 +17,10 @@ lies between them, ends included; None leaves an end open."""
 class Query:
     """One TopK query: for whom (exactly one of the first five), and how to answer it."""
 
-    user_id: str | None = None
+    user_id: Id | None = None
     """A user of the training data."""
     _: KW_ONLY
-    item_id: str | None = None
+    item_id: Id | None = None
     """An item of the catalogue: items similar to it."""
     embedding: Sequence[float] | None = None
     """A raw vector (D,)."""
@@ -28,8 +29,8 @@ class Query:
     k: int = 10
     include_seen: bool = False
     """Whether items that the user has had may be returned."""
-    exclude_item_ids: Sequence[str] = ()
-    allow_item_ids: Sequence[str] = ()
+    exclude_item_ids: Sequence[Id] = ()
+    allow_item_ids: Sequence[Id] = ()
     """If not empty: the only items that may be returned; not together with exclude_item_ids."""
     filters: Mapping[str, Filter] = field(default_factory=dict)
     """Conditions by attribute that every returned item meets."""
@@ -64,8 +65,8 @@ class Query:
 
 def set_subject(
     request: pb.TopKRequest | pb.ScoreRequest,
-    user_id: str | None,
-    item_id: str | None,
+    user_id: Id | None,
+    item_id: Id | None,
     embedding: Sequence[float] | None,
     new_user: NewUser | None,
     new_item: NewItem | None,
@@ -75,15 +76,15 @@ def set_subject(
     if sum(given) != 1:
         raise ValueError("name exactly one of user_id, item_id, embedding, new_user, new_item")
     if user_id is not None:
-        request.user_id = user_id
+        request.user_id = id_text("user_id", user_id)
     elif item_id is not None:
-        request.item_id = item_id
+        request.item_id = id_text("item_id", item_id)
     elif new_user is not None:
         request.new_user.CopyFrom(new_user.to_message())
     elif new_item is not None:
         request.new_item.CopyFrom(new_item.to_message())
-    else:
-        request.embedding.values.extend(embedding or ())
+    elif embedding is not None:
+        request.embedding.values.extend(embedding)
         request.embedding.SetInParent()
 
 
@@ -95,13 +96,6 @@ def set_target(request: pb.TopKRequest | pb.ScoreRequest, version: str, alias: s
         request.version = version
     elif alias:
         request.alias = alias
-
-
-def id_list(name: str, ids: Sequence[str]) -> Sequence[str]:
-    """Return the ids, or raise ValueError for a text, which is a sequence of letters too."""
-    if isinstance(ids, str):
-        raise ValueError(f"{name} is a list of ids, not {ids!r:.60}")
-    return ids
 
 
 def _filter(name: str, wanted: Any) -> pb.AttributeFilter:

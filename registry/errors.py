@@ -1,5 +1,7 @@
 """What can go wrong with a registry; every message says what, which, and what to do next."""
 
+from typing import Any
+
 
 class RegistryError(Exception):
     """Base of all errors of this package."""
@@ -89,3 +91,7 @@ class InvalidFeature(RegistryError):
         super().__init__(f"feature {name!r} {problem}")
         self.name = name
         self.problem = problem
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Be pickled by what it was made of."""
+        return type(self), (self.name, self.problem)

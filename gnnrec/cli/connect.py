@@ -18,7 +18,7 @@ _TIMEOUT_S = 5.0
 def connect(
     address: Annotated[
         str,
-        typer.Option(help="HOST:PORT or unix:PATH of the server, or IP:PORT,IP:PORT of several."),
+        typer.Option(help="HOST[:PORT] or unix:PATH of the server, or IP:PORT,IP:PORT of several."),
     ] = options.ADDRESS,
     wait: Annotated[
         float,

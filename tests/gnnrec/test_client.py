@@ -5,10 +5,22 @@ from collections.abc import Callable, Iterator
 from dataclasses import FrozenInstanceError, replace
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
+import numpy as np
 import pytest
 
-from gnnrec import AsyncClient, Client, Error, NewUser, Query, Recommendation, TopK
+from gnnrec import (
+    AsyncClient,
+    Client,
+    Error,
+    NewItem,
+    NewUser,
+    Query,
+    Recommendation,
+    TopK,
+    messages,
+)
 from registry import ItemAttribute, ModelStore
 from tests import made
 from tests.server.running import Running, running, scrape
@@ -206,3 +218,43 @@ def test_a_server_that_drains_fails_no_call(registry: Path) -> None:
             for thread in threads:
                 thread.join()
     assert {str(end) for end in ends} == {"None"}
+
+
+def test_ids_are_texts_integers_or_uuids() -> None:
+    """All of them as training reads them."""
+    uuid = UUID("12345678-1234-5678-1234-567812345678")
+    given: list[Any] = ["7", 7, np.int64(7), np.uint8(7)]
+    for each in [*given, uuid]:
+        text = str(each)
+        assert Query(each).to_message() == Query(text).to_message()
+        assert Query(item_id=each).to_message() == Query(item_id=text).to_message()
+        lists = Query("u", exclude_item_ids=[each, 2]).to_message()
+        assert list(lists.exclude_item_ids) == [text, "2"]
+        assert NewUser([each]).to_message() == NewUser([text]).to_message()
+        assert NewUser({each: 2}).to_message() == NewUser({text: 2.0}).to_message()
+        scored = messages.score([each], user_id=each).request
+        assert scored == messages.score([text], user_id=text).request
+    many = Query("u", allow_item_ids=np.arange(3)).to_message()  # type: ignore[arg-type]
+    assert list(many.allow_item_ids) == ["0", "1", "2"]
+
+
+@pytest.mark.parametrize("wrong", [3.0, True, None, b"7", np.float32(7)])
+def test_what_is_no_id_is_named(wrong: Any) -> None:
+    for ask in (
+        lambda: Query("u", exclude_item_ids=[wrong]).to_message(),
+        lambda: NewUser([wrong]),
+        lambda: messages.score([wrong], user_id="u"),
+        lambda: Query(item_id=wrong if wrong is not None else 0.5).to_message(),
+    ):
+        with pytest.raises(ValueError, match="is a text or an integer, not"):
+            ask()
+
+
+def test_numbers_and_vectors_may_be_numpys() -> None:
+    features = {"age": np.float32(30), "text": np.array([1.5, 2], np.float32), "topics": {"a"}}
+    plain = {"age": 30.0, "text": [1.5, 2.0], "topics": ["a"]}
+    assert NewItem(features).to_message() == NewItem(plain).to_message()  # type: ignore[arg-type]
+    weighed = NewUser({"i1": np.float32(2.5)})
+    assert weighed.to_message() == NewUser({"i1": 2.5}).to_message()
+    query = Query(embedding=np.array([1, 0.5], np.float32))  # type: ignore[arg-type]
+    assert query.to_message() == Query(embedding=[1, 0.5]).to_message()

@@ -1,8 +1,12 @@
 import asyncio
+import copy
+import math
+import pickle
 import socket
 import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -235,3 +239,65 @@ def test_options_that_do_not_fit_are_named(tmp_path: Path, pairs: tuple[Pair, Pa
             Client(**options)
     with pytest.raises(FileNotFoundError, match="nowhere"):
         Client(tls=Tls(tmp_path / "nowhere.pem"))
+
+
+def test_a_server_that_comes_back_is_found_within_a_second() -> None:
+    """However long it was away: waits between attempts grow, and no further than that."""
+    with told("before") as (_, address), Client(address, timeout_s=10) as client:
+        client.top_k("u")
+    with Client(address, timeout_s=10) as client:
+        gone_until = time.monotonic() + 4
+        while time.monotonic() < gone_until:
+            with pytest.raises(Error):
+                client.top_k("u")
+            time.sleep(0.05)
+        with told("after", address=address):
+            began = time.monotonic()
+            assert client.with_options(wait_for_ready=True).top_k("u").version == "after"
+            assert time.monotonic() - began < 2  # a second, and as much again for a busy machine
+
+
+def test_no_time_limit_is_none_at_all() -> None:
+    with told() as (server, address), Client(address, timeout_s=math.inf) as client:
+        server.delay_s = 0.1
+        assert client.top_k("u").version == "a"
+        assert client.with_options(timeout_s=1e300).top_k("u").version == "a"
+        with pytest.raises(ValueError, match="timeout_s is nan"):
+            client.with_options(timeout_s=math.nan)
+
+
+def test_an_async_client_says_that_it_belongs_to_another_loop() -> None:
+    """It may be made anywhere, such as when a module is imported."""
+    with told() as (_, address):
+        client = AsyncClient(address, timeout_s=10)
+
+        async def ask() -> str:
+            return (await client.with_options(request_id="r").top_k("u")).version
+
+        async def ask_and_close() -> str:
+            async with client:
+                return await ask()
+
+        with asyncio.Runner() as runner:
+            assert runner.run(ask()) == "a"
+            with pytest.raises(RuntimeError, match="belongs to the event loop of its first call"):
+                asyncio.run(ask())
+            assert runner.run(ask_and_close()) == "a"
+
+
+def test_a_closed_client_stays_closed() -> None:
+    client = Client("127.0.0.1:1")
+    client.close()
+    with pytest.raises(ValueError, match="closed channel"):
+        client.top_k("u")
+
+
+@pytest.mark.parametrize("copied", [pickle.dumps, copy.copy, copy.deepcopy])
+def test_an_error_is_the_same_out_of_another_process(copied: Callable[[Error], Any]) -> None:
+    error = Error("RESOURCE_EXHAUSTED", "OVERLOADED", "come back", field="k", retry_delay_s=2.5)
+    got = copied(error)
+    if isinstance(got, bytes):
+        got = pickle.loads(got)
+    assert type(got) is Error
+    assert str(got) == "come back"
+    assert vars(got) == vars(error)

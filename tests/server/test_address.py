@@ -302,7 +302,7 @@ def test_a_wrong_address_is_one_line(
 
 def test_clients_refuse_what_is_no_address() -> None:
     for wrong, problem in {
-        "127.0.0.1": "no host and port",
+        "127.0.0.1:": "no host and port",
         ":50051": "no host and port",
         "localhost:http": "no host and port",
         "127.0.0.1:99999": "from 1 to 65535",
@@ -317,6 +317,13 @@ def test_clients_refuse_what_is_no_address() -> None:
     assert "is no address" in refusal("topk", "u0", "--address", "localhost:99999")
     for other in ("dns:///recommender", "ipv4:127.0.0.1:1", "xds:///recommender"):
         Client(other).close()
+
+
+def test_a_host_without_a_port_has_that_of_a_server_without_settings() -> None:
+    for host in ("localhost", "127.0.0.1", "[::1]"):
+        with Client(host, timeout_s=0.2) as client, pytest.raises(Error) as caught:
+            client.top_k("u0", version="none")
+        assert f"{host}:50051" in str(caught.value)
 
 
 def test_a_client_names_the_socket_that_is_not_there(path: Path) -> None:

@@ -205,7 +205,10 @@ def test_the_command_asks_for_newcomers(server: Running) -> None:
         (["--new-user", "{"], "--new-user is not JSON: "),
         (["--new-user", "[1]"], "--new-user takes a JSON object with item_ids and features, not"),
         (["--new-item", '{"item_ids": []}'], "--new-item takes a JSON object with features, not"),
-        (["--new-user", '{"item_ids": [1]}'], "--new-user: interactions are item ids"),
+        (
+            ["--new-user", '{"item_ids": [1.5]}'],
+            "--new-user: each of interactions is a text or an int",
+        ),
         (["--new-user", '{"item_ids": null}'], "--new-user: interactions are item ids"),
         (["--new-user", '{"features": {"age": {}}}'], "--new-user: feature 'age' is a number"),
         (["--new-item", '{"features": []}'], "--new-item: features are values by column name"),
