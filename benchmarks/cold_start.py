@@ -10,7 +10,6 @@ import sys
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import torch
@@ -154,10 +153,7 @@ def ours(config: Config, task: Task) -> dict[str, Matrices]:
 
 
 def trained(config: Config, dataset: Dataset) -> dict[str, VariantExport]:
-    with TemporaryDirectory() as folder:
-        checkpoint = Path(folder) / "checkpoint.npz"
-        beside = RECIPE.parent
-        return build(config, dataset, beside, Progress(), checkpoint, resume=False).variants
+    return build(config, dataset, RECIPE.parent, Progress()).variants
 
 
 BASELINES: dict[str, Callable[[Dataset, int], Iterator[tuple[str, Matrices]]]] = {

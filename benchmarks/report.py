@@ -53,7 +53,7 @@ def run(name: str, folder: Path) -> list[object]:
     path = RECIPES / f"{name}.toml"
     config, clock = load(path), Clock()
     store = ModelStore(folder, config.name)
-    version = train(config, path.parent, store, clock, folder / "checkpoint.npz").version
+    version = train(config, path.parent, store, clock).version
     sizes = {file: entry.size / 1e6 for file, entry in version.manifest.files.items()}
     arrays = sum(size for file, size in sizes.items() if _is_array(file))
     whole = sum(size for file, size in sizes.items() if file.startswith("report/"))

@@ -28,7 +28,7 @@ BARS = {
 def run(name: str, folder: Path) -> list[object]:
     command = [
         str(Path(sys.executable).parent / "gnnrec"), "train", str(RECIPES / f"{name}.toml"),
-        "--registry", str(folder), "--checkpoint", str(folder / "checkpoint.npz"), "--json",
+        "--registry", str(folder), "--json",
     ]  # fmt: skip
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)
     answer = json.loads(done.stdout.splitlines()[-1])

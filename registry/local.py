@@ -24,6 +24,7 @@ from registry.version import Version
 
 _STAGING = ".staging-"
 _DELETED = ".deleted-"
+_CHECKPOINTS = ".checkpoints"
 # Not through a link, and a folder only: a named pipe would keep us waiting.
 _FOLDER = os.O_RDONLY | os.O_CLOEXEC | os.O_DIRECTORY | os.O_NOFOLLOW
 # NumPy does not say that a disk is full when it is; so much may be left of its last block.
@@ -70,6 +71,15 @@ class LocalStorage:
                     stat = path.stat()
                     found.append((str(path), stat.st_ino, stat.st_mtime_ns, stat.st_size))
         return tuple(sorted(found))
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where stopped trainings of the model are kept."""
+        return self.layout.folder / _CHECKPOINTS
+
+    def check_writable(self, size: int) -> None:
+        """Raise CannotWrite unless the folder, or what it would be made in, takes so much."""
+        check_folder(self.layout.versions, size)
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
@@ -163,6 +173,23 @@ class LocalStorage:
             durable.replace(path, content)
         except PermissionError as error:
             raise reading.not_permitted(path, "written") from error
+
+
+def check_folder(folder: Path, size: int) -> None:
+    """Raise CannotWrite unless a folder, or the nearest above it, can be written and has room."""
+    there = folder
+    while not there.exists() and there != there.parent:
+        there = there.parent
+    if not there.is_dir():
+        raise CannotWrite(f"{folder} cannot be made: {there} is no folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise CannotWrite(f"{folder} cannot be written: {there} does not permit it to this user")
+    free = shutil.disk_usage(there).free
+    if free < size:
+        raise CannotWrite(
+            f"{folder} is to take about {size / 2**20:,.0f} MiB, and its disk has "
+            f"{free / 2**20:,.0f} MiB left; make room, or name another registry"
+        )
 
 
 @contextmanager

@@ -63,6 +63,13 @@ class Storage(Protocol):
     def stamp(self, version: str) -> tuple[Hashable, ...]:
         """Return what changes whenever a file of a version does."""
 
+    @property
+    def checkpoints(self) -> Path:
+        """Where on this machine stopped trainings of the model are kept."""
+
+    def check_writable(self, size: int) -> None:
+        """Raise CannotWrite unless a version of so many bytes can be published; leave no trace."""
+
     def staging(self) -> AbstractContextManager[Path]:
         """Yield an empty local folder for a version's files; it is gone afterwards."""
 

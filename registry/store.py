@@ -60,6 +60,18 @@ class ModelStore:
         """Return what changes whenever a file of a version does; it tells nothing else."""
         return self._storage.stamp(version)
 
+    @property
+    def checkpoints(self) -> Path:
+        """Where on this machine stopped trainings of the model are kept."""
+        return self._storage.checkpoints
+
+    def check_writable(self, size: int = 0) -> None:
+        """Raise CannotWrite if a version of so many bytes could not be published, as far as told.
+
+        For whoever is about to work for hours: it leaves no trace.
+        """
+        self._storage.check_writable(size)
+
     def publish(self, export: Export, *, version: str | None = None) -> Version:
         """Write a new version and return it; it is there whole, or not at all.
 

@@ -30,8 +30,8 @@ BLOCK = 32
 
 # `units` times a code are about an embedding's numbers, `step` times a code those of a query.
 # TopK puts the lower place first among equals: the rows are put in order before they are ranked.
-# What fills the last block is among the candidates where too few items are permitted, and stands for
-# the last item then: nothing is certain in that case.
+# What fills the last block is among the candidates where too few items are permitted, and stands
+# for the last item then: nothing is certain in that case.
 _SCAN = """
 scan (float[B,D] queries, float[I,D] items, int64[L,2] left_out, int32[L] lowest,
       int64[1] candidates, int64[1] k)

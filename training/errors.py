@@ -21,6 +21,10 @@ class InvalidCheckpoint(TrainingError):
     """A checkpoint cannot be read, or belongs to another training."""
 
 
+class Interrupted(KeyboardInterrupt):
+    """Somebody stopped a training; the message says what is kept of it."""
+
+
 class InsufficientMemory(TrainingError):
     """The training would need more memory than there is."""
 

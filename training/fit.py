@@ -4,11 +4,13 @@ import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from training import checkpoint
+from training.checkpoint import Checkpoint, NoCheckpoint
 from training.config import FitConfig
 from training.errors import TrainingDiverged
 from training.graph import Halves
@@ -16,8 +18,8 @@ from training.models.lightgcn import LightGCN
 from training.steps import Steps
 from training.validation import Validate
 
-Progress = Callable[[int, str], None]
-"""progress(epoch, note), called after each epoch; epochs count from 1."""
+Progress = Callable[[float, str], None]
+"""progress(epochs, note): how many epochs are done, parts of one included."""
 
 
 @dataclass
@@ -44,54 +46,64 @@ class State:
     best: Best | None = None
 
 
-class Checkpoint(Protocol):
-    """Where a state is kept between epochs."""
-
-    def load(self, model: LightGCN, state: State) -> None:
-        """Bring model and state to where the checkpoint stands, if there is one."""
-
-    def save(self, model: LightGCN, state: State) -> None:
-        """Keep model and state, if it is time to."""
-
-
-class NoCheckpoint:
-    """Keeps nothing."""
-
-    def load(self, model: LightGCN, state: State) -> None:
-        """Do nothing."""
-
-    def save(self, model: LightGCN, state: State) -> None:
-        """Do nothing."""
-
-
 def fit(
     model: LightGCN,
     steps: Steps,
     config: FitConfig,
     generator: torch.Generator,
     validate: Validate | None = None,
-    checkpoint: Checkpoint | None = None,
-    progress: Progress = lambda epoch, note: None,
+    kept: Checkpoint | None = None,
+    progress: Progress = lambda epochs, note: None,
 ) -> tuple[Halves, State]:
     """Fit the model and return its embeddings: with patience those that validation liked best.
 
     Raises TrainingDiverged as soon as a loss is not finite.
     """
-    checkpoint = checkpoint or NoCheckpoint()
+    kept = kept or NoCheckpoint()
     optimizer = torch.optim.Adam(model.parameters(), lr=config.learning_rate, fused=True)
     state = State(optimizer, generator)
-    checkpoint.load(model, state)
+    if (found := kept.load()) is not None:
+        _go_on(model, state, found)
     with _repeatable():
         while state.epoch < config.epochs and not _is_stale(state, config):
-            state.losses.append(_train_epoch(model, steps, config, state))
+            state.losses.append(_train_epoch(model, steps, config, state, progress))
             state.epoch += 1
             if validate is not None and state.epoch % config.validate_every == 0:
                 _validate(model, state, validate, keep_best=config.patience is not None)
-            checkpoint.save(model, state)
+            kept.save(lambda: _stand(model, state), f"epoch {state.epoch}")
             progress(state.epoch, _note(state))
+    kept.finish(lambda: _stand(model, state))
     if state.best is not None:
         model.take_layer0(state.best.layer0)
     return model.embeddings(), state
+
+
+def _stand(model: LightGCN, state: State) -> checkpoint.State:
+    """Return all that a training needs to go on from here."""
+    best = state.best
+    return {
+        "parameters": {name: each.detach() for name, each in model.named_parameters()},
+        "optimizer": state.optimizer.state_dict(),
+        "generator": state.generator.get_state(),
+        "epoch": state.epoch,
+        "losses": state.losses,
+        "validations": state.validations,
+        "best": best and (best.score, best.epoch, *best.layer0),
+    }
+
+
+def _go_on(model: LightGCN, state: State, found: checkpoint.State) -> None:
+    """Bring model and state to where a training stood."""
+    with torch.no_grad():
+        for name, parameter in model.named_parameters():
+            parameter.copy_(found["parameters"][name])
+    state.optimizer.load_state_dict(found["optimizer"])
+    state.generator.set_state(found["generator"])
+    state.epoch, state.losses = found["epoch"], found["losses"]
+    state.validations = [(epoch, score) for epoch, score in found["validations"]]
+    if found["best"] is not None:
+        score, epoch, users, items = found["best"]
+        state.best = Best(score, epoch, (users, items))
 
 
 def train_step(
@@ -121,10 +133,13 @@ def learning_rate(config: FitConfig, done: float) -> float:
             return config.learning_rate * warm * 0.5 * (1 + math.cos(math.pi * done))
 
 
-def _train_epoch(model: LightGCN, steps: Steps, config: FitConfig, state: State) -> float:
+def _train_epoch(
+    model: LightGCN, steps: Steps, config: FitConfig, state: State, progress: Progress
+) -> float:
     batches = steps.epoch(state.generator)
-    total = 0.0
+    total, note = 0.0, _note(state)
     for step, batch in enumerate(batches):
+        progress(state.epoch + step / len(batches), note)
         # half a step in, so that the first one moves and the last one still does
         rate = learning_rate(config, (state.epoch + (step + 0.5) / len(batches)) / config.epochs)
         for group in state.optimizer.param_groups:
@@ -154,6 +169,8 @@ def _is_stale(state: State, config: FitConfig) -> bool:
 
 
 def _note(state: State) -> str:
+    if not state.losses:
+        return ""
     note = f"loss {state.losses[-1]:.4f}"
     if state.best is not None:
         note += f", best {state.best.score:.4f} at epoch {state.best.epoch}"

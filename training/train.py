@@ -8,12 +8,13 @@ from pathlib import Path
 
 import numpy as np
 
-from registry import DataEntry, Export, ModelStore, Version
+from registry import DataEntry, Export, ModelStore, RegistryError, Version
 from training import memory
+from training.checkpoint import Checkpoints
 from training.config import Config
 from training.data.dataset import Dataset
 from training.data.load import load_dataset
-from training.errors import InvalidConfig
+from training.errors import Interrupted, InvalidConfig
 from training.evaluate import DEFINITION
 from training.golden import golden
 from training.graph import as_of, csr
@@ -42,21 +43,51 @@ def train(
     beside: Path,
     store: ModelStore,
     reporter: Reporter,
-    checkpoint: Path,
+    checkpoints: Path | None = None,
     *,
     resume: bool = False,
 ) -> Outcome:
-    """Train as configured and publish. The registry is touched only when all went well.
+    """Train as configured and publish. A version is there only when all went well.
 
-    `beside`: the folder that the configuration's relative paths start from; `checkpoint`: the file
-    that a killed training can go on from.
+    `beside`: the folder that the configuration's relative paths start from; `checkpoints`: where
+    stopped trainings are kept, the registry's own folder for it if not given; `resume`: go on from
+    there. Raises Interrupted for a KeyboardInterrupt.
     """
     started = time.monotonic()
     memory.keep_freed()
+    store.check_writable()
     dataset = load_dataset(config, beside, reporter)
     _check_sizes(config, dataset)
     memory.check(config, dataset)
-    built = build(config, dataset, beside, reporter, checkpoint, resume=resume)
+    store.check_writable(_disk_bytes(config, dataset))
+    kept = Checkpoints(
+        checkpoints or store.checkpoints,
+        {"config": config.model_dump(mode="json"), "data": dataset.fingerprint()},
+        reporter,
+        resume=resume,
+    )
+    try:
+        outcome = _train(config, beside, store, reporter, dataset, kept, started)
+    except KeyboardInterrupt:
+        raise Interrupted(f"stopped; {kept.what_remains()}") from None
+    except (RegistryError, OSError):
+        if kept.kept:
+            reporter.tell(kept.what_remains())
+        raise
+    kept.remove()
+    return outcome
+
+
+def _train(
+    config: Config,
+    beside: Path,
+    store: ModelStore,
+    reporter: Reporter,
+    dataset: Dataset,
+    kept: Checkpoints,
+    started: float,
+) -> Outcome:
+    built = build(config, dataset, beside, reporter, kept)
     seconds_to_embeddings = time.monotonic() - started
     variants = {
         name: (np.ascontiguousarray(variant.users), np.ascontiguousarray(variant.items))
@@ -80,7 +111,6 @@ def train(
     report = build_report(contents, reporter.advance)
     reporter.start("publishing", 1)
     version = store.publish(_export(contents, built, report, seconds_to_embeddings))
-    checkpoint.unlink(missing_ok=True)
     return Outcome(
         version, time.monotonic() - started, seconds_to_embeddings, dataset.unknown_texts
     )
@@ -119,7 +149,19 @@ def estimate(config: Config, beside: Path, reporter: Reporter) -> Estimate:
     """Read the data as `train` does, check all that it checks before it trains, and stop."""
     dataset = load_dataset(config, beside, reporter)
     _check_sizes(config, dataset)
-    users, items = len(dataset.user_ids), len(dataset.item_ids)
+    return Estimate(
+        tuple(_widths(config, dataset)),
+        dataset.counts(),
+        len(dataset.user_ids),
+        len(dataset.item_ids),
+        memory.check(config, dataset),
+        _disk_bytes(config, dataset),
+    )
+
+
+def _widths(config: Config, dataset: Dataset) -> dict[str, int]:
+    """Return the width of the embeddings of each model that is configured."""
+    items = len(dataset.item_ids)
     widths = {
         "lightgcn": config.lightgcn and config.lightgcn.embedding_dim,
         "spectral": config.spectral and min(config.spectral.embedding_dim, items),
@@ -130,18 +172,16 @@ def estimate(config: Config, beside: Path, reporter: Reporter) -> Estimate:
     if config.fusion is not None:
         joint = (widths["lightgcn"] or 0) + (widths["spectral"] or 0)
         widths["fused"] = config.fusion.embedding_dim or joint
-    models = {name: width for name, width in widths.items() if width}
-    numbers = (users + 2 * items) * sum(models.values()) + len(dataset.seen)
+    return {name: width for name, width in widths.items() if width}
+
+
+def _disk_bytes(config: Config, dataset: Dataset) -> int:
+    """Return about how large the published version is."""
+    users, items = len(dataset.user_ids), len(dataset.item_ids)
+    numbers = (users + 2 * items) * sum(_widths(config, dataset).values()) + len(dataset.seen)
     if dataset.features is not None:
         numbers += dataset.features.users.size + dataset.features.items.size
-    return Estimate(
-        tuple(models),
-        dataset.counts(),
-        users,
-        items,
-        memory.check(config, dataset),
-        _FLOAT * numbers + sum(map(len, dataset.user_ids + dataset.item_ids)),
-    )
+    return _FLOAT * numbers + sum(map(len, dataset.user_ids + dataset.item_ids))
 
 
 def _check_sizes(config: Config, dataset: Dataset) -> None:

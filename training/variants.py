@@ -3,14 +3,14 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from registry import FoldIn, Segment, VariantExport
-from training.checkpoint import FileCheckpoint
+from training.checkpoint import Checkpoint, Checkpoints, NoCheckpoint
 from training.config import Config, LightGCNConfig, data_folder
 from training.data.dataset import Dataset, Interactions
 from training.data.features import read_features
@@ -22,10 +22,12 @@ from training.graph import Halves, adjacency, csr, edges, tensors
 from training.initial import Features, initial
 from training.models.lightgcn import LightGCN
 from training.models.spectral import spectral
-from training.nodes.variants import Fitted, build_hybrid, build_sage
 from training.reporter import Reporter
 from training.steps import PairSteps, Steps, UserSteps
 from training.validation import validation
+
+if TYPE_CHECKING:
+    from training.nodes.variants import Fitted
 
 
 @dataclass
@@ -46,42 +48,51 @@ def build(
     dataset: Dataset,
     beside: Path,
     reporter: Reporter,
-    checkpoint: Path,
-    *,
-    resume: bool,
+    checkpoints: Checkpoints | None = None,
 ) -> Built:
-    """Train or compute every configured variant."""
+    """Train or compute every configured variant, from where the checkpoints stand if there are."""
     built = Built()
+
+    def kept(model: str) -> Checkpoint:
+        return NoCheckpoint() if checkpoints is None else checkpoints.of(model)
+
     graph_edges = edges(dataset.train, config.graph)
     if config.spectral is not None:
         reporter.start("spectral", 1)
         built.variants["spectral"] = _spectral(config, dataset, graph_edges, reporter)
     if config.lightgcn is not None:
         features = _features(config, config.lightgcn, dataset, beside)
-        saved = FileCheckpoint(
-            checkpoint, {"config": _identity(config), "data": dataset.fingerprint()}, resume=resume
-        )
         built.variants["lightgcn"] = _fit_lightgcn(
-            config, config.lightgcn, dataset, graph_edges, features, saved, built, reporter
+            config,
+            config.lightgcn,
+            dataset,
+            graph_edges,
+            features,
+            kept("lightgcn"),
+            built,
+            reporter,
         )
     if config.fusion is not None:
         reporter.start("fusion", 1)
         built.variants["fused"] = _fuse(config, dataset, built.variants)
+    if config.sage is not None or config.hybrid is not None:
+        # three seconds of imports that others are spared
+        from training.nodes.variants import build_hybrid, build_sage
     if config.sage is not None:
         reporter.start("sage", config.sage.training.epochs)
-        fitted = build_sage(config, config.sage, dataset, device(config), reporter.advance)
+        fitted = build_sage(
+            config, config.sage, dataset, device(config), reporter.advance, kept("sage")
+        )
         _take(built, "sage", fitted)
     if config.hybrid is not None:
         reporter.start("hybrid", config.hybrid.training.epochs)
-        graph = built.variants["lightgcn"]
-        fitted = build_hybrid(
-            config, config.hybrid, dataset, graph, device(config), reporter.advance
-        )
+        graph, on, told = built.variants["lightgcn"], device(config), reporter.advance
+        fitted = build_hybrid(config, config.hybrid, dataset, graph, on, told, kept("hybrid"))
         _take(built, "hybrid", fitted)
     return built
 
 
-def _take(built: Built, name: str, fitted: Fitted) -> None:
+def _take(built: Built, name: str, fitted: "Fitted") -> None:
     built.variants[name] = fitted.variant
     built.losses[name] = fitted.course.losses
     built.validations[name] = fitted.course.validations
@@ -134,7 +145,7 @@ def _fit_lightgcn(
     dataset: Dataset,
     graph_edges: Interactions,
     features: Features | None,
-    saved: FileCheckpoint,
+    kept: Checkpoint,
     built: Built,
     reporter: Reporter,
 ) -> VariantExport:
@@ -152,9 +163,9 @@ def _fit_lightgcn(
         steps = PairSteps(dataset.train, positives, items, shape.training, place)
     watch = validation(config, dataset, all_users=shape.training.patience is not None)
     validate = None if watch is None else lambda halves: watch(published(halves, shape))
-    reporter.start("training", shape.training.epochs)
-    report: Callable[[int, str], None] = reporter.advance
-    embeddings, state = fit(model, steps, shape.training, generator, validate, saved, report)
+    reporter.start("lightgcn", shape.training.epochs)
+    report: Callable[[float, str], None] = reporter.advance
+    embeddings, state = fit(model, steps, shape.training, generator, validate, kept, report)
     built.losses["lightgcn"], built.validations["lightgcn"] = state.losses, state.validations
     halves = published(embeddings, shape)
     if shape.num_layers == 0:
@@ -205,11 +216,3 @@ def _features(
         read_features(shape.features.users, config.data.user_column, dataset.user_ids, folder),
         read_features(shape.features.items, config.data.item_column, dataset.item_ids, folder),
     )
-
-
-def _identity(config: Config) -> dict[str, Any]:
-    """Return what a resumed training must share: all that bears on its arithmetic.
-
-    The list lengths do: the first is what early stopping looks at.
-    """
-    return config.model_dump(mode="json", exclude={"fusion", "sage", "hybrid"})

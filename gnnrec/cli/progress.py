@@ -1,6 +1,7 @@
-"""Progress on a terminal; where there is none, a plain line for each step that took long."""
+"""Progress: bars on a terminal; where there is none, plain lines, also while a step lasts."""
 
 import sys
+import threading
 import time
 from collections.abc import Iterable
 from types import TracebackType
@@ -23,13 +24,27 @@ from rich.table import Column, Table
 from rich.text import Text
 
 _LONG_S = 2.0
+# Lines while a step lasts, and bars that are drawn anew: no more often.
+_EVERY_S = 30.0
+_DRAWN_S = 0.05
 
 
 class Progress:
-    """A training's reporter, and that of any command: a bar for each step of over two seconds."""
+    """A training's reporter, and that of any command: a bar for each step of over two seconds.
 
-    def __init__(self) -> None:
+    Without a terminal it is a line when such a step is over, and every half minute while it lasts,
+    with its rate and what remains; with `starts` also one when any step begins.
+    """
+
+    def __init__(self, *, starts: bool = False, every_s: float = _EVERY_S) -> None:
         """Write to stderr, so that stdout is left to the answer."""
+        self._starts = starts
+        self._every_s = every_s
+        self._done = self._drawn_at = 0.0
+        self._goal: float | None = None
+        self._first: tuple[float, float] | None = None
+        """What was done already when it was told first, and when: a resumed training's epochs."""
+        self._over = threading.Event()
         self._console = Console(stderr=True)
         note = Column(no_wrap=True, overflow="ellipsis")
         self._bars = _LongSteps(
@@ -56,23 +71,55 @@ class Progress:
         """
         self._finish()
         self._step, self._total, self._note, self._started = step, total, "", time.monotonic()
+        self._done, self._drawn_at, self._goal, self._first = 0.0, 0.0, total, None
+        if self._starts and not self._console.is_terminal:
+            print(f"{step} ...", file=sys.stderr, flush=True)
         self._task = self._bars.add_task(step, total=None if total == 1 else total, note="")
 
     def advance(self, done: float, note: str = "") -> None:
         """Show how much of the step is done."""
         self._note = note
-        if self._task is not None:
+        if self._task is not None and self._is_time(done):
             self._bars.update(self._task, completed=done, total=self._total, note=note)
 
     def count(self, done: float, total: float | None, note: str = "") -> None:
         """Show how much is done of a total that is known only now, about, or not at all."""
         self._note, self._total = note, done  # what is done in the end is all there was
-        if self._task is not None:
+        self._goal = total
+        if self._task is not None and self._is_time(done):
             self._bars.update(self._task, completed=done, total=total, note=note)
 
     def tell(self, line: str) -> None:
         """Print a line that stays, above the bars."""
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+    def _is_time(self, done: float) -> bool:
+        """Note what is done, and tell whether to draw it: not thousands of times a second."""
+        now = time.monotonic()
+        self._done = done
+        self._first = self._first or (done, now)
+        if done != self._goal and now - self._drawn_at < _DRAWN_S:
+            return False
+        self._drawn_at = now
+        return True
+
+    def _tell_of_long_steps(self) -> None:
+        """Print how far the step is, again and again, until all is over."""
+        while not self._over.wait(self._every_s):
+            now = time.monotonic()
+            if self._task is None or now - self._started < self._every_s / 2:
+                continue
+            parts = [f"{self._step} {now - self._started:.0f} s"]
+            done, goal = self._done, self._goal
+            before, since = self._first or (0.0, now)
+            rate = (done - before) / max(now - since, 1e-6)
+            if goal is not None and goal != 1 and done <= goal:
+                parts.append(f"{done:,.1f} of {goal:,.0f}")
+            if rate > 0 and goal != 1:
+                parts.append(_rate(rate))
+            if rate > 0 and goal is not None:
+                parts.append(f"about {_span(max(goal - done, 0) / rate)} left")
+            print(", ".join([*parts, *filter(None, [self._note])]), file=sys.stderr, flush=True)
 
     def _finish(self) -> None:
         if self._task is None:
@@ -85,6 +132,8 @@ class Progress:
 
     def __enter__(self) -> Self:
         self._bars.start()
+        if not self._console.is_terminal:
+            threading.Thread(target=self._tell_of_long_steps, daemon=True).start()
         return self
 
     def __exit__(
@@ -93,6 +142,7 @@ class Progress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._over.set()
         if error is None:
             self._finish()
         self._bars.stop()
@@ -124,6 +174,17 @@ class _Rate(ProgressColumn):
             return Text("")
         if task.total is not None and task.total <= 1:
             return Text(f"{speed:.0%}/s")
-        if speed >= 100:
-            return Text(f"{speed:,.0f}/s")
-        return Text(f"{speed:,.1f}/s" if speed >= 1 else f"{1 / speed:,.1f} s each")
+        return Text(_rate(speed))
+
+
+def _rate(speed: float) -> str:
+    if speed >= 100:
+        return f"{speed:,.0f}/s"
+    return f"{speed:,.1f}/s" if speed >= 1 else f"{1 / speed:,.1f} s each"
+
+
+def _span(seconds: float) -> str:
+    """Return a time to come as one would say it."""
+    if seconds < 100:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

@@ -11,6 +11,9 @@ from gnnrec.cli import options
 if TYPE_CHECKING:
     from training.config import Config
 
+_INTERRUPTED = 130
+"""The exit code of what was ended by Ctrl-C."""
+
 
 def generate(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="Where to write it.")],
@@ -92,13 +95,14 @@ def train(
         str, typer.Option(metavar="ALIAS", help="Point this alias at it, if it is no worse.")
     ] = "",
     resume: Annotated[
-        bool, typer.Option("--resume", help="Go on from the checkpoint of a killed training.")
+        bool, typer.Option("--resume", help="Go on from where this training was stopped.")
     ] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read everything, tell what would be trained, stop.")
     ] = False,
     checkpoint: Annotated[
-        Path | None, typer.Option(help="The checkpoint's file; NAME.checkpoint.npz if not set.")
+        Path | None,
+        typer.Option(help="The folder for stopped trainings; in the registry if not set."),
     ] = None,
     json: options.Json = False,
 ) -> None:
@@ -106,19 +110,25 @@ def train(
     from gnnrec.cli.progress import Progress
     from registry import ModelStore
     from registry.gate import check
-    from training.train import estimate
-    from training.train import train as run
 
-    with Progress() as progress:
+    with Progress(starts=True) as progress:
         settings, beside = _configured(data, progress.tell)
+        # after that, for a mistake in a configuration is told before PyTorch is imported
+        from training.errors import Interrupted
+        from training.train import estimate
+        from training.train import train as run
+
         store = ModelStore(registry, settings.name)
         if promote:
             store.layout.alias(promote)  # a bad name is refused before the work, not after
         if dry_run:
             expected = estimate(settings, beside, progress)
         else:
-            saved = checkpoint or Path(f"{settings.name}.checkpoint.npz")
-            outcome = run(settings, beside, store, progress, saved, resume=resume)
+            try:
+                outcome = run(settings, beside, store, progress, checkpoint, resume=resume)
+            except Interrupted as error:
+                progress.tell(f"gnnrec: {error}")
+                raise typer.Exit(_INTERRUPTED) from None
     if dry_run:
         if json:
             options.print_json(expected.record())

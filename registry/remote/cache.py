@@ -4,6 +4,7 @@
 <folder>/named/<digest>/...           links to contents by their names, such as a report's
 <folder>/partial/<sha256>             being downloaded, or left by a download that was cut
 <folder>/.staging-<random>/           a version being published
+<folder>/checkpoints/<digest>/...     trainings that were stopped, for a model of a registry
 """
 
 import contextlib
@@ -101,6 +102,10 @@ class Cache:
                 with contextlib.suppress(FileExistsError):  # then it leads to the same
                     (folder / name).symlink_to(content)
         return folder
+
+    def checkpoints(self, owner: str) -> Path:
+        """Return the folder for the stopped trainings of an owner; it need not be there."""
+        return self.folder / "checkpoints" / hashlib.sha256(owner.encode()).hexdigest()[:16]
 
     def discard(self, entry: FileEntry) -> None:
         """Forget a content, such as one that rotted on the disk."""

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import uuid
 from collections.abc import Callable, Collection, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -18,6 +19,7 @@ from registry.errors import (
     VersionExists,
 )
 from registry.layout import MANIFEST, MANIFEST_KEPT, is_name
+from registry.local import check_folder
 from registry.manifest import FileEntry, decode, now
 from registry.remote.cache import Cache
 from registry.remote.history import READERS, ObjectHistory
@@ -73,6 +75,18 @@ class RemoteStorage:
             return (self._objects.tag(self._manifest(version)),)
         except FileNotFoundError:
             return ()
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where stopped trainings of the model are kept: in the cache, by the registry's URL."""
+        return self._cache.checkpoints(f"{self._objects.url} {self.layout.model}")
+
+    def check_writable(self, size: int) -> None:
+        """Raise CannotWrite, or what the store says to an object that is written and deleted."""
+        check_folder(self._cache.folder, size)
+        probe = self.layout.folder / f".probe-{uuid.uuid4().hex}"
+        self._objects.create(probe.as_posix(), b"")
+        self._objects.delete([probe.as_posix()])
 
     @contextmanager
     def staging(self) -> Iterator[Path]:

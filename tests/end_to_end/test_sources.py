@@ -104,7 +104,7 @@ def test_what_cannot_be_trained_on_is_one_line_and_publishes_nothing(
         text = text.replace(before, after, 1)
     config.write_text(text)
     monkeypatch.setenv("SHOP_SECRET", "hush-hush")
-    at = ["--registry", str(tmp_path / "registry"), "--checkpoint", str(tmp_path / "c.npz")]
+    at = ["--registry", str(tmp_path / "registry")]
     monkeypatch.setattr(sys, "argv", ["gnnrec", "train", str(config), *at])
     with pytest.raises(SystemExit) as ended:
         main()

@@ -108,6 +108,44 @@ def test_without_a_terminal_only_long_steps_are_told_in_plain_lines() -> None:
     assert re.fullmatch(r"reading rows \d\.\d s 30,000 rows", lines[1])
 
 
+LASTING = """
+import time
+from gnnrec.cli import progress
+with progress.Progress(starts=True, every_s=0.4) as shown:
+    shown.start("lightgcn", 60)
+    for step in range(50):
+        time.sleep(0.02)
+        shown.advance(30 + step / 5, "loss 0.5")
+    shown.start("reading", 1)
+    for step in range(50):
+        time.sleep(0.02)
+        shown.count(1000 * step, None, f"{1000 * step:,} rows")
+    shown.start("hanging", 1)
+    time.sleep(1)
+"""
+
+
+def test_a_training_without_a_terminal_tells_how_its_steps_begin_and_go_on() -> None:
+    """A line when a step begins, and others while it lasts, whatever it tells of itself."""
+    done = subprocess.run(
+        [sys.executable, "-c", LASTING], capture_output=True, text=True, check=True
+    )
+    lines = done.stderr.splitlines()
+    assert [line for line in lines if line.endswith(" ...")] == [
+        "lightgcn ...",
+        "reading ...",
+        "hanging ...",
+    ]
+    first = next(line for line in lines if re.match(r"lightgcn \d", line))
+    found = re.fullmatch(
+        r"lightgcn \d+ s, 3\d\.\d of 60, (\d+\.\d)/s, about (\d+) s left, loss 0\.5", first
+    )
+    assert found, first
+    assert 5 < float(found[1]) <= 10, "what a resumed training had done before is not its rate"
+    assert any(re.fullmatch(r"reading \d+ s, [\d,]+/s, [\d,]+ rows", line) for line in lines)
+    assert any(re.fullmatch(r"hanging \d+ s", line) for line in lines)
+
+
 class Shell:
     """The command, run within this process: the same code from the arguments on, and quicker."""
 

@@ -231,6 +231,5 @@ def test_a_source_that_fails_leaves_nothing_in_the_registry(tmp_path: Path) -> N
     raw = {"name": "toy", "data": {"interactions": "part-*.csv"}, "lightgcn": {}}
     store = ModelStore(tmp_path / "registry", "toy")
     with pytest.raises(InvalidData):
-        train(Config.model_validate(raw), tmp_path, store, Silent(), tmp_path / "c.npz")
+        train(Config.model_validate(raw), tmp_path, store, Silent())
     assert not (tmp_path / "registry").exists()
-    assert not (tmp_path / "c.npz").exists()

@@ -48,7 +48,7 @@ def trained(name: str, folder: Path) -> Version:
     sample.write(toys.toy(name), folder / "data")
     config = load(folder / "data" / sample.CONFIG)
     store = ModelStore(folder / "registry", config.name)
-    return train(config, folder / "data", store, Silent(), folder / "checkpoint.npz").version
+    return train(config, folder / "data", store, Silent()).version
 
 
 @pytest.mark.parametrize(("name", "users", "items", "edges"), [("a", 5, 6, 7), ("b", 5, 8, 12)])

@@ -34,7 +34,7 @@ def toy_config(folder: Path, lightgcn: str, rest: str = "", name: str = "b") -> 
 
 def run(folder: Path, config: Config) -> ModelStore:
     store = ModelStore(folder / "registry", config.name)
-    train(config, folder, store, Silent(), folder / "c.npz")
+    train(config, folder, store, Silent())
     return store
 
 

@@ -20,7 +20,7 @@ def run(made: sample.Sample, folder: Path) -> Version:
     sample.write(made, folder / "data")
     config = load(folder / "data" / sample.CONFIG)
     store = ModelStore(folder / "registry", config.name)
-    return train(config, folder / "data", store, Silent(), folder / "checkpoint.npz").version
+    return train(config, folder / "data", store, Silent()).version
 
 
 @pytest.fixture(scope="module")
@@ -145,5 +145,5 @@ def test_a_training_that_fails_leaves_no_trace(tmp_path: Path) -> None:
     path.write_text(text)
     store = ModelStore(tmp_path / "registry", "toy-b")
     with pytest.raises(TrainingDiverged):
-        train(load(path), tmp_path / "data", store, Silent(), tmp_path / "checkpoint.npz")
+        train(load(path), tmp_path / "data", store, Silent())
     assert not (tmp_path / "registry").exists()

@@ -30,8 +30,7 @@ def built(tmp_path: Path, sections: dict[str, object]) -> tuple[Dataset, dict[st
             **sections,
         }
     )
-    checkpoint = tmp_path / "checkpoint.npz"
-    return dataset, build(config, dataset, tmp_path, Silent(), checkpoint, resume=False).variants
+    return dataset, build(config, dataset, tmp_path, Silent()).variants
 
 
 def folded(dataset: Dataset, variant: VariantExport) -> np.ndarray:

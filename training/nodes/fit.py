@@ -1,9 +1,11 @@
 """The training of GraphSAGE and of the hybrid. U users, I items, N nodes, D dimensions."""
 
 import copy
+import json
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -11,6 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
+from training.checkpoint import Checkpoint, NoCheckpoint
+from training.checkpoint import State as Kept
 from training.config import FitConfig
 from training.config_nodes import HybridConfig, NodeFitConfig, SageConfig
 from training.errors import InvalidData, TrainingDiverged
@@ -28,8 +32,8 @@ _LARGE = 2_000_000
 _FANOUT = (15, 10)
 _CHUNK = 65_536
 
-Advance = Callable[[int, str], None]
-"""advance(epoch, note), called after each epoch; epochs count from 1."""
+Advance = Callable[[float, str], None]
+"""advance(epochs, note): how many epochs are done, parts of one included."""
 
 
 @dataclass
@@ -47,8 +51,9 @@ def fit_sage(
     config: SageConfig,
     seed: int,
     device: torch.device,
-    advance: Advance = lambda epoch, note: None,
+    advance: Advance = lambda epochs, note: None,
     validate: Validate | None = None,
+    kept: Checkpoint | None = None,
 ) -> tuple[GraphSAGE, Course]:
     """Return the fitted model, on the CPU, and how it went."""
     training = config.training
@@ -75,7 +80,7 @@ def fit_sage(
         inputs.x.shape[1], config.hidden_dim, config.embedding_dim, training.dropout
     ).to(device)
     look = _look(validate, lambda fitted: embed_sage(fitted, inputs))
-    course = _fit(model, step, inputs, training, seed, advance, look)
+    course = _fit(model, step, inputs, training, seed, advance, look, kept or NoCheckpoint())
     return model.cpu(), course
 
 
@@ -92,8 +97,9 @@ def fit_hybrid(
     config: HybridConfig,
     seed: int,
     device: torch.device,
-    advance: Advance = lambda epoch, note: None,
+    advance: Advance = lambda epochs, note: None,
     validate: Validate | None = None,
+    kept: Checkpoint | None = None,
 ) -> tuple[Hybrid, Course]:
     """Return the fitted model, on the CPU, and how it went.
 
@@ -127,7 +133,7 @@ def fit_hybrid(
     model.wide.weight.data = ridge(inputs.x[known + users], items, config.ridge_l2).T.contiguous()
     model = model.to(device)
     look = _look(validate, lambda fitted: embed_hybrid(fitted, inputs, graph))
-    course = _fit(model, step, inputs, training, seed, advance, look)
+    course = _fit(model, step, inputs, training, seed, advance, look, kept or NoCheckpoint())
     return model.cpu(), course
 
 
@@ -151,6 +157,7 @@ def _fit(
     seed: int,
     advance: Advance,
     look: Callable[[Any], float] | None,
+    kept: Checkpoint,
 ) -> Course:
     """Fit the model in place, to a moving average of its weights; return how it went."""
     trained = np.flatnonzero(inputs.user_degrees)
@@ -163,11 +170,37 @@ def _fit(
     average = AveragedModel(model, avg_fn=_moving(config.averaging))
     schedule = FitConfig(learning_rate=config.learning_rate, schedule="cosine", warmup=0.1)
     course = Course()
+    begin = 0
+
+    def stand(epoch: int) -> Kept:
+        return {
+            "model": model.state_dict(),
+            "average": average.state_dict(),
+            "optimizer": optimizer.state_dict(),
+            "generator": json.dumps(generator.bit_generator.state),
+            "torch": torch.get_rng_state(),
+            "cuda": torch.cuda.get_rng_state_all(),
+            "epoch": epoch,
+            "losses": course.losses,
+            "validations": course.validations,
+        }
+
+    if (found := kept.load()) is not None:
+        model.load_state_dict(found["model"])
+        average.load_state_dict(found["average"])
+        optimizer.load_state_dict(found["optimizer"])
+        generator.bit_generator.state = json.loads(found["generator"])
+        torch.set_rng_state(found["torch"])
+        torch.cuda.set_rng_state_all(found["cuda"])
+        begin, course.losses = found["epoch"], found["losses"]
+        course.validations = [(epoch, score) for epoch, score in found["validations"]]
     model.train()
-    for epoch in range(config.epochs):
+    for epoch in range(begin, config.epochs):
+        note = _note(course)
         batches = list(_batches(generator.permutation(trained), config.batch_size))
         total = 0.0
         for place, users in enumerate(batches):
+            advance(epoch + place / len(batches), note)
             done = (epoch + (place + 0.5) / len(batches)) / config.epochs
             for group in optimizer.param_groups:
                 group["lr"] = learning_rate(schedule, done)
@@ -186,7 +219,9 @@ def _fit(
         if look is not None and (epoch + 1) % config.validate_every == 0:
             # what will be published; the weights being learned stay as they are
             course.validations.append((epoch + 1, look(copy.deepcopy(average.module).cpu())))
+        kept.save(partial(stand, epoch + 1), f"epoch {epoch + 1}")
         advance(epoch + 1, _note(course))
+    kept.finish(partial(stand, config.epochs))
     model.load_state_dict(average.module.state_dict())
     model.eval()
     return course
@@ -199,6 +234,8 @@ def _look(
 
 
 def _note(course: Course) -> str:
+    if not course.losses:
+        return ""
     note = f"loss {course.losses[-1]:.4f}"
     return f"{note}, validation {course.validations[-1][1]:.4f}" if course.validations else note
 

@@ -1,7 +1,6 @@
 """GraphSAGE and the hybrid as variants: fitted, balanced, exported, verified."""
 
 import math
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,13 +8,14 @@ import torch
 from numpy.typing import NDArray
 
 from registry import NodeModel, VariantExport
+from training.checkpoint import Checkpoint
 from training.config import Config
 from training.config_nodes import HybridConfig, SageConfig
 from training.data.dataset import Dataset, Interactions
 from training.evaluate import evaluate, heldout
 from training.graph import Halves, csr, tensors
 from training.models.hybrid import Hybrid
-from training.nodes.fit import Course, embed_hybrid, embed_sage, fit_hybrid, fit_sage
+from training.nodes.fit import Advance, Course, embed_hybrid, embed_sage, fit_hybrid, fit_sage
 from training.nodes.inputs import NodeInputs, node_inputs
 from training.nodes.onnx import export_hybrid, export_sage
 from training.validation import validation
@@ -24,8 +24,6 @@ from training.validation import validation
 _SHARES = (0.0, 0.125, 0.25, 0.5, 1.0)
 _NEW_ITEMS = (0.1, 0.25, 0.5, 0.75, 1.0)
 _USERS_ASKED = 4096
-
-Advance = Callable[[int, str], None]
 
 
 @dataclass(frozen=True)
@@ -48,11 +46,12 @@ def build_sage(
     dataset: Dataset,
     device: torch.device,
     advance: Advance,
+    kept: Checkpoint,
 ) -> Fitted:
     """Fit, export and verify GraphSAGE."""
     inputs, known = _inputs(dataset, dataset.train), _inputs(dataset, dataset.known)
     watch = validation(config, dataset)
-    model, course = fit_sage(inputs, shape, config.seed, device, advance, watch)
+    model, course = fit_sage(inputs, shape, config.seed, device, advance, watch, kept)
     onnx = export_sage(model, inputs.x.shape[1])
     variant = _exported(embed_sage(model, known), "sage", onnx)
     return Fitted(variant, embed_sage(model, inputs), course)
@@ -65,12 +64,13 @@ def build_hybrid(
     lightgcn: VariantExport,
     device: torch.device,
     advance: Advance,
+    kept: Checkpoint,
 ) -> Fitted:
     """Fit, export and verify the hybrid over the embeddings of [lightgcn]."""
     inputs, known = _inputs(dataset, dataset.train), _inputs(dataset, dataset.known)
     graph = known_only(tensors(lightgcn), inputs)
     watch = validation(config, dataset)
-    model, course = fit_hybrid(inputs, graph, shape, config.seed, device, advance, watch)
+    model, course = fit_hybrid(inputs, graph, shape, config.seed, device, advance, watch, kept)
     _balance(config, dataset, model, inputs, graph)
     onnx = export_hybrid(model, graph[0].shape[1], inputs.x.shape[1])
     variant = _exported(embed_hybrid(model, known, graph), "hybrid", onnx, "lightgcn")
