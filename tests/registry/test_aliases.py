@@ -139,7 +139,7 @@ def _race(root: Path, version: str, rounds: int, start: Barrier, won: "Queue[int
 
 @pytest.mark.slow
 def test_of_two_promoters_exactly_one_wins_each_time(in_memory: Path) -> None:
-    rounds = 1000
+    rounds = 250
     for name in ("a", "b"):
         made.publish(in_memory, version=name)
     aliases = ModelStore(in_memory, "toy").aliases

@@ -249,9 +249,7 @@ def test_what_could_not_be_published_is_refused_before_it_is_trained(
     assert told.steps == [], "not even the data were read"
     free = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(shutil, "disk_usage", lambda path: free)
-    with pytest.raises(
-        CannotWrite, match=r"about 1?\d MiB, and its disk has 0 MiB left"
-    ):
+    with pytest.raises(CannotWrite, match=r"about 1?\d MiB, and its disk has 0 MiB left"):
         run(config, tmp_path, "registry", told)
     assert "lightgcn" not in told.steps
     assert not (tmp_path / "registry").exists()
