@@ -84,13 +84,17 @@ def _find(
     snapshot: Snapshot, interactions: tuple[Interaction, ...]
 ) -> tuple[Rows, Weights, list[str]]:
     """Return the distinct known rows, ascending, their summed weights, and the unknown ids."""
-    rows = snapshot.item_ids.rows(each.item_id for each in interactions)
-    unknown = [interactions[place].item_id for place in np.flatnonzero(rows == NO_ROW)]
+    weights: dict[str, float] = {}
+    for interaction in interactions:
+        weights[interaction.item_id] = weights.get(interaction.item_id, 0.0) + interaction.weight
+    item_ids = list(weights)
+    rows = snapshot.item_ids.rows(item_ids)
     known = rows != NO_ROW
-    weights = np.array([each.weight for each in interactions])[known]
+    unknown = [item_ids[place] for place in np.flatnonzero(~known)]
+    # two texts may be one id, but for outer spaces
     distinct, places = np.unique(rows[known], return_inverse=True)
-    sums: Weights = np.bincount(places, weights, len(distinct)).astype(np.float64)
-    return distinct.astype(np.int64), sums, list(dict.fromkeys(unknown))
+    sums = np.bincount(places, np.array(list(weights.values()))[known], len(distinct))
+    return distinct.astype(np.int64), sums.astype(np.float64), unknown
 
 
 def _encode(
