@@ -53,7 +53,7 @@ class FeaturesExport:
 class Export:
     """The contents of a version to be.
 
-    seen_indptr (U+1,), seen_items (E,): the training interactions, CSR by user row.
+    seen_indptr (U+1,), seen_items (E,): what users have had, CSR by user row.
     """
 
     user_ids: Sequence[str]
@@ -71,6 +71,8 @@ class Export:
     libraries: Mapping[str, str]
     seconds: Mapping[str, float] = field(default_factory=dict)
     item_titles: Sequence[str] | None = None
+    seen_liked: NDArray[np.bool_] | None = None
+    """(E,): which of the seen are interactions of the graph; None if all are."""
     report_arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
     """Arrays that the report speaks of, by file name under report/."""
     report_files: Mapping[str, bytes] = field(default_factory=dict)
@@ -109,6 +111,8 @@ class Export:
                 )
         if self.seen_indptr.shape != (users + 1,) or self.seen_indptr[-1] != len(self.seen_items):
             raise InvalidExport("seen_indptr and seen_items are not a CSR matrix of the users")
+        if self.seen_liked is not None and self.seen_liked.shape != self.seen_items.shape:
+            raise InvalidExport("seen_liked does not have a value for each of seen_items")
         if self.item_titles is not None and len(self.item_titles) != items:
             raise InvalidExport(f"{len(self.item_titles)} titles for {items} items")
         for kinds, names in (
@@ -154,6 +158,8 @@ class Export:
             write_lines(folder / layout.ITEM_TITLES, self.item_titles, unique=False)
         write_integers(folder / layout.SEEN_INDPTR, self.seen_indptr, "<i8")
         write_integers(folder / layout.SEEN_ITEMS, self.seen_items, "<i4")
+        if self.seen_liked is not None and not self.seen_liked.all():
+            write_integers(folder / layout.SEEN_LIKED, self.seen_liked.astype(np.uint8), "|u1")
         for name, variant in self.variants.items():
             write_embeddings(folder / layout.users_array(name), variant.users)
             write_embeddings(folder / layout.items_array(name), variant.items)

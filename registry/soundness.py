@@ -116,6 +116,13 @@ def _check_seen(version: "Version") -> None:
         problem is None,
         f"the seen arrays are not a CSR matrix of its users and items: {problem}",
     )
+    if layout.SEEN_LIKED in version.manifest.files:
+        liked, seen = version.array(layout.SEEN_LIKED), version.seen[1]
+        _require(
+            version,
+            liked.dtype == np.uint8 and liked.shape == seen.shape and bool((liked <= 1).all()),
+            f"{layout.SEEN_LIKED} is not a 0 or 1 of uint8 for each of the {len(seen)} seen",
+        )
 
 
 def _check_variants(version: "Version") -> None:

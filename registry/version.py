@@ -73,6 +73,13 @@ class Version:
         """The training interactions as CSR: indptr (U+1,), item rows (E,), sorted per user."""
         return self.array(layout.SEEN_INDPTR), self.array(layout.SEEN_ITEMS)
 
+    @cached_property
+    def liked(self) -> NDArray[np.bool_] | None:
+        """Which of the seen (E,) are interactions of the graph; None if all of them are."""
+        if layout.SEEN_LIKED not in self.manifest.files:
+            return None
+        return self.array(layout.SEEN_LIKED).astype(bool)
+
     def embeddings(self, variant: str) -> tuple[Embeddings, Embeddings]:
         """Return a variant's user (U, D) and item (I, D) embeddings, memory-mapped."""
         return self.array(layout.users_array(variant)), self.array(layout.items_array(variant))

@@ -31,13 +31,22 @@ class Ego:
 
 
 class ItemUsers:
-    """Who has had each item: the interactions turned around, CSR by item."""
+    """Who has interacted with each item: the interactions turned around, CSR by item."""
 
     def __init__(
-        self, seen_indptr: NDArray[np.int64], seen_items: NDArray[np.int32], item_count: int
+        self,
+        seen_indptr: NDArray[np.int64],
+        seen_items: NDArray[np.int32],
+        item_count: int,
+        liked: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Turn around the interactions by user: indptr (U+1,), item rows (E,)."""
+        """Turn around what users have had: indptr (U+1,), item rows (E,); of it the `liked` (E,).
+
+        What users have had and not liked is no edge of the graph.
+        """
         users = np.repeat(np.arange(len(seen_indptr) - 1, dtype=np.int32), np.diff(seen_indptr))
+        if liked is not None:
+            users, seen_items = users[liked], seen_items[liked]
         self._users = users[np.argsort(seen_items, kind="stable")]
         counts = np.bincount(seen_items, minlength=item_count)
         self._indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)

@@ -130,7 +130,9 @@ def load_models(
         return {}
     user_features, item_features = version.features()
     has_sage = any(rule.kind == "sage" for rule in rules.values())
-    item_users = ItemUsers(*version.seen, manifest.data.items) if has_sage else None
+    item_users = None
+    if has_sage:
+        item_users = ItemUsers(*version.seen, manifest.data.items, version.liked)
     models: dict[str, Model] = {}
     for name, rule in rules.items():
         where = f"version {version.name!r}, variant {name!r}: {rule.file}"

@@ -211,6 +211,7 @@ def _export(
         item_titles=dataset.item_titles,
         seen_indptr=seen.indptr,
         seen_items=seen.columns,
+        seen_liked=seen.values > 0,
         variants={
             name: replace(variant, metrics=metrics[name])
             for name, variant in built.variants.items()

@@ -128,6 +128,7 @@ IDS = "Ids are unique, not empty, and hold no control character (U+0000 to U+001
 LINES = "UTF-8 ids, one a line; line i is row i"
 TITLES = "optional; UTF-8, one a line, empty where an item has none"
 POINTERS = "seen.indptr.npy int64 (U+1,) what users are known to have had, as CSR by user"
+LIKED = "seen.liked.npy uint8 (E,) 1 for an interaction of the graph"
 ROWS = "seen.items.npy int32 (E,) item rows, ascending within a user"
 EMBEDDED = "<variant>/users.npy float32 (U, D)"
 NUMBERS = "attributes/<n>.npy float64 (I,)"
@@ -191,6 +192,9 @@ BROKEN: list[tuple[str, Spoil, str]] = [
     (ROWS, place(S, 4, 0), "row 3 do not ascend, or one stands twice"),
     (ROWS, place(S, 6, 6), "not within 0 and 5"),
     (ROWS, place(S, 0, -1), "not within 0 and 5"),
+    (LIKED, added("seen.liked.npy", np.ones(6, np.uint8)), "is not a 0 or 1 of uint8 for each of"),
+    (LIKED, added("seen.liked.npy", np.ones(7, np.int32)), "is not a 0 or 1 of uint8 for each of"),
+    (LIKED, added("seen.liked.npy", np.full(7, 2, np.uint8)), "is not a 0 or 1 of uint8"),
     (EMBEDDED, change(U, np.float64), "float64 (4, 4), not float32"),
     (EMBEDDED, change(U, lambda array: array[1:]), "(3, 4), not float32 (4, 4)"),
     (EMBEDDED, change(U, lambda array: array[:, 1:].copy()), "(4, 3), not float32 (4, 4)"),
@@ -333,6 +337,11 @@ BROKEN: list[tuple[str, Spoil, str]] = [
         setting("features", "items", "columns", 0, "weights", to=[1.0]),
         "'level': 1 weights",
     ),
+    (
+        "column may have a `pattern`",
+        setting("features", "items", "columns", 0, "pattern", to="no group"),
+        "pattern has no group",
+    ),
     ("(x - `mean`) / `std`", setting("features", "users", "columns", 0, "std", to=0.0), "std"),
     (
         "| `kind` | takes | gives |",
@@ -402,6 +411,7 @@ def test_no_sentence_of_the_format_can_be_broken_unseen(
         put("users.ids", "u0\n ž\u2028 \nu\x7f\nu3\n".encode()),
         put("items.titles", b"\n\t\n\r\n\n\n\n"),
         put(S, np.array([0, 2, 5, 0, 1, 2, 3], np.int32)),
+        added("seen.liked.npy", np.array([1, 0, 0, 1, 0, 1, 1], np.uint8)),
         put(f"{A}1.texts", b"\x01\n\r\n"),
         put(HITS, np.array([0, 1, 2, 0, 9, 0], np.uint32)),
         added("report/a picture (1).png", full.PNG),

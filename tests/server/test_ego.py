@@ -37,6 +37,14 @@ def test_the_graph_has_each_items_users_up_to_the_cap(
     assert {source for source, _ in named} == set(nodes) - {"new"}, "no node stands alone"
 
 
+def test_who_had_an_item_and_did_not_like_it_is_not_around_it() -> None:
+    rows = np.array([0, 1, 0, 1], np.int32)
+    liked = np.array([True, False, False, True])
+    given = ItemUsers(np.array([0, 2, 4]), rows, ITEMS, liked)
+    assert list(given.around(np.array([0]), 4).users) == [0]
+    assert list(given.around(np.array([1]), 4).users) == [1]
+
+
 def test_the_users_of_a_popular_item_are_picked_evenly() -> None:
     ego = item_users([{0}] * 100).around(np.array([0]), 4)
     assert list(ego.users) == [0, 25, 50, 75]

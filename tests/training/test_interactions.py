@@ -3,11 +3,16 @@
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from registry import ModelStore, Version
 from tests.training.reading import pairs, read
+from training.config import Config
 from training.data.dataset import Dataset
 from training.errors import InvalidData
+from training.reporter import Silent
+from training.train import train
 
 RATED = {"weight_column": "w", "time_column": "t"}
 
@@ -121,3 +126,32 @@ def test_every_row_is_accounted_for(tmp_path: Path) -> None:
     lost = sum(account.missing.values()) + account.low + account.repeats
     assert account.rows == account.interactions + lost
     assert account.record()["rows"] == 8
+
+
+def test_a_version_says_which_of_the_seen_are_interactions(tmp_path: Path) -> None:
+    """What was not liked is not recommended, and is no edge of the graph that a server builds."""
+    rows = "".join(f"u{user},i{item},{1 + (user + item) % 5}\n" for user in range(9)
+                   for item in range(9))  # fmt: skip
+    (tmp_path / "ratings.csv").write_text("user_id,item_id,rating\n" + rows)
+    raw: dict[str, Any] = {
+        "name": "toy",
+        "data": {"interactions": "ratings.csv", "weight_column": "rating", "min_weight": 4},
+        "split": {"method": "random", "validation": 0, "test": 0},
+        "spectral": {"embedding_dim": 2},
+        "evaluation": {"k": [3]},
+    }
+    for low, name in (("seen", "both"), ("drop", "liked")):
+        raw["data"]["low_weights"] = low
+        store = ModelStore(tmp_path / name, "toy")
+        train(Config.model_validate(raw), tmp_path, store, Silent())
+        (version,) = store.versions()
+        assert isinstance(version, Version)
+        indptr, items = version.seen
+        if name == "liked":
+            assert version.liked is None
+            assert len(items) == np.diff(indptr).sum() < 81
+            continue
+        assert len(items) == 81
+        ratings = [1 + (user + item) % 5 for user in range(9) for item in items[9 * user :][:9]]
+        assert version.liked is not None
+        assert version.liked.tolist() == [rating >= 4 for rating in ratings]

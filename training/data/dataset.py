@@ -88,8 +88,15 @@ class Dataset:
 
     @property
     def seen(self) -> Interactions:
-        """What is not recommended to a user: what is known, and what they did not like."""
-        return join(self.known, self._reachable(self.seen_only))
+        """What is not recommended to a user: what is known, and what they did not like.
+
+        The weight is 1 of what is known and 0 of the other.
+        """
+        known, others = self.known, self._reachable(self.seen_only)
+        return join(
+            replace(known, weights=np.ones_like(known.weights)),
+            replace(others, weights=np.zeros_like(others.weights)),
+        )
 
     def _reachable(self, part: Interactions) -> Interactions:
         """Return the interactions of known users with known items."""
