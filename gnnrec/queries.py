@@ -1,8 +1,9 @@
 """What callers ask for, and how the wire says it."""
 
+import operator
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field
-from typing import Any
+from typing import Any, SupportsIndex
 
 from gnnrec.ids import Id, id_list, id_text
 from gnnrec.newcomers import NewItem, NewUser, is_number
@@ -44,10 +45,14 @@ class Query:
 
     def to_message(self) -> pb.TopKRequest:
         """Return it as the wire has it; raises ValueError for what cannot be said there."""
-        if not 0 <= self.k < 2**31:
-            raise ValueError(f"k is {self.k}; it must be at least 1 and within the server's limit")
+        is_whole = isinstance(self.k, SupportsIndex) and not isinstance(self.k, bool)
+        k = operator.index(self.k) if is_whole else -1
+        if not 0 <= k < 2**31:
+            raise ValueError(
+                f"k is {self.k!r:.60}; it is a whole number from 1 to the server's limit"
+            )
         request = pb.TopKRequest(
-            k=self.k,
+            k=k,
             include_seen=self.include_seen,
             exclude_item_ids=id_list("exclude_item_ids", self.exclude_item_ids),
             allow_item_ids=id_list("allow_item_ids", self.allow_item_ids),

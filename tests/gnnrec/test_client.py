@@ -258,3 +258,10 @@ def test_numbers_and_vectors_may_be_numpys() -> None:
     assert weighed.to_message() == NewUser({"i1": 2.5}).to_message()
     query = Query(embedding=np.array([1, 0.5], np.float32))  # type: ignore[arg-type]
     assert query.to_message() == Query(embedding=[1, 0.5]).to_message()
+
+
+@pytest.mark.parametrize("k", [5.0, True, -1, 2**31, "3"])
+def test_k_is_a_whole_number(k: Any) -> None:
+    with pytest.raises(ValueError, match="it is a whole number from 1"):
+        Query("u", k=k).to_message()
+    assert Query("u", k=np.int64(3)).to_message().k == 3  # type: ignore[arg-type]
