@@ -164,6 +164,7 @@ class Boundary:
                     self._metrics.reject(_REJECTED[type(error)])
                 if isinstance(error, errors.Overloaded):
                     admission.note_shed()
+                _let_go(error)
                 await _abort(context, ending)
             finally:
                 if size >= 0:  # it is in until it is read
@@ -189,6 +190,8 @@ class Boundary:
                         "%s %s in %.2f ms", method, code, 1000 * seconds,
                         extra=told | {"caller": caller},
                     )  # fmt: skip
+                # gRPC keeps what aborts a call, and with it this frame, until garbage is looked for
+                raw, request, named, response = b"", None, None, None
 
         return answer
 
@@ -295,6 +298,17 @@ def _parsed(parse: Callable[[bytes], Any], raw: bytes) -> Any:
 def _names(message: Any) -> dict[str, str]:
     """Return version, alias and variant as an answer, or else a request, names them."""
     return {name: getattr(message, name, "") for name in ("version", "alias", "variant")}
+
+
+def _let_go(error: BaseException | None) -> None:
+    """Let go of the frames that an error, and what led to it, passed through.
+
+    They hold the request, which may be large, and they are part of cycles: gRPC keeps what is raised
+    while the error is handled, and a future its exception.
+    """
+    while error is not None:
+        error.__traceback__ = None
+        error = error.__cause__ or error.__context__
 
 
 async def _abort(context: Any, ending: statuses.Ending) -> NoReturn:

@@ -244,14 +244,14 @@ def test_what_is_no_id_is_named(wrong: Any) -> None:
         lambda: Query("u", exclude_item_ids=[wrong]).to_message(),
         lambda: NewUser([wrong]),
         lambda: messages.score([wrong], user_id="u"),
-        lambda: Query(item_id=wrong if wrong is not None else 0.5).to_message(),
+        lambda: Query(item_id=0.5 if wrong is None else wrong).to_message()  # type: ignore[arg-type],
     ):
         with pytest.raises(ValueError, match="is a text or an integer, not"):
             ask()
 
 
 def test_numbers_and_vectors_may_be_numpys() -> None:
-    features = {"age": np.float32(30), "text": np.array([1.5, 2], np.float32), "topics": {"a"}}
+    features: dict[str, Any] = {"age": np.float32(30), "text": np.array([1.5, 2], np.float32), "topics": {"a"}}
     plain = {"age": 30.0, "text": [1.5, 2.0], "topics": ["a"]}
     assert NewItem(features).to_message() == NewItem(plain).to_message()  # type: ignore[arg-type]
     weighed = NewUser({"i1": np.float32(2.5)})
