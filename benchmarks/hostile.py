@@ -9,6 +9,8 @@ is over, beside that before (bar: a twentieth more).
 """
 
 import asyncio
+import multiprocessing
+import os
 import random
 import subprocess
 import sys
@@ -16,6 +18,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -133,11 +136,30 @@ async def honest(address: str, until: Callable[[], bool]) -> tuple[list[float], 
     return took, codes
 
 
-async def under(
-    address: str, seconds: float, abuse: Callable[[Ask], Awaitable[object]] | None
+def under(
+    address: str, seconds: float, name: str = ""
 ) -> tuple[list[float], Counter[str], Counter[str]]:
-    """Return the honest caller's times and codes, and the abusers' codes."""
-    end = time.monotonic() + seconds
+    """Return the honest caller's times and codes, and the codes of the abusers that are named.
+
+    They call from another process, so that what is measured is not what this one has to do.
+    """
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:
+        if name:  # which takes two seconds to begin
+            processes.submit(abused, address, 0.0, name).result()
+        end = time.time() + seconds
+        theirs = processes.submit(abused, address, end, name) if name else None
+        took, codes = asyncio.run(honest(address, lambda: time.time() > end))
+        return took, codes, theirs.result() if theirs is not None else Counter()
+
+
+def abused(address: str, end: float, name: str) -> Counter[str]:
+    os.nice(19 - os.nice(0))  # elsewhere they would have cores of their own
+    return asyncio.run(_abused(address, end, CALLS[name]))
+
+
+async def _abused(
+    address: str, end: float, abuse: Callable[[Ask], Awaitable[object]]
+) -> Counter[str]:
     theirs: Counter[str] = Counter()
 
     async def abuser() -> None:
@@ -152,14 +174,12 @@ async def under(
                 except aio.AioRpcError as error:
                     return str(error.code().name)
 
-            while abuse is not None and time.monotonic() < end:
+            while time.time() < end:
                 theirs[str(await abuse(ask))] += 1
                 await asyncio.sleep(PAUSE_S)
 
-    abusing = [asyncio.create_task(abuser()) for _ in range(ABUSERS)]
-    took, codes = await honest(address, lambda: time.monotonic() > end)
-    await asyncio.gather(*abusing)
-    return took, codes, theirs
+    await asyncio.gather(*[abuser() for _ in range(ABUSERS)])
+    return theirs
 
 
 def never_reads(address: str, seconds: float, kind: str) -> tuple[list[float], Counter[str]]:
@@ -196,15 +216,15 @@ def main(seconds: float = 5.0) -> None:
             assert server.stdout is not None
             address = server.stdout.readline().split(" on ")[1].split(",")[0]
             for name in CALLS:  # so that what is made once is there
-                asyncio.run(under(address, 0.5, CALLS[name]))
+                under(address, 4, name)
             time.sleep(3)
             before = resident_bytes(server.pid)
-            quiet = p99_ms(asyncio.run(under(address, seconds, None))[0])
+            quiet = p99_ms(under(address, seconds)[0])
             rows.append(["(peace)", quiet, 1.0, 0, 0, "", before / 2**20])
             for name in [*CALLS, *UNREAD]:
                 theirs: Counter[str] = Counter()
                 if name in CALLS:
-                    took, codes, theirs = asyncio.run(under(address, seconds, CALLS[name]))
+                    took, codes, theirs = under(address, seconds, name)
                 else:
                     took, codes = never_reads(address, seconds, name)
                 broken = sum((codes + theirs)[code] for code in BROKEN)

@@ -84,7 +84,12 @@ class Texts:
 
         A row stands there for each text that it has, however often a text is given.
         """
-        found = [place for text in sorted(set(texts)) if (place := self._place(text)) is not None]
+        wanted = set(texts)
+        if len(wanted) > len(self.texts):
+            found = [place for place, text in enumerate(self.texts) if text in wanted]
+        else:
+            places = map(self._place, wanted)
+            found = sorted(place for place in places if place is not None)
         if len(found) <= _FEW:
             return np.concatenate([self.items[:0], *map(self._rows_at, found)])
         chosen = np.zeros(len(self.texts), bool)

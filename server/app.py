@@ -160,11 +160,11 @@ class Server:
         # them, and one loads: FAISS's own threads are pinned to as many. A fourth reads the
         # registry for ModelService, and one looks at certificates and tokens: neither waits for a
         # load to end, and nobody for a disk that does not answer.
-        patience = Patience(settings.max_queue_s)
+        patience, long_patience = (Patience(settings.max_queue_s) for _ in range(2))
         on_wait = self.metrics.stages["queue"].observe
         self.search = SearchQueue(patience, initializer=cores.use, on_wait=on_wait)
         self.long_search = SearchQueue(
-            Patience(settings.max_queue_s),
+            long_patience,
             initializer=cores.use,
             on_wait=on_wait,
             together=False,
@@ -215,7 +215,7 @@ class Server:
         self.tracing = tracing.from_environment(os.environ)
         self.boundary = Boundary(
             self.metrics,
-            self._call_limits(patience),
+            self._call_limits(patience, long_patience),
             AnswerCache(settings.cache_bytes, self.recommender, self.metrics),
             Witness(self.recommender, self.trials, self.shadow, self.blame),
             self.tokens,
@@ -225,12 +225,13 @@ class Server:
         """Where health answers alone, once it does."""
         self._stops = AsyncExitStack()
 
-    def _call_limits(self, patience: Patience) -> CallLimits:
+    def _call_limits(self, patience: Patience, long_patience: Patience) -> CallLimits:
         settings = self.settings
         most = {_SERVICES[0]: settings.max_concurrent, _SERVICES[1]: _MODEL_CALLS}
         return CallLimits(
             {name: Admission(count, patience, self.unread) for name, count in most.items()},
             Admission(math.inf, patience, self.unread),
+            long_patience,
             self.unread,
             settings.max_streams,
             settings.max_message_bytes,

@@ -21,7 +21,7 @@ from grpc import aio
 
 from server import errors, limiter, logs, statuses, tokens
 from server.cache import AnswerCache
-from server.limiter import Admission
+from server.limiter import Admission, Patience
 from server.metrics import Metrics, Reason
 from server.tracing import Tracing
 from server.unread import Unread
@@ -53,12 +53,17 @@ class CallLimits:
     admissions: Mapping[str, Admission]
     """By service; calls of others are not counted."""
     unlimited: Admission
+    long_patience: Patience
+    """Of the thread that computes what is large."""
     unread: Unread
     max_streams: int
     max_message_bytes: int
 
 
 Handler = Callable[[Any, Any], Awaitable[Any]]
+
+# Larger messages list so much that the thread for what takes long has them.
+_LARGE = 65_536
 
 
 class Boundary:
@@ -85,6 +90,7 @@ class Boundary:
         self._streams: dict[asyncio.Task[Any], str] = {}
         """The streams that are open, and whose they are."""
         self._ending = False
+        self._reading = asyncio.Lock()
 
     def end_streams(self) -> None:
         """End the streams, which would never end of themselves, with UNAVAILABLE."""
@@ -138,7 +144,10 @@ class Boundary:
                 admission.enter()
                 inside = True
                 serving = cache.serving
-                named = request = _parsed(parse, raw)
+                if len(raw) > _LARGE:
+                    named = request = await self._read_large(parse, raw, limited)
+                else:
+                    named = request = _parsed(parse, raw)
                 named = response = await handle(request, context)
                 is_reply = type(response) is Reply
                 content: bytes = response.content if is_reply else serialize(response)
@@ -194,6 +203,20 @@ class Boundary:
                 raw, request, named, response = b"", None, None, None
 
         return answer
+
+    async def _read_large(self, parse: Callable[[bytes], Any], raw: bytes, limited: bool) -> Any:
+        """Parse a message that takes milliseconds, in which nobody else is answered.
+
+        So it is not read if it would be refused then, and one after the other: whoever came
+        meanwhile has a turn between two of them.
+        """
+        async with self._reading:
+            if limited:
+                left_s = limiter.DEADLINE.get() - time.monotonic()
+                self._limits.long_patience.check_unread(left_s)
+            request = _parsed(parse, raw)
+            await asyncio.sleep(0)
+            return request
 
     def _stream(self, handle: Callable[..., Any], method: str) -> Callable[..., Any]:
         service = method.lstrip("/").partition("/")[0]
@@ -303,7 +326,7 @@ def _names(message: Any) -> dict[str, str]:
 def _let_go(error: BaseException | None) -> None:
     """Let go of the frames that an error, and what led to it, passed through.
 
-    They hold the request, which may be large, and they are part of cycles: gRPC keeps what is raised
+    They hold the request, which may be large, in a cycle: gRPC keeps what is raised
     while the error is handled, and a future its exception.
     """
     while error is not None:

@@ -73,10 +73,11 @@ def meet(
     met = np.ones(items, bool)
     applied: set[Filter] = set()
     for place, each in enumerate(filters):
-        if each in applied:
+        before = len(applied)
+        applied.add(each)  # hashes once what may be ten thousand texts
+        if len(applied) == before:
             continue
         pause()
-        applied.add(each)
         met &= _meets(each, f"filters[{place}]", attributes, items, version)
     return met
 

@@ -47,9 +47,6 @@ MOST_TOGETHER = 128
 # Items that are named are scored in pieces of so many numbers.
 _PIECE = 1 << 18
 
-# A catalogue of so many numbers is searched within some milliseconds, whatever is asked.
-_SMALL = 8_000_000
-
 # From so many queries on a matrix product is cheaper than a scan for each.
 _PRODUCT_FROM = 10
 
@@ -96,11 +93,6 @@ class FlatIndex:
     def numbers(self) -> int:
         """How many numbers the embeddings have: what a look at all of them costs."""
         return self._items.size
-
-    @property
-    def is_small(self) -> bool:
-        """Whether any search is short, one that has to score every item as well."""
-        return self.numbers <= _SMALL
 
     def search(self, query: Embeddings, k: int, excluded: Rows) -> Found:
         """Return the k best items that are not excluded, best first; fewer if fewer are left.

@@ -72,6 +72,11 @@ class Patience:
         self._came += 1
         self._check(self.expected_wait_s, left_s)
 
+    def check_unread(self, left_s: float) -> None:
+        """Do the same for a request that will come once it is read, and is counted then."""
+        self.check_coming(left_s)
+        self._came -= 1
+
     def check_waited(self, waited_s: float) -> None:
         """Raise Overloaded for a request that has waited too long to be computed yet."""
         self._check(waited_s, math.inf)

@@ -46,14 +46,18 @@ _ITEMS = 50
 _ALONE = 16
 # Where all items may have to be scored in double precision.
 _WHOLE_PART_NUMBERS = 128_000_000
+# What remains of the parts of a batch of no more than so many is done in the event loop while the
+# next is searched for.
+_PARTS_IN_LOOP = 4
 # Of one batch so many parts wait at a time, that others have their turn between them; where parts
 # take long there is only one.
 _AHEAD = 2
 
 # What looks at no more numbers takes a few milliseconds.
 _SHORT_NUMBERS = 50_000_000
-# The same where filters say which items count, or all are scored in double precision.
-_SHORT_WHOLE_NUMBERS = 8_000_000
+# The same where filters say which items count, and where all are scored in double precision.
+_SHORT_FILTERED_NUMBERS = 8_000_000
+_SHORT_WHOLE_NUMBERS = 500_000
 
 
 @dataclass(frozen=True)
@@ -104,7 +108,8 @@ class RecommenderServicer:
         brief = self._glance if query.is_plain else None
         reply: wire.Reply | Plan = await lane.run(self._top_k, query, brief=brief)
         if isinstance(reply, Plan):
-            lane = self._lanes.short if reply.variant.index.is_small else self._lanes.long
+            is_short = reply.variant.index.numbers <= _SHORT_WHOLE_NUMBERS
+            lane = self._lanes.short if is_short else self._lanes.long
             reply = await lane.run(self._whole, reply, taken=True)
         return _whole_reply(reply)
 
@@ -113,10 +118,12 @@ class RecommenderServicer:
         check_batch(len(request.requests), self._limits)
         serving = self._recommender.serving
         parts = self._parts(serving, [self._entry(each) for each in request.requests])
-        lane = (
-            self._lanes.short if len(parts) == 1 and self._is_short(parts[0]) else self._lanes.long
+        is_short = len(parts) == 1 and self._is_short(parts[0])
+        answers = await self._all(
+            self._lanes.short if is_short else self._lanes.long,
+            self._part if len(parts) <= _PARTS_IN_LOOP else self._finished_part,
+            parts,
         )
-        answers = await self._all(lane, self._part, parts)
         missing = [number for number, answer in enumerate(answers) if isinstance(answer, Plan)]
         if missing:
             plans = [answer for answer in answers if isinstance(answer, Plan)]
@@ -124,7 +131,7 @@ class RecommenderServicer:
             wholes = [
                 (serving, plans[first : first + size]) for first in range(0, len(plans), size)
             ]
-            whole = partial(self._part, effort=Effort.WHOLE)
+            whole = partial(self._finished_part, effort=Effort.WHOLE)
             numbers = sum(plan.variant.index.numbers for plan in plans)
             lane = self._lanes.short if numbers <= _SHORT_WHOLE_NUMBERS else self._lanes.long
             found = await self._all(lane, whole, wholes, taken=True)
@@ -164,6 +171,13 @@ class RecommenderServicer:
             for serving, entries in parts
         ]
         return lambda: [self._entries(finish()) for finish in begun]
+
+    def _finished_part(
+        self, parts: Sequence[Part], effort: Effort = Effort.USUAL
+    ) -> Finish[Answers]:
+        """Do the same, and what remains of it as well: the event loop has others to answer."""
+        answers = self._part(parts, effort)()
+        return lambda: answers
 
     def _entries(self, answers: Sequence[Result]) -> Answers:
         with self._respond.time():
@@ -223,7 +237,7 @@ class RecommenderServicer:
 
     def _is_long(self, query: TopKQuery) -> bool:
         """Return whether a query that is short to read takes long to answer."""
-        return bool(query.filters) and self._recommender.numbers > _SHORT_WHOLE_NUMBERS
+        return bool(query.filters) and self._recommender.numbers > _SHORT_FILTERED_NUMBERS
 
     def _entry(self, request: pb.TopKRequest) -> Entry:
         """Read an entry where it has come, unless that takes long."""

@@ -240,20 +240,22 @@ def test_ids_are_texts_integers_or_uuids() -> None:
 
 @pytest.mark.parametrize("wrong", [3.0, True, None, b"7", np.float32(7)])
 def test_what_is_no_id_is_named(wrong: Any) -> None:
+    other: Any = 0.5 if wrong is None else wrong
     for ask in (
         lambda: Query("u", exclude_item_ids=[wrong]).to_message(),
         lambda: NewUser([wrong]),
         lambda: messages.score([wrong], user_id="u"),
-        lambda: Query(item_id=0.5 if wrong is None else wrong).to_message()  # type: ignore[arg-type],
+        lambda: Query(item_id=other).to_message(),
     ):
         with pytest.raises(ValueError, match="is a text or an integer, not"):
             ask()
 
 
 def test_numbers_and_vectors_may_be_numpys() -> None:
-    features: dict[str, Any] = {"age": np.float32(30), "text": np.array([1.5, 2], np.float32), "topics": {"a"}}
-    plain = {"age": 30.0, "text": [1.5, 2.0], "topics": ["a"]}
-    assert NewItem(features).to_message() == NewItem(plain).to_message()  # type: ignore[arg-type]
+    vector = np.array([1.5, 2], np.float32)
+    features: dict[str, Any] = {"age": np.float32(30), "text": vector, "topics": {"a"}}
+    plain: dict[str, Any] = {"age": 30.0, "text": [1.5, 2.0], "topics": ["a"]}
+    assert NewItem(features).to_message() == NewItem(plain).to_message()
     weighed = NewUser({"i1": np.float32(2.5)})
     assert weighed.to_message() == NewUser({"i1": 2.5}).to_message()
     query = Query(embedding=np.array([1, 0.5], np.float32))  # type: ignore[arg-type]

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from protos.gnnrec.v1 import recommender_pb2 as pb
 from registry import ItemAttribute, ModelStore
 from registry.attributes import Texts
-from server import wire
+from server import servicer, wire
 from server.ids import IdTable
 from server.index import FlatIndex
 from server.recommender import Recommender
@@ -175,7 +175,7 @@ def test_what_a_glance_does_not_answer_is_never_searched_for_in_the_event_loop(
 ) -> None:
     """Callers who come one at a time are; but not with an embedding of zeros, or much seen."""
     threads = []
-    monkeypatch.setattr("server.index._SMALL", 1 << 30 if is_small else 0)
+    monkeypatch.setattr(servicer, "_SHORT_WHOLE_NUMBERS", 1 << 30 if is_small else 0)
 
     def watched(function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
