@@ -29,8 +29,8 @@ test: $(DONE) lint types buf unit
 lint: $(DONE)
 	@git ls-files --others --exclude-standard -- '*.py' 2>/dev/null \
 		| sed 's/^/not checked, because git does not track it: /'
-	$(TRACKED) '*.py' pyproject.toml | xargs -0 $(BIN)/ruff check --force-exclude
-	$(TRACKED) '*.py' | xargs -0 $(BIN)/ruff format --check --force-exclude
+	$(TRACKED) '*.py' '*.ipynb' pyproject.toml | xargs -0 $(BIN)/ruff check --force-exclude
+	$(TRACKED) '*.py' '*.ipynb' | xargs -0 $(BIN)/ruff format --check --force-exclude
 	$(TRACKED) '*' | xargs -0 $(BIN)/codespell
 
 types: $(DONE)

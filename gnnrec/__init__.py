@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from gnnrec.connection import Tls
     from gnnrec.errors import Error
     from gnnrec.newcomers import NewItem, NewUser
+    from gnnrec.notebook import Training, train
     from gnnrec.queries import Query
 
 __all__ = [
@@ -44,8 +45,10 @@ __all__ = [
     "Scores",
     "Tls",
     "TopK",
+    "Training",
     "Variant",
     "VersionStatus",
+    "train",
 ]
 
 _HOMES = {
@@ -65,8 +68,10 @@ _HOMES = {
     "Scores": "gnnrec.answers",
     "Tls": "gnnrec.connection",
     "TopK": "gnnrec.answers",
+    "Training": "gnnrec.notebook",
     "Variant": "gnnrec.answers",
     "VersionStatus": "gnnrec.answers",
+    "train": "gnnrec.notebook",
 }
 
 

@@ -17,6 +17,10 @@ _SLASHED = re.compile(r"^([^:/?#]+://)([^:/@]*:[^?]*/[^?]*)@")
 _SECRET_KEY = re.compile(r"pass|pwd|secret|token|sig|key|cred", re.IGNORECASE)
 _HIDDEN = "***"
 
+FRAMES = "gnnrec-frames-"
+"""How the names of the temporary folders begin whose files stand for frames."""
+_FRAME = re.compile(rf"^.*[/\\]{FRAMES}[^/\\]*[/\\]([^/\\]+)\.parquet$")
+
 
 def is_url(text: str) -> bool:
     """Tell whether a file's name is a URL."""
@@ -41,6 +45,20 @@ def redact(url: str) -> str:
     address, mark, query = url.partition("?")
     parts = [_hide_value(part) for part in query.split("&")]
     return address + mark + "&".join(parts)
+
+
+def is_frame(place: str) -> bool:
+    """Tell whether a file stands for a frame; see training/data/frames.py."""
+    return _FRAME.match(place) is not None
+
+
+def shown(place: str) -> str:
+    """Return what errors, logs and manifests call a path or a URL: no secrets, no passing folders.
+
+    A file that stands for a frame is, say, "frame of interactions".
+    """
+    match = _FRAME.match(place)
+    return redact(place) if match is None else f"frame of {match[1]}"
 
 
 def _credentials(url: str) -> re.Match[str] | None:

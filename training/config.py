@@ -258,6 +258,14 @@ def load(path: Path) -> Config:
         raise InvalidConfig(f"{path} cannot be read: {error}") from None
     except tomllib.TOMLDecodeError as error:
         raise InvalidConfig(f"{path} is not TOML: {error}") from None
+    return resolve(raw, str(path))
+
+
+def resolve(raw: dict[str, Any], name: str) -> Config:
+    """Return the configuration that values as those of a TOML file are; `raw` is used up.
+
+    A problem raises InvalidConfig that calls the whole `name` and names the key.
+    """
     if "hybrid" in raw or not raw.keys() & {"lightgcn", "spectral", "sage"}:
         raw.setdefault("lightgcn", {})
     problems: list[str] = []
@@ -270,9 +278,9 @@ def load(path: Path) -> Config:
             unknown = [one["loc"] for one in errors if one["type"] == "extra_forbidden"]
             if len(unknown) == len(errors) and all(_drop(raw, place) for place in unknown):
                 continue  # what does not go together is only looked at where all keys are known
-            raise InvalidConfig(f"{path}: {'; '.join(problems)}") from None
+            raise InvalidConfig(f"{name}: {'; '.join(problems)}") from None
         if problems:
-            raise InvalidConfig(f"{path}: {'; '.join(problems)}")
+            raise InvalidConfig(f"{name}: {'; '.join(problems)}")
         return config
 
 

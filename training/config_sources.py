@@ -4,14 +4,15 @@ from typing import Annotated, Any
 
 from pydantic import Discriminator, Field, PlainSerializer, Tag
 
-from training.addresses import redact
+from training.addresses import shown
 from training.config_base import Section
 
 Text = Annotated[str, Field(min_length=1)]
 
-File = Annotated[Text, PlainSerializer(redact)]
+File = Annotated[Text, PlainSerializer(shown)]
 """A path from data.folder, a glob pattern (`*`, `?`, `[`, `**`), or a URL that fsspec opens. A
-password in a URL is not recorded; $VARIABLES in a URL are filled in when it is read."""
+password in a URL is not recorded, nor the passing file of a frame; $VARIABLES in a URL are filled
+in when it is read."""
 
 
 class SqlSource(Section):

@@ -1,17 +1,18 @@
 """A configuration for data that nobody has described: looked at, decided, written down with why."""
 
+import json
 import os
 import re
 import tomllib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
-from training.addresses import is_url
-from training.config import Config
+from training.addresses import is_url, shown
+from training.config import Config, resolve
 from training.config_data import Reading
 from training.data import roles
 from training.data.dialects import Dialect
@@ -28,6 +29,8 @@ _SUFFIXES = (
 )  # fmt: skip
 _ENCODINGS = ("utf-8", "windows-1252")
 _KS = (10, 20)
+_LEAST_SHARE = 0.1
+"""A table that knows no more of the users or items may be of anything."""
 
 
 @dataclass
@@ -37,6 +40,13 @@ class _Source:
     name: str
     table: Table
     encoding: str
+    side: str = ""
+    """users or items, where it was said that it tells of them."""
+
+    @property
+    def called(self) -> str:
+        """What notes and errors call it."""
+        return shown(self.name)
 
     def beside(self, folder: Path) -> str:
         """Return its name as a configuration in a folder writes it."""
@@ -58,31 +68,44 @@ class Proposal:
     @property
     def config(self) -> Config:
         """The configuration."""
-        return Config.model_validate(tomllib.loads(self.text))
+        return resolve(tomllib.loads(self.text), "the configuration for these data")
 
 
-def propose(data: Sequence[str], beside: Path) -> Proposal:
+def propose(
+    data: Sequence[str], beside: Path, *, name: str = "", users: str = "", items: str = ""
+) -> Proposal:
     """Look at files, patterns or folders, and return a configuration that fits them.
 
-    Its paths start from the folder `beside`, where it is to stand.
-    Raises InvalidData where no table has users and items, with what to name.
+    Its paths start from the folder `beside`, where it is to stand. `name`: what it calls the model,
+    by the data if not given; `users`, `items`: the table of what is known of them, where that is
+    not to be found out. Raises InvalidData where no table has users and items, with what to name.
     """
-    sources = [_look(name) for name in _names(data)]
+    sources = [_look(each) for each in _names(data)]
+    told = [
+        replace(_look(each), side=side)
+        for side, each in (("users", users), ("items", items))
+        if each
+    ]
     found = [(each, roles.interacting(each.table)) for each in sources if not each.table.is_pairs]
     with_both = [(each, columns) for each, columns in found if columns is not None]
     pairs = [each for each in sources if each.table.is_pairs]
     if not with_both and pairs:
-        return _of_pairs(pairs, beside)
+        if told:
+            raise InvalidData(
+                f"{pairs[0].called} is in LightGCN's format, and {told[0].called} goes with a "
+                'table; write a configuration with data.format = "lightgcn"'
+            )
+        return _of_pairs(pairs, beside, name)
     if not with_both:
-        told = "; ".join(f"{each.name}: {', '.join(each.table.columns[:12])}" for each in sources)
+        seen = "; ".join(f"{each.called}: {', '.join(each.table.columns[:12])}" for each in sources)
         raise InvalidData(
             "no table has a column of users and one of items that can be told by names or content "
-            f"({told}); write a configuration with data.user_column and data.item_column"
+            f"({seen}); write a configuration with data.user_column and data.item_column"
         )
     # the one with the most rows is the interactions: others may be tags, say
     source, columns = max(with_both, key=lambda each: each[0].table.rows.height)
     others = [each for each in sources if each is not source and not each.table.is_pairs]
-    return _Writer(source, columns, others, beside).proposal()
+    return _Writer(source, columns, [*told, *others], beside, name).proposal()
 
 
 def _names(data: Sequence[str]) -> list[str]:
@@ -146,20 +169,20 @@ def _is_data(dialect: Dialect) -> bool:
     return sum(numbers) >= 2 or all(numbers)
 
 
-def _of_pairs(sources: list[_Source], beside: Path) -> Proposal:
+def _of_pairs(sources: list[_Source], beside: Path, name: str) -> Proposal:
     """Propose for LightGCN's format: train and test by their names, or one file."""
     by_role = {"test": [each for each in sources if "test" in Path(each.name).name.lower()]}
     train = [each for each in sources if each not in by_role["test"]]
     if len(train) != 1 or len(by_role["test"]) > 1:
-        names = ", ".join(each.name for each in sources)
+        names = ", ".join(each.called for each in sources)
         raise InvalidData(f"which of {names} is to be trained on? name one, and one called test")
-    lines = [f'name = "{_slug(train[0].name)}"', "", "[data]"]
+    lines = [_key("name", name or _slug(train[0].name)), "", "[data]"]
     lines.append(_key("interactions", train[0].beside(beside)))
     if by_role["test"]:
         test = by_role["test"][0].beside(beside)
         lines += [_key("test", test), "", "[split]", 'method = "given"']
     lines += _models(10_000)
-    note = f"{train[0].name}: LightGCN's format, a user and their items a line"
+    note = f"{train[0].called}: LightGCN's format, a user and their items a line"
     return Proposal("\n".join(lines) + "\n", beside, [note])
 
 
@@ -167,15 +190,28 @@ class _Writer:
     """Writes the configuration of tables with names."""
 
     def __init__(
-        self, source: _Source, columns: Interacting, others: list[_Source], beside: Path
+        self,
+        source: _Source,
+        columns: Interacting,
+        others: list[_Source],
+        beside: Path,
+        name: str,
     ) -> None:
         self._source, self._columns, self._others = source, columns, others
         self._beside = beside
+        self._name = name or _slug(source.name)
         self._notes: list[str] = []
 
     def proposal(self) -> Proposal:
-        lines = [f'name = "{_slug(self._source.name)}"', "", *self._data()]
+        lines = [_key("name", self._name), "", *self._data()]
         lines += [line for side in ("users", "items") for line in self._nodes(side)]
+        for other in self._others:
+            if other.side:
+                raise InvalidData(
+                    f"{other.called} has no column of the ids of {other.side}, each once, that "
+                    f"interactions have in {self._source.called} "
+                    f"({', '.join(other.table.columns[:12])})"
+                )
         lines += self._split()
         items = clean(self._source.table.id_texts(self._columns.item)).n_unique()
         lines += _models(items)
@@ -193,7 +229,7 @@ class _Writer:
         yield _key("user_column", columns.user, columns.why["user"])
         yield _key("item_column", columns.item, columns.why["item"])
         self._notes.append(
-            f"{source.name}: users in {columns.user!r}, items in {columns.item!r} "
+            f"{source.called}: users in {columns.user!r}, items in {columns.item!r} "
             f"({columns.why['user']})"
         )
         if columns.time is not None:
@@ -242,9 +278,13 @@ class _Writer:
         column = columns.user if side == "users" else columns.item
         known = clean(self._source.table.id_texts(column)).unique()
         best: tuple[_Source, str, float] | None = None
-        for other in self._others:
+        named = [other for other in self._others if other.side == side]
+        for other in named or self._others:
+            if other.side not in ("", side) or other.table.is_pairs:
+                continue
             found = roles.id_column(other.table, column, known, side)
-            if found is not None and found[1] > (best[2] if best else 0.1):
+            least = 0.0 if named else _LEAST_SHARE
+            if found is not None and found[1] > (best[2] if best else least):
                 best = other, *found
         if best is None:
             return
@@ -252,7 +292,7 @@ class _Writer:
         self._others.remove(other)
         title = roles.title_column(other.table, {id_column}) if side == "items" else None
         found_features = roles.features(other.table, {id_column, *([title] if title else [])})
-        note = f"{other.name}: {side} by {id_column!r}, {share:.0%} of those with interactions"
+        note = f"{other.called}: {side} by {id_column!r}, {share:.0%} of those with interactions"
         tagged = self._tagged(column) if side == "items" else None
         if side == "users" and not found_features:
             self._notes.append(f"{note}; it tells nothing more, so it is left out")
@@ -284,7 +324,7 @@ class _Writer:
             yield from (_key("name", tag), _key("kind", "tags"), _key("file", file))
             yield _key("id_column", owner)
             yield "min_count = 2"
-            self._notes.append(f"{source.name}: {tag!r} of items")
+            self._notes.append(f"{source.called}: {tag!r} of items")
         if found_features:
             told = ", ".join(f"{each.column} ({each.kind})" for each in found_features)
             self._notes.append(f"what is known of {side}: {told}")
@@ -293,7 +333,7 @@ class _Writer:
         """Return a table with several texts an item, and its columns."""
         for other in self._others:
             found = roles.tags_column(other.table, item)
-            if found is not None:
+            if found is not None and not other.side:
                 self._others.remove(other)
                 return other, *found
         return None
@@ -342,6 +382,7 @@ def _slug(name: str) -> str:
 
 def _key(key: str, value: str, why: str = "") -> str:
     """Return a line of TOML, with why beside."""
-    escaped = value.replace("\\", "\\\\").replace('"', '\\"')
-    line = f'{key} = "{escaped}"'
+    # a text of JSON is one of TOML, but for this character
+    escaped = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    line = f"{key} = {escaped}"
     return f"{line:<34}  # {why}" if why else line

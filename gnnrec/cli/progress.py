@@ -1,6 +1,5 @@
 """Progress: bars on a terminal; where there is none, plain lines, also while a step lasts."""
 
-import sys
 import threading
 import time
 from collections.abc import Iterable
@@ -37,7 +36,7 @@ class Progress:
     """
 
     def __init__(self, *, starts: bool = False, every_s: float = _EVERY_S) -> None:
-        """Write to stderr, so that stdout is left to the answer."""
+        """Write to stderr, so that stdout is left to the answer; in a notebook to stdout."""
         self._starts = starts
         self._every_s = every_s
         self._done = self._drawn_at = 0.0
@@ -45,7 +44,8 @@ class Progress:
         self._first: tuple[float, float] | None = None
         """What was done already when it was told first, and when: a resumed training's epochs."""
         self._over = threading.Event()
-        self._console = Console(stderr=True)
+        # a notebook shows what is on stderr as if it were an error
+        self._console = Console(stderr=not Console().is_jupyter, force_jupyter=False)
         note = Column(no_wrap=True, overflow="ellipsis")
         self._bars = _LongSteps(
             TextColumn("{task.description:<20}"),
@@ -73,7 +73,7 @@ class Progress:
         self._step, self._total, self._note, self._started = step, total, "", time.monotonic()
         self._done, self._drawn_at, self._goal, self._first = 0.0, 0.0, total, None
         if self._starts and not self._console.is_terminal:
-            print(f"{step} ...", file=sys.stderr, flush=True)
+            print(f"{step} ...", file=self._console.file, flush=True)
         self._task = self._bars.add_task(step, total=None if total == 1 else total, note="")
 
     def advance(self, done: float, note: str = "") -> None:
@@ -119,7 +119,11 @@ class Progress:
                 parts.append(_rate(rate))
             if rate > 0 and goal is not None:
                 parts.append(f"about {_span(max(goal - done, 0) / rate)} left")
-            print(", ".join([*parts, *filter(None, [self._note])]), file=sys.stderr, flush=True)
+            print(
+                ", ".join([*parts, *filter(None, [self._note])]),
+                file=self._console.file,
+                flush=True,
+            )
 
     def _finish(self) -> None:
         if self._task is None:
@@ -128,7 +132,7 @@ class Progress:
         self._bars.update(self._task, completed=self._total, total=self._total)
         self._bars.stop_task(self._task)
         if seconds >= _LONG_S and not self._console.is_terminal:
-            print(f"{self._step} {seconds:.1f} s {self._note}".rstrip(), file=sys.stderr)
+            print(f"{self._step} {seconds:.1f} s {self._note}".rstrip(), file=self._console.file)
 
     def __enter__(self) -> Self:
         self._bars.start()

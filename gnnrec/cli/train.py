@@ -1,15 +1,11 @@
 """gnnrec generate, init and train."""
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 
 from gnnrec.cli import options
-
-if TYPE_CHECKING:
-    from training.config import Config
 
 _INTERRUPTED = 130
 """The exit code of what was ended by Ctrl-C."""
@@ -67,24 +63,6 @@ def init(
     print(f"written to {path}; next: gnnrec train {path}")
 
 
-def _configured(data: list[str], say: Callable[[str], None]) -> tuple["Config", Path]:
-    """Return the configuration that is named, or one for the data that are, and where it stands."""
-    from training.config import load
-    from training.errors import InvalidConfig
-    from training.proposal import propose
-
-    if any(each.endswith(".toml") for each in data):
-        if len(data) > 1:
-            raise InvalidConfig(f"name one configuration, or data alone, not {' '.join(data)}")
-        path = Path(data[0])
-        return load(path), path.parent
-    proposal = propose(data, Path())
-    for note in proposal.notes:
-        say(note)
-    say(f"for a configuration to change: gnnrec init {' '.join(data)}")
-    return proposal.config, proposal.beside
-
-
 def train(
     data: Annotated[
         list[str],
@@ -108,19 +86,17 @@ def train(
 ) -> None:
     """Train as a configuration says, or what fits the data, evaluate, and publish a version."""
     from gnnrec.cli.progress import Progress
-    from registry import ModelStore
-    from registry.gate import check
+    from gnnrec.run import configured, store_of, unknown_texts
+    from gnnrec.run import promote as point
 
     with Progress(starts=True) as progress:
-        settings, beside = _configured(data, progress.tell)
+        settings, beside = configured(data, progress.tell)
         # after that, for a mistake in a configuration is told before PyTorch is imported
         from training.errors import Interrupted
         from training.train import estimate
         from training.train import train as run
 
-        store = ModelStore(registry, settings.name)
-        if promote:
-            store.layout.alias(promote)  # a bad name is refused before the work, not after
+        store = store_of(settings, registry, promote)
         if dry_run:
             expected = estimate(settings, beside, progress)
         else:
@@ -148,15 +124,13 @@ def train(
         )
     else:
         print_metrics(manifest)
-        if outcome.unknown_texts:
-            counts = ", ".join(f"{name} {count}" for name, count in outcome.unknown_texts.items())
-            print(f"texts without a place in the features (rare, or not in training): {counts}")
+        if told := unknown_texts(outcome):
+            print(told)
         print(f"published {manifest.model} {manifest.version} in {outcome.seconds:.1f} s")
         at = f"--registry {registry} --model {manifest.model}"
         print(f"its report: gnnrec report {manifest.version} {at} --open")
     if promote:
-        note = check(store, manifest.version, alias=promote)
-        store.aliases.promote(manifest.version, alias=promote, why="trained")
+        note = point(store, manifest.version, promote)
         if not json:
             print(f"{promote} is now {manifest.version}")
             print(note)
@@ -164,29 +138,16 @@ def train(
 
 def print_metrics(manifest: object) -> None:
     """Print recall and NDCG of the variants beside the baselines."""
+    from gnnrec.run import NOT_MEASURED, metrics_table
     from registry import Manifest
 
     assert isinstance(manifest, Manifest)
     models = {name: variant.metrics for name, variant in manifest.variants.items()}
-    models |= manifest.baselines
-    splits = sorted({split for metrics in models.values() for split in metrics})
-    if not splits:
-        print("not measured: the split keeps nothing from training")
-        return
-    names = [
-        name
-        for split in splits[:1]
-        for name in manifest.variants[manifest.default_variant].metrics[split]
-        if name.startswith(("recall", "ndcg", "coverage"))
-    ]
-    options.print_table(
-        ["split", "model", *names],
-        [
-            [split, model, *(f"{metrics[split][name]:.4f}" for name in names)]
-            for split in splits
-            for model, metrics in models.items()
-        ],
-    )
+    rows = metrics_table(models | manifest.baselines, manifest.default_variant)
+    if rows:
+        options.print_table(rows[0], rows[1:])
+    else:
+        print(NOT_MEASURED)
 
 
 def add_to(app: typer.Typer) -> None:

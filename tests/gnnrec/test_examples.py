@@ -7,7 +7,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import nbformat
 import pytest
+from nbclient import NotebookClient
 
 from registry import ModelStore
 from tests import made
@@ -57,6 +59,32 @@ def test_the_asyncio_example_recommends(server: Running) -> None:
     assert done.returncode == 0, done.stderr
     lines = [f"{user} {' '.join(best(server, user, 3))}" for user in ("u0", "u1")]
     assert done.stdout.splitlines() == [*lines, *lines, "nobody USER_NOT_FOUND"]
+
+
+def test_the_notebook_trains_serves_and_recommends(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))  # not what somebody has set up for themselves
+    path = EXAMPLES / "train.ipynb"
+    notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
+    assert all(not cell.get("outputs") for cell in notebook.cells)
+    resources = {"metadata": {"path": str(tmp_path)}}
+    NotebookClient(notebook, timeout=120, kernel_name="python3", resources=resources).execute()
+    cells = {cell.id: cell.get("outputs", []) for cell in notebook.cells}
+    told = "".join(output.text for output in cells["training"] if output.get("name") == "stdout")
+    assert "frame of interactions: users in 'person_id', items in 'course_id'" in told
+    assert "production is now" in told
+    [shown] = [output.data for output in cells["training"] if "data" in output]
+    assert shown["text/html"].startswith("<iframe")
+    assert shown["text/plain"].startswith("Training(courses ")
+    assert "spectral" in cells["printed"][0].text
+    measured, popular = map(float, re.findall(r"0\.\d+", cells["compared"][0].text))
+    assert measured > popular
+    first, *items = cells["ask"][0].text.splitlines()
+    assert first.startswith("for person-0, by spectral of ")
+    assert len(items) == 5
+    streams = {output.name for each in cells.values() for output in each if "name" in output}
+    assert streams == {"stdout"}
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from training.addresses import Address, address, is_url
+from training.addresses import Address, address, is_frame, is_url, shown
 from training.config_data import Format, Reading
 from training.data.delimited import delimited_tables
 from training.data.jsonlines import json_tables
@@ -57,7 +57,7 @@ LIGHTGCN_COLUMNS = ("user", "item")
 
 def join(folder: str | Path, name: str | Path) -> str:
     """Return a file's path or URL: one that is relative starts from the folder."""
-    if is_url(str(name)):
+    if is_url(str(name)) or is_frame(str(name)):
         return str(name)
     if is_url(str(folder)):
         return f"{str(folder).rstrip('/')}/{name}"
@@ -137,7 +137,7 @@ def _local_files(pattern: str, watch: Watch) -> Iterator[Found]:
             ) from None
         except (OSError, EOFError, zlib.error) as error:
             raise InvalidData(f"{path} cannot be read: {_reason(error)}") from None
-        yield copy.path if copy else Path(path), path, several, copy
+        yield copy.path if copy else Path(path), shown(path), several, copy
 
 
 def _remote_copies(place: Address, watch: Watch) -> Iterator[Found]:

@@ -6,7 +6,7 @@ Every table comes in batches and is checked by the same rules; see tables.py.
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from training.addresses import redact
+from training.addresses import redact, shown
 from training.config_data import Reading
 from training.config_sources import MongoSource, Source, SqlSource
 from training.data.files import file_tables, join
@@ -68,7 +68,7 @@ def describe(source: Source | Path, folder: str | Path = "") -> str:
         return f"query {short!r} at {redact(source.sql)}"
     if isinstance(source, MongoSource):
         return f"collection {source.collection!r} at {redact(source.mongo)}"
-    return redact(join(folder, source))
+    return shown(join(folder, source))
 
 
 def _open(

@@ -105,7 +105,12 @@ def _lists(name: str, values: Sequence[Any], origin: Origin) -> pl.Series:
                     f"{origin.place(row)}, column {name!r}: {value!r:.60} is a value of values"
                 )
     kinds = {type(each) for value in values for each in value or ()} - {type(None)}
-    if kinds <= {int, float}:
+    if kinds == {int}:
+        try:
+            return pl.Series(name, values, pl.List(pl.Int64))
+        except (pl.exceptions.PolarsError, OverflowError):
+            pass  # more than 64 bits
+    elif kinds <= {int, float}:
         return pl.Series(name, values, pl.List(pl.Float64), strict=False)
     texts = [
         None if value is None else [None if each is None else str(each) for each in value]
