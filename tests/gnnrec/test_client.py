@@ -256,7 +256,8 @@ def test_numbers_and_vectors_may_be_numpys() -> None:
     features: dict[str, Any] = {"age": np.float32(30), "text": vector, "topics": {"a"}}
     plain: dict[str, Any] = {"age": 30.0, "text": [1.5, 2.0], "topics": ["a"]}
     assert NewItem(features).to_message() == NewItem(plain).to_message()
-    weighed = NewUser({"i1": np.float32(2.5)})
+    weight: Any = np.float32(2.5)
+    weighed = NewUser({"i1": weight})
     assert weighed.to_message() == NewUser({"i1": 2.5}).to_message()
     query = Query(embedding=np.array([1, 0.5], np.float32))  # type: ignore[arg-type]
     assert query.to_message() == Query(embedding=[1, 0.5]).to_message()

@@ -299,5 +299,5 @@ def test_the_package_offers_what_it_names() -> None:
     assert set(gnnrec.__all__) <= set(dir(gnnrec))
     for name in gnnrec.__all__:
         assert getattr(gnnrec, name).__name__ == name
-    with pytest.raises(AttributeError, match="'gnnrec' has no attribute 'Cleint'"):
-        gnnrec.Cleint  # noqa: B018
+    with pytest.raises(AttributeError, match="'gnnrec' has no attribute 'Chient'"):
+        gnnrec.Chient  # noqa: B018
