@@ -217,6 +217,8 @@ def main(seconds: float = 5.0) -> None:
             address = server.stdout.readline().split(" on ")[1].split(",")[0]
             for name in CALLS:  # so that what is made once is there
                 under(address, 4, name)
+            for name in UNREAD:
+                never_reads(address, 4, name)
             time.sleep(3)
             before = resident_bytes(server.pid)
             quiet = p99_ms(under(address, seconds)[0])

@@ -149,8 +149,8 @@ class TopKQuery:
             raise InvalidQuery("k", f"is {self.k}; it must be 1 to {limits.k}")
         if self.exclude_item_ids and self.allow_item_ids:
             raise InvalidQuery("allow_item_ids", "cannot be combined with exclude_item_ids")
-        _check_length("exclude_item_ids", self.exclude_item_ids, limits)
-        _check_length("allow_item_ids", self.allow_item_ids, limits)
+        check_length("exclude_item_ids", self.exclude_item_ids, limits)
+        check_length("allow_item_ids", self.allow_item_ids, limits)
         _check_subject(self.subject, limits)
         if len(self.filters) > limits.filters:
             raise InvalidQuery(
@@ -159,7 +159,7 @@ class TopKQuery:
         for place, each in enumerate(self.filters):
             each.check(f"filters[{place}]")
             if isinstance(each.condition, AnyOf):
-                _check_length(f"filters[{place}].any_of", each.condition.values, limits)
+                check_length(f"filters[{place}].any_of", each.condition.values, limits)
 
 
 @dataclass(frozen=True)
@@ -175,7 +175,7 @@ class ScoreQuery:
         """Check the list."""
         if not self.item_ids:
             raise InvalidQuery("item_ids", "is empty; name the items to score")
-        _check_length("item_ids", self.item_ids, limits)
+        check_length("item_ids", self.item_ids, limits)
         _check_subject(self.subject, limits)
 
     @property
@@ -192,7 +192,7 @@ def check_batch(size: int, limits: Limits) -> None:
 
 def _check_subject(subject: Subject, limits: Limits) -> None:
     if isinstance(subject, NewUser):
-        _check_length("new_user.interactions", subject.interactions, limits)
+        check_length("new_user.interactions", subject.interactions, limits)
         _check_features("new_user", subject.features, limits)
     elif isinstance(subject, NewItem):
         _check_features("new_item", subject.features, limits)
@@ -202,10 +202,11 @@ def _check_features(field: str, features: Mapping[str, Value], limits: Limits) -
     """Bound the lists of texts; one of numbers has as many as the version says."""
     for name, value in features.items():
         if not isinstance(value, str | int | float) and value and isinstance(value[0], str):
-            _check_length(f"{field}.features[{name:.200}]", value, limits)
+            check_length(f"{field}.features[{name:.200}]", value, limits)
 
 
-def _check_length(field: str, entries: Sized, limits: Limits) -> None:
+def check_length(field: str, entries: Sized, limits: Limits) -> None:
+    """Raise InvalidQuery for a list that is longer than what is answered."""
     if len(entries) > limits.list_length:
         raise InvalidQuery(
             field, f"has {len(entries)} entries; at most {limits.list_length} are taken"

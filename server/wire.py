@@ -27,6 +27,7 @@ from server.queries import (
     Target,
     TopKQuery,
     Vector,
+    check_length,
 )
 from server.recommender import ScoreAnswer, TopKAnswer
 
@@ -91,7 +92,7 @@ def parse_top_k(request: pb.TopKRequest, limits: Limits) -> TopKQuery:
         include_seen=request.include_seen,
         exclude_item_ids=_texts(request.exclude_item_ids),
         allow_item_ids=_texts(request.allow_item_ids),
-        filters=tuple(_filter(place, each) for place, each in enumerate(request.filters)),
+        filters=tuple(_filter(place, each, limits) for place, each in enumerate(request.filters)),
         with_probabilities=request.with_probabilities,
         with_titles=request.with_titles,
     )
@@ -178,14 +179,21 @@ def _value(field: str, value: pb.FeatureValue) -> Value:
 
 def _texts(values: Sequence[str]) -> tuple[str, ...]:
     """Return texts of a message, a piece at a time: no other thread has its turn within a piece."""
+    return tuple(values) if len(values) <= _PIECE else tuple(_by_pieces(values))
+
+
+def _by_pieces(values: Sequence[str]) -> Iterator[str]:
     pieces = (values[first : first + _PIECE] for first in range(0, len(values), _PIECE))
-    return tuple(chain.from_iterable(pieces)) if len(values) > _PIECE else tuple(values)
+    return chain.from_iterable(pieces)
 
 
-def _filter(place: int, message: pb.AttributeFilter) -> Filter:
+def _filter(place: int, message: pb.AttributeFilter, limits: Limits) -> Filter:
     match message.WhichOneof("condition"):
         case "any_of":
-            return Filter(message.field, AnyOf(_texts(message.any_of.values)))
+            values = message.any_of.values
+            check_length(f"filters[{place}].any_of", values, limits)
+            # each once: to make, compare and free texts takes longer than all that follows
+            return Filter(message.field, AnyOf(tuple(dict.fromkeys(_by_pieces(values)))))
         case "range":
             ends = message.range
             low = ends.min if ends.HasField("min") else None
