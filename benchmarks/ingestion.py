@@ -1,9 +1,9 @@
 """From a file of 20M interactions to the graph: python -m benchmarks.ingestion [ROWS].
 
 Files are made in a temporary folder, one after the other: Parquet and CSV, with texts, integers and
-UUIDs (as 16 bytes, in CSV as texts) as ids, users and items as unequal as in real data, a weight and a
-moment each, in no order. Each is read in a process of its own, from an empty one to the normalised
-adjacency, and that process reports its peak memory. Bars: 60 s and 4 GiB.
+UUIDs (as 16 bytes, in CSV as texts) as ids, users and items as unequal as in real data, a weight
+and a moment each, in no order. Each is read in a process of its own, from an empty one to the
+normalised adjacency, and that process reports its peak memory. Bars: 60 s and 4 GiB.
 """
 
 import json
