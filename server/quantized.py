@@ -70,6 +70,10 @@ class QuantizedIndex(FlatIndex):
         """Return True: what a query leaves out costs next to nothing."""
         return True
 
+    def begin_again(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
+        """Look at the embeddings, as FlatIndex does at once."""
+        return super()._begin(queries, k, excluded)
+
     def _begin(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
         count = int(self._breadth * candidates(k, len(self)))
         if BLOCK * count > len(self):

@@ -34,6 +34,8 @@ class Effort(Enum):
     """One look at the index, together with others: always short."""
     USUAL = auto()
     """That, and what has lists or filters of its own, by itself."""
+    AGAIN = auto()
+    """A second look, at the embeddings themselves, for what codes could not tell."""
     WHOLE = auto()
     """Until everything has its answer."""
 
@@ -230,11 +232,20 @@ def _alike(plans: Sequence[Plan | Exception], effort: Effort) -> list[tuple[list
         group = [made for number in members if isinstance(made := plans[number], Plan)]
         vectors = np.concatenate([made.vector for made in group]).reshape(len(group), -1)
         excluded = [made.excluded for made in group]
-        begin = partial(_begin_whole, index) if effort is Effort.WHOLE else index.begin_many
-        rank = _attempt(begin, vectors, k, excluded)
+        rank = _attempt(_how(index, effort), vectors, k, excluded)
         if not isinstance(rank, Exception):  # else each fails, or not, by itself
             groups.append((members, rank))
     return groups
+
+
+def _how(index: FlatIndex, effort: Effort) -> Callable[[Embeddings, int, Sequence[Rows]], Rank]:
+    match effort:
+        case Effort.AGAIN:
+            return index.begin_again
+        case Effort.WHOLE:
+            return partial(_begin_whole, index)
+        case _:
+            return index.begin_many
 
 
 def _begin_whole(index: FlatIndex, vectors: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:

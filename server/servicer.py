@@ -58,6 +58,8 @@ _SHORT_NUMBERS = 50_000_000
 # The same where filters say which items count, and where all are scored in double precision.
 _SHORT_FILTERED_NUMBERS = 8_000_000
 _SHORT_WHOLE_NUMBERS = 500_000
+# A second look for so few items is as short as the first.
+_FEW = 100
 
 
 @dataclass(frozen=True)
@@ -92,6 +94,8 @@ class RecommenderServicer:
         self._lanes = lanes
         self._glance: Together[TopKQuery, wire.Reply | Plan]
         self._glance = partial(self._top_k, effort=Effort.GLANCE)
+        self._again: Together[Plan, wire.Reply | Plan]
+        self._again = partial(self._top_k, effort=Effort.AGAIN)
         self._whole: Together[TopKQuery | Plan, wire.Reply | Plan]
         self._whole = partial(self._top_k, effort=Effort.WHOLE)
 
@@ -107,6 +111,8 @@ class RecommenderServicer:
         lane = self._lanes.long if self._is_long(query) else self._lanes.short
         brief = self._glance if query.is_plain else None
         reply: wire.Reply | Plan = await lane.run(self._top_k, query, brief=brief)
+        if isinstance(reply, Plan) and reply.query.k <= _FEW:
+            reply = await self._lanes.short.run(self._again, reply, taken=True)
         if isinstance(reply, Plan):
             is_short = reply.variant.index.numbers <= _SHORT_WHOLE_NUMBERS
             lane = self._lanes.short if is_short else self._lanes.long

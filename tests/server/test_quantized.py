@@ -121,3 +121,19 @@ def test_small_catalogues_and_those_without_users_are_searched_plainly() -> None
     assert type(flat_index(items[:0], items)) is FlatIndex
     assert extra_bytes(8191, 16) == 0
     assert extra_bytes(8192, 16) == 8192 * 16
+
+
+def test_a_second_look_finds_what_codes_cannot_tell() -> None:
+    """It is as short as the first, so it keeps nobody waiting who needs it."""
+    items = 1 + 1e-4 * normal(2, COUNT, 16)
+    queries = normal(3, 4, 16)
+    index = QuantizedIndex(items)
+    excluded = [NOTHING] * 4
+    assert index.begin_many(queries, 20, excluded)() == [None] * 4
+    again = index.begin_again(queries, 20, excluded)()
+    assert None not in again
+    for query, found in zip(queries, again, strict=True):
+        assert found is not None
+        expected = brute_force(items, query, 20, np.arange(COUNT))
+        assert (found[0].tolist(), found[1].tolist()) == expected
+    assert FlatIndex(items).begin_again(queries, 20, excluded)() == [None] * 4
