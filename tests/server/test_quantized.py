@@ -125,7 +125,7 @@ def test_small_catalogues_and_those_without_users_are_searched_plainly() -> None
 
 def test_a_second_look_finds_what_codes_cannot_tell() -> None:
     """It is as short as the first, so it keeps nobody waiting who needs it."""
-    items = 1 + 1e-4 * normal(2, COUNT, 16)
+    items = 1 + 1e-2 * normal(2, COUNT, 16)
     queries = normal(3, 4, 16)
     index = QuantizedIndex(items)
     excluded = [NOTHING] * 4
