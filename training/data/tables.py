@@ -21,6 +21,8 @@ BATCH = 500_000
 """Rows of a batch."""
 
 _BETWEEN_NUMBERS = r"[\s,;|]+"
+_UUID = ((0, 8), (8, 4), (12, 4), (16, 4), (20, 12))
+"""Where the parts of a UUID's text begin in its digits, and how long they are."""
 _LARGEST_WHOLE = 2.0**53
 """Beyond it a floating-point number may stand for several whole ones."""
 
@@ -317,7 +319,9 @@ def texts_of_bytes(values: pl.Series) -> pl.Series:
         return texts
     is_uuid = values.bin.size() == 16
     digits = values.bin.encode("hex")
-    uuids = digits.str.replace(r"^(.{8})(.{4})(.{4})(.{4})(.{12})$", "$1-$2-$3-$4-$5")
+    parts = [pl.col(values.name).str.slice(*part) for part in _UUID]
+    joined = digits.to_frame().select(pl.concat_str(parts, separator="-")).to_series()
+    uuids = joined.zip_with(is_uuid, digits)
     others = _decoded(values.set(is_uuid, None))
     return uuids.zip_with(is_uuid | others.is_null(), others)
 
