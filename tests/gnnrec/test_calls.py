@@ -81,7 +81,7 @@ def test_options_of_an_answer(server: Running) -> None:
     [
         (("--filter", "hours"), "--filter takes ATTRIBUTE=TEXT,TEXT"),
         (("--version", "v1", "--alias", "canary"), "name a version or an alias, not both"),
-        (("-k", "99999999999"), "k is 99999999999; it must be"),
+        (("-k", "99999999999"), "k is 99999999999; it is a whole"),
         (("--address", "a:1,b:2"), "several addresses are IP:PORT"),
         (("--token", "x", "--address", "10.0.0.1:1"), "a token to 10.0.0.1:1 could be read"),
         (("--client-cert", "a.pem"), "a client's certificate and key go together"),
