@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict, Field
 
-from registry.arrays import csr_problem, write_lines
+from registry.arrays import csr_problem, distinct, write_lines
 from registry.errors import InvalidExport
 from registry.features import Value
 
@@ -110,7 +110,7 @@ class Texts:
             return "has an empty text"
         if any(first >= second for first, second in pairwise(self.texts)):
             return "has texts that do not ascend"
-        if kind == "text" and len(np.unique(self.items)) != self.items.size:
+        if kind == "text" and len(distinct(self.items)) != self.items.size:
             return "gives an item two texts"
         if (wrong := csr_problem(self.indptr, self.items, len(self.texts), items)) is not None:
             return f"is not a CSR matrix of its texts and items: {wrong}"

@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from registry.arrays import distinct
 from registry.ranking import NO_ROW, Rows
 
 
@@ -19,7 +20,7 @@ class IdTable:
         """Take distinct ids in the order of their rows."""
         encoded = [text.encode() for text in ids]
         lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
-        prefixes = {int(length): varint(int(length)) for length in np.unique(lengths)}
+        prefixes = {int(length): varint(int(length)) for length in distinct(lengths)}
         self._content = b"".join([prefixes[len(each)] + each for each in encoded])
         sizes = lengths + 1 + (lengths >> 7 > 0) + (lengths >> 14 > 0) + (lengths >> 21 > 0)
         self._starts: NDArray[np.int64] = np.concatenate([[0], np.cumsum(sizes)])

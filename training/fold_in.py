@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from registry.arrays import distinct
 from training.config import LightGCNConfig
 from training.data.dataset import Interactions
 from training.models.lightgcn import LightGCN
@@ -31,7 +32,7 @@ def fold_in(
         passed_on = passed_on / torch.from_numpy(root).float()[:, None]
     users, _ = model.embeddings()
     own = model.coefficients[0] * model.layer0()[0]
-    connected = torch.from_numpy(np.unique(graph_edges.user_rows)).long()
+    connected = torch.from_numpy(distinct(graph_edges.user_rows)).long()
     above = (users - own)[connected]
     return passed_on + passed_on @ predictor(above, own[connected]), 0.5 if symmetric else 1.0
 

@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from registry.arrays import distinct
 from training.config import Config
 from training.data.dataset import Dataset
 from training.evaluate import evaluate, heldout
@@ -25,7 +26,7 @@ def validation(config: Config, dataset: Dataset, *, all_users: bool = False) -> 
     if len(part) == 0:
         return None
     if not all_users:
-        there = np.unique(part.user_rows)
+        there = distinct(part.user_rows)
         watched = there[:: -(-len(there) // WATCHED_USERS)]
         part = part.take(np.isin(part.user_rows, watched))
     users, items = len(dataset.user_ids), len(dataset.item_ids)

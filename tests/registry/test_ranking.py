@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from registry.arrays import Embeddings
+from registry.arrays import Embeddings, distinct
 from registry.ranking import NO_ROW, Rows, Scores, exact_scores, max_norm, rank_all, top_k
 from tests.scales import SCALES, scaled
 
@@ -197,3 +197,9 @@ def test_a_pass_over_all_items_can_be_ended() -> None:
 
     with pytest.raises(TimeoutError):
         rank_all(items[:1], items, max_norm(items), 5, [np.empty(0, np.int64)], pause)
+
+
+@given(st.lists(st.integers(-5, 5)))
+def test_distinct_numbers_are_those_of_a_set_in_order(numbers: list[int]) -> None:
+    found = distinct(np.array(numbers, np.int64))
+    assert found.tolist() == sorted(set(numbers))

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from registry.arrays import distinct
 from training.data.dataset import Rows
 from training.data.tables import Table
 from training.errors import InvalidData
@@ -76,7 +77,7 @@ class Numbering:
             self._seed += 1
             hashes = self._hash(self.ids)
             order = np.argsort(hashes)
-            if len(np.unique(hashes)) == len(hashes):
+            if len(distinct(hashes)) == len(hashes):
                 self._hashes, self._rows = hashes[order], order.astype(np.int32)
                 return
 

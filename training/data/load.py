@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
+from registry.arrays import distinct
 from training.config import Config
 from training.config_data import DataConfig, data_folder
 from training.data import split
@@ -161,8 +162,8 @@ def _tell(
     data: DataConfig,
 ) -> None:
     account.interactions = len(interactions)
-    account.users = len(np.unique(interactions.user_rows))
-    account.items = len(np.unique(interactions.item_rows))
+    account.users = len(distinct(interactions.user_rows))
+    account.items = len(distinct(interactions.item_rows))
     if data.weight_column is not None and len(interactions):
         account.weights = float(interactions.weights.min()), float(interactions.weights.max())
     if clock is not None and clock.unit is not None and interactions.times is not None:

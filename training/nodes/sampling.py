@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from registry.arrays import distinct
 from training.graph import csr_tensor
 from training.order import order_by
 
@@ -82,7 +83,7 @@ def sample(
         source, target = _draw(neighbours, frontier, count, generator)
         sources.append(source)
         targets.append(target)
-        new = np.unique(source[place[source] < 0])
+        new = distinct(source[place[source] < 0])
         place[new] = found + np.arange(len(new))
         nodes.append(new)
         found += len(new)

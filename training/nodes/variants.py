@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from registry import NodeModel, VariantExport
+from registry.arrays import distinct
 from training.checkpoint import Checkpoint
 from training.config import Config
 from training.config_nodes import HybridConfig, SageConfig
@@ -97,7 +98,7 @@ def _balance(
     if len(dataset.validation) == 0:
         return
     users, items = len(dataset.user_ids), len(dataset.item_ids)
-    there = np.unique(dataset.validation.user_rows)
+    there = distinct(dataset.validation.user_rows)
     some = np.random.default_rng([config.seed, 5]).permutation(there)[:_USERS_ASKED]
     asked = dataset.validation.take(np.isin(dataset.validation.user_rows, some))
     seen, held_out = csr(dataset.train, users), heldout(asked, users, items)
