@@ -321,6 +321,8 @@ def texts_of_bytes(values: pl.Series) -> pl.Series:
     digits = values.bin.encode("hex")
     parts = [pl.col(values.name).str.slice(*part) for part in _UUID]
     joined = digits.to_frame().select(pl.concat_str(parts, separator="-")).to_series()
+    if is_uuid.all():
+        return joined
     uuids = joined.zip_with(is_uuid, digits)
     others = _decoded(values.set(is_uuid, None))
     return uuids.zip_with(is_uuid | others.is_null(), others)
