@@ -2,6 +2,7 @@
 
 import gc
 import shutil
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -278,14 +279,15 @@ def test_two_versions_at_most_are_in_memory_while_one_is_loaded(
     store = ModelStore(tmp_path, "toy")
     store.aliases.promote("v1", alias="production")
     held: dict[str, list[str]] = {}
+    loaded: list[weakref.ref[Snapshot]] = []
     real = snapshot.load
 
     def load(version: Version, **how: Any) -> Snapshot:
         gc.collect()
-        held[version.name] = sorted(
-            each.version for each in gc.get_objects() if type(each) is Snapshot
-        )
-        return real(version, **how)
+        held[version.name] = [each.version for ref in loaded if (each := ref()) is not None]
+        found = real(version, **how)
+        loaded.append(weakref.ref(found))
+        return found
 
     monkeypatch.setattr(snapshot, "load", load)
     monkeypatch.setattr(rollout, "_LINGER_S", 60.0)

@@ -41,7 +41,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def server(registry: Path) -> Iterator[Running]:
     with running(
-        registry, max_message_bytes=4096, max_concurrent=4, max_queue_s=5, cache_bytes=0
+        registry, max_message_bytes=4096, max_concurrent=4, max_queue_s=0, cache_bytes=0
     ) as here:
         yield here
 
