@@ -1,5 +1,6 @@
 """What one request may cost: no other is kept waiting, and what nobody waits for ends."""
 
+import gc
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
@@ -279,3 +280,20 @@ def test_a_batch_of_zeros_is_answered_as_each_alone(server: Running) -> None:
     alone = [server.recommender.TopK(request) for request in requests[:5]]
     answers = server.recommender.BatchTopK(pb.BatchTopKRequest(requests=requests)).entries
     assert [entry.response for entry in answers] == alone * 50
+
+
+def test_a_failed_request_is_let_go_before_garbage_is_looked_for(server: Running) -> None:
+    """What aborts a call is kept in a cycle; the request, which may be large, is no part of it."""
+    own = of_user(3, exclude_item_ids=["i1"] * 900, filters=[any_of(["x"])])
+    own.filters[0].field = "no attribute of this test"
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            with pytest.raises(grpc.RpcError, match="no attribute of this test"):
+                server.recommender.TopK(own)
+        until(lambda: server.server.boundary.in_flight == 0)
+        held = [each for each in gc.get_objects() if type(each) is pb.TopKRequest and each == own]
+    finally:
+        gc.enable()
+    assert len(held) <= 2, "the caller's own, which is here too, and what the thread had last"
