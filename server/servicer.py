@@ -58,7 +58,7 @@ _SHORT_NUMBERS = 50_000_000
 # The same where filters say which items count, and where all are scored in double precision.
 _SHORT_FILTERED_NUMBERS = 8_000_000
 _SHORT_WHOLE_NUMBERS = 500_000
-# A second look for so few items is as short as the first.
+# A second look for so few items is short where filters are.
 _FEW = 100
 
 
@@ -112,7 +112,9 @@ class RecommenderServicer:
         brief = self._glance if query.is_plain else None
         reply: wire.Reply | Plan = await lane.run(self._top_k, query, brief=brief)
         if isinstance(reply, Plan) and reply.query.k <= _FEW:
-            reply = await self._lanes.short.run(self._again, reply, taken=True)
+            is_short = reply.variant.index.numbers <= _SHORT_FILTERED_NUMBERS
+            lane = self._lanes.short if is_short else self._lanes.long
+            reply = await lane.run(self._again, reply, taken=True)
         if isinstance(reply, Plan):
             is_short = reply.variant.index.numbers <= _SHORT_WHOLE_NUMBERS
             lane = self._lanes.short if is_short else self._lanes.long
