@@ -73,7 +73,10 @@ class Patience:
         self._check(self.expected_wait_s, left_s)
 
     def check_unread(self, left_s: float) -> None:
-        """Do the same for a request that will come once it is read, and is counted then."""
+        """Raise Overloaded as check_coming would, for a message that is not read yet.
+
+        Once it is read it comes, and is counted.
+        """
         self.check_coming(left_s)
         self._came -= 1
 

@@ -58,7 +58,7 @@ _SHORT_NUMBERS = 50_000_000
 # The same where filters say which items count, and where all are scored in double precision.
 _SHORT_FILTERED_NUMBERS = 8_000_000
 _SHORT_WHOLE_NUMBERS = 500_000
-# A second look for so few items is short where filters are.
+# A second look for up to so many items takes about as long as the first.
 _FEW = 100
 
 

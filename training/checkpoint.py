@@ -123,7 +123,7 @@ class Checkpoints:
     def what_remains(self) -> str:
         """Say what a training that is stopped now has left, and what to do with it."""
         if not self.kept:
-            return "nothing is kept of its first minute"
+            return "nothing of it is kept: a model is, once it has trained for a minute"
         return f"kept: {self.kept}; the same command with --resume goes on from there"
 
 

@@ -2,10 +2,9 @@
 
 import hashlib
 import logging
-import uuid
 from collections.abc import Callable, Collection, Hashable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
@@ -84,9 +83,11 @@ class RemoteStorage:
     def check_writable(self, size: int) -> None:
         """Raise CannotWrite, or what the store says to an object that is written and deleted."""
         check_folder(self._cache.folder, size)
-        probe = self.layout.folder / f".probe-{uuid.uuid4().hex}"
-        self._objects.create(probe.as_posix(), b"")
-        self._objects.delete([probe.as_posix()])
+        probe = (self.layout.folder / ".writable").as_posix()
+        with suppress(FileExistsError):  # left by somebody who may write and not delete
+            self._objects.create(probe, b"")
+        with suppress(StoreError):
+            self._objects.delete([probe])
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
