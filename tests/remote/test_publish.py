@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from registry import Damaged, ModelStore
-from registry.errors import NoSuchModel, NoSuchVersion, VersionCorrupt, VersionExists
+from registry.errors import (
+    NoSuchModel,
+    NoSuchVersion,
+    StoreError,
+    VersionCorrupt,
+    VersionExists,
+)
 from registry.remote import storage
 from registry.remote.objects import Objects
 from registry.remote.s3 import S3Objects
@@ -197,3 +203,15 @@ def test_a_damaged_manifest_is_listed_beside_the_whole_ones(bucket: str) -> None
     assert whole.name == "v1"
     assert isinstance(damaged, Damaged)
     assert damaged.name == "v2"
+
+
+def test_whether_a_bucket_takes_a_version_is_tried_and_leaves_no_trace(bucket: str) -> None:
+    """Also where somebody who may not delete has tried before."""
+    store = ModelStore(bucket, "toy")
+    store.check_writable(1000)
+    kept = {key for key in contents(bucket) if "conditional-writes" not in key}
+    assert kept == set()
+    S3Objects(bucket).create("toy/.writable", b"")
+    store.check_writable()
+    with pytest.raises(StoreError):
+        ModelStore(f"{bucket}-that-is-not-there/x", "toy").check_writable()
