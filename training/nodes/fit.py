@@ -191,7 +191,8 @@ def _fit(
         optimizer.load_state_dict(found["optimizer"])
         generator.bit_generator.state = json.loads(found["generator"])
         torch.set_rng_state(found["torch"])
-        torch.cuda.set_rng_state_all(found["cuda"])
+        if len(found["cuda"]) == torch.cuda.device_count():  # else it goes on elsewhere
+            torch.cuda.set_rng_state_all(found["cuda"])
         begin, course.losses = found["epoch"], found["losses"]
         course.validations = [(epoch, score) for epoch, score in found["validations"]]
     model.train()
