@@ -47,13 +47,13 @@ unit: $(DONE)
 
 ## proto: generate the Python code of the .proto files
 proto: $(DONE)
-	$(BIN)/python -m protos.generate
+	$(BIN)/python protos/generate.py
 
 buf: $(DONE)
 	@if command -v npm >/dev/null; then set -e; \
 		test -x node_modules/.bin/buf || \
 			npm install --silent --no-audit --no-fund --no-package-lock --fetch-timeout=20000; \
-		$(BIN)/python -m protos.generate --image .venv/protos.binpb; \
+		$(BIN)/python protos/generate.py --image .venv/protos.binpb; \
 		node_modules/.bin/buf lint .venv/protos.binpb --config buf.yaml --path gnnrec/v1; \
 	else echo "no npm: buf lint is left out"; fi
 
@@ -62,7 +62,7 @@ AGAINST ?= HEAD
 breaking: buf
 	rm -rf .venv/against && mkdir .venv/against
 	git archive $(AGAINST) protos | tar -x -C .venv/against
-	$(BIN)/python -m protos.generate --image .venv/against.binpb .venv/against
+	$(BIN)/python protos/generate.py --image .venv/against.binpb .venv/against
 	node_modules/.bin/buf breaking .venv/protos.binpb --against .venv/against.binpb \
 		--config buf.yaml --path gnnrec/v1
 

@@ -11,8 +11,8 @@ import scipy.sparse.linalg
 import torch
 from torch import nn
 
-from training import baselines
-from training.data.dataset import Dataset
+from gnnrec_training import baselines
+from gnnrec_training.data.dataset import Dataset
 
 Matrices = tuple[np.ndarray, np.ndarray]
 Candidates = Iterator[tuple[str, Matrices]]

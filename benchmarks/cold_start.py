@@ -24,14 +24,14 @@ from benchmarks.cold_baselines import (
 )  # fmt: skip
 from benchmarks.measure import report
 from gnnrec.cli.progress import Progress
-from registry import VariantExport
-from training.config import Config, load
-from training.config_data import NodeFeatureConfig
-from training.data.dataset import Dataset, Interactions, join
-from training.data.load import load_dataset
-from training.evaluate import evaluate, heldout
-from training.graph import Csr, csr
-from training.variants import build
+from gnnrec_registry import VariantExport
+from gnnrec_training.config import Config, load
+from gnnrec_training.config_data import NodeFeatureConfig
+from gnnrec_training.data.dataset import Dataset, Interactions, join
+from gnnrec_training.data.load import load_dataset
+from gnnrec_training.evaluate import evaluate, heldout
+from gnnrec_training.graph import Csr, csr
+from gnnrec_training.variants import build
 
 RECIPE = Path(__file__).parent / "recipes" / "cold-start.toml"
 K = 20

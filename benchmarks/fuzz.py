@@ -21,8 +21,8 @@ from grpc import aio
 
 from benchmarks import hostile
 from benchmarks.measure import report, resident_bytes
-from protos.gnnrec.v1 import recommender_pb2 as pb
-from registry import ModelStore
+from gnnrec_protos.v1 import recommender_pb2 as pb
+from gnnrec_registry import ModelStore
 from tests import unseen
 
 GNNREC = Path(sys.executable).parent / "gnnrec"

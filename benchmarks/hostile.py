@@ -26,8 +26,8 @@ import numpy as np
 from grpc import aio
 
 from benchmarks.measure import report, resident_bytes
-from protos.gnnrec.v1 import recommender_pb2 as pb
-from registry import ItemAttribute, ModelStore
+from gnnrec_protos.v1 import recommender_pb2 as pb
+from gnnrec_registry import ItemAttribute, ModelStore
 from tests import made
 from tests.server.http2 import RawClient
 

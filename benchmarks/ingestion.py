@@ -18,10 +18,10 @@ import numpy as np
 import polars as pl
 
 from benchmarks.measure import report
-from training.config import Config
-from training.data.load import load_dataset
-from training.graph import adjacency, edges
-from training.memory import keep_freed
+from gnnrec_training.config import Config
+from gnnrec_training.data.load import load_dataset
+from gnnrec_training.graph import adjacency, edges
+from gnnrec_training.memory import keep_freed
 
 ROWS = 20_000_000
 KINDS = tuple(

@@ -20,7 +20,7 @@ from benchmarks.loading import closed
 from benchmarks.measure import report
 from benchmarks.serving import TOP_K, USERS, Process, serving, top_k, zipf
 from gnnrec.cli import main as gnnrec
-from server import boundary, limiter, metrics
+from gnnrec_server import boundary, limiter, metrics
 
 ROUNDS = 15
 

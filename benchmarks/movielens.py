@@ -20,12 +20,12 @@ from implicit.nearest_neighbours import CosineRecommender, TFIDFRecommender
 from threadpoolctl import threadpool_limits
 
 from benchmarks.measure import report
-from registry import ModelStore
-from training.config import load
-from training.data.dataset import Dataset
-from training.data.load import load_dataset
-from training.evaluate import evaluate, heldout
-from training.graph import csr
+from gnnrec_registry import ModelStore
+from gnnrec_training.config import load
+from gnnrec_training.data.dataset import Dataset
+from gnnrec_training.data.load import load_dataset
+from gnnrec_training.evaluate import evaluate, heldout
+from gnnrec_training.graph import csr
 
 RECIPE = Path(__file__).parent / "recipes" / "movielens.toml"
 K = 20

@@ -21,7 +21,7 @@ import numpy as np
 
 from benchmarks.measure import report
 from gnnrec import Client, NewUser
-from registry import ModelStore, Version
+from gnnrec_registry import ModelStore, Version
 
 GNNREC = Path(sys.executable).parent / "gnnrec"
 ROUNDS = 400

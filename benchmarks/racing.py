@@ -23,8 +23,8 @@ import numpy as np
 from benchmarks import worlds
 from benchmarks.measure import report
 from benchmarks.worlds import MODEL
-from registry import ModelStore
-from registry.errors import AliasConflict
+from gnnrec_registry import ModelStore
+from gnnrec_registry.errors import AliasConflict
 
 RACERS = ("a", "b")
 

@@ -12,12 +12,13 @@ from pathlib import Path
 
 from benchmarks.measure import report
 from benchmarks.training_quality import RECIPES
-from registry import ModelStore
-from training.config import load
-from training.train import train
+from gnnrec_registry import ModelStore
+from gnnrec_training.config import load
+from gnnrec_training.train import train
 
 _IMPORT = (
-    "import training.measure, time; started = time.perf_counter(); import training.report; "
+    "import gnnrec_training.measure, time; started = time.perf_counter();"
+    "import gnnrec_training.report; "
     "print(time.perf_counter() - started)"
 )
 

@@ -24,9 +24,9 @@ from benchmarks import worlds
 from benchmarks.measure import report
 from benchmarks.worlds import MODEL
 from gnnrec import Client
-from registry import ModelStore
-from registry.arrays import Embeddings
-from registry.ranking import exact_scores
+from gnnrec_registry import ModelStore
+from gnnrec_registry.arrays import Embeddings
+from gnnrec_registry.ranking import exact_scores
 
 GNNREC = Path(sys.executable).parent / "gnnrec"
 USERS, ITEMS, WIDTH, SEEN = 29_858, 40_981, 64, 27
@@ -36,7 +36,7 @@ CALLERS, SECONDS, MOVES, SWAPS = 8, 60, 20, 100
 # As on a file system that tells of no events.
 WITHOUT_EVENTS = """
 import asyncio
-from server import events
+from gnnrec_server import events
 from gnnrec.cli.main import main
 events.watch = lambda folder, wake: asyncio.sleep(1e9)
 main()

@@ -27,9 +27,9 @@ import numpy as np
 from benchmarks import worlds
 from benchmarks.loading import Load, closed, h2load, open_loop
 from benchmarks.measure import median_seconds, report
-from protos.gnnrec.v1 import model_pb2, model_pb2_grpc
-from protos.gnnrec.v1 import recommender_pb2 as pb
-from registry import ModelStore
+from gnnrec_protos.v1 import model_pb2, model_pb2_grpc
+from gnnrec_protos.v1 import recommender_pb2 as pb
+from gnnrec_registry import ModelStore
 
 SERVICE = "/gnnrec.v1.RecommenderService/"
 TOP_K, SCORE, BATCH = SERVICE + "TopK", SERVICE + "Score", SERVICE + "BatchTopK"

@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.measure import report
-from registry import ModelStore
+from gnnrec_registry import ModelStore
 
 RECIPES = Path(__file__).parent / "recipes"
 

@@ -16,15 +16,15 @@ import numpy as np
 import torch
 
 from benchmarks.measure import report
-from training.config import Config, FitConfig, LightGCNConfig, load
-from training.data.dataset import Dataset, Interactions
-from training.data.load import load_dataset
-from training.fit import fit, train_step
-from training.graph import adjacency, csr
-from training.initial import initial
-from training.memory import estimate, keep_freed
-from training.models.lightgcn import LightGCN
-from training.steps import PairSteps, Steps, UserSteps
+from gnnrec_training.config import Config, FitConfig, LightGCNConfig, load
+from gnnrec_training.data.dataset import Dataset, Interactions
+from gnnrec_training.data.load import load_dataset
+from gnnrec_training.fit import fit, train_step
+from gnnrec_training.graph import adjacency, csr
+from gnnrec_training.initial import initial
+from gnnrec_training.memory import estimate, keep_freed
+from gnnrec_training.models.lightgcn import LightGCN
+from gnnrec_training.steps import PairSteps, Steps, UserSteps
 
 RECIPE = Path(__file__).parent / "recipes" / "gowalla.toml"
 AUTHORS_STEP_S = 1.09

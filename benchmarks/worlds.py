@@ -5,9 +5,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from registry import DataEntry, Export, ModelStore, VariantExport
-from registry.arrays import Embeddings
-from registry.manifest import Json
+from gnnrec_registry import DataEntry, Export, ModelStore, VariantExport
+from gnnrec_registry.arrays import Embeddings
+from gnnrec_registry.manifest import Json
 
 MODEL = "random"
 VARIANT = "lightgcn"

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote
 
-from registry import Damaged, ModelStore, Move, Version
-from registry.layout import REPORT_PAGE
-from registry.moves import by_version
-from registry.page import render
+from gnnrec_registry import Damaged, ModelStore, Move, Version
+from gnnrec_registry.layout import REPORT_PAGE
+from gnnrec_registry.moves import by_version
+from gnnrec_registry.page import render
 
 _TEMPLATE = Path(__file__).parent / "templates" / "index.html"
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 340.0, 150.0, 40.0, 22.0, 24.0

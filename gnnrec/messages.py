@@ -14,9 +14,9 @@ from gnnrec import answers, errors
 from gnnrec.ids import Id, id_list
 from gnnrec.newcomers import NewItem, NewUser
 from gnnrec.queries import Query, set_subject, set_target
-from protos.gnnrec.v1 import model_pb2, model_pb2_grpc
-from protos.gnnrec.v1 import recommender_pb2 as pb
-from protos.gnnrec.v1 import recommender_pb2_grpc as rpc
+from gnnrec_protos.v1 import model_pb2, model_pb2_grpc
+from gnnrec_protos.v1 import recommender_pb2 as pb
+from gnnrec_protos.v1 import recommender_pb2_grpc as rpc
 
 Answer = TypeVar("Answer")
 Fields = ParamSpec("Fields")

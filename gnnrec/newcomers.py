@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 from gnnrec.ids import Id, id_text
-from protos.gnnrec.v1 import recommender_pb2 as pb
+from gnnrec_protos.v1 import recommender_pb2 as pb
 
 Features = Mapping[str, float | str | Sequence[str] | Sequence[float]]
 """Raw values by column name, as in the training data: a number, a text, several texts or, for a

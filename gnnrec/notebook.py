@@ -22,10 +22,10 @@ from gnnrec.run import (
 )
 
 if TYPE_CHECKING:
-    from registry import Version
-    from training.config import Config
-    from training.data.frames import Frame
-    from training.reporter import Reporter
+    from gnnrec_registry import Version
+    from gnnrec_training.config import Config
+    from gnnrec_training.data.frames import Frame
+    from gnnrec_training.reporter import Reporter
 
 Place: TypeAlias = str | os.PathLike[str]
 Data: TypeAlias = "Place | Frame | Sequence[Place | Frame] | Mapping[str, Any]"
@@ -125,13 +125,13 @@ def train(
     no worse than what the alias names. `resume`: go on from where the same training was stopped.
     `progress`: whether to say what was understood and how far it is.
 
-    Raises TrainingError (training.errors) for a configuration or data that cannot be trained on,
-    before anything is published, and RegistryError (registry.errors) for a registry that cannot be
-    written and, when the version is published, for a refused promotion.
+    Raises gnnrec_training.errors.TrainingError for a configuration or data that cannot be trained
+    on, before anything is published, and gnnrec_registry.errors.RegistryError for a registry that
+    cannot be written and, when the version is published, for a refused promotion.
     """
     from gnnrec.cli.progress import Progress
-    from training.addresses import FRAMES
-    from training.reporter import Silent
+    from gnnrec_training.addresses import FRAMES
+    from gnnrec_training.reporter import Silent
 
     place = os.fspath(registry)
     with ExitStack() as stack:
@@ -139,7 +139,7 @@ def train(
         reporter: Reporter = stack.enter_context(Progress()) if progress else Silent()
         config, beside = _configured(data, reporter, folder, name=name, items=items, users=users)
         # after that, for a mistake in a configuration is told before PyTorch is imported
-        from training.train import train as run
+        from gnnrec_training.train import train as run
 
         store = store_of(config, place, promote)
         outcome = run(config, beside, store, reporter, resume=resume)
@@ -162,9 +162,9 @@ def _configured(
     users: "Place | Frame | None",
 ) -> tuple["Config", Path]:
     """Return the configuration, and what its paths start from; frames become files in `folder`."""
-    from training.config import resolve
-    from training.data.frames import is_frame, written
-    from training.errors import InvalidConfig, InvalidData
+    from gnnrec_training.config import resolve
+    from gnnrec_training.data.frames import is_frame, written
+    from gnnrec_training.errors import InvalidConfig, InvalidData
 
     known = {"name": name or None, "items": items, "users": users}
     if isinstance(data, Mapping) or _is_configuration(data):
@@ -195,8 +195,8 @@ def _is_configuration(data: object) -> bool:
 
 def _place(value: object, what: str, folder: Path) -> str:
     """Return a path as it is, or that of a frame's file, whose name says what it is."""
-    from training.data.frames import is_frame, write
-    from training.errors import InvalidData
+    from gnnrec_training.data.frames import is_frame, write
+    from gnnrec_training.errors import InvalidData
 
     if is_frame(value):
         return write(value, folder, what)
@@ -210,7 +210,7 @@ def _place(value: object, what: str, folder: Path) -> str:
 
 
 def _told(version: "Version", registry: str, seconds: float) -> Training:
-    from registry.layout import REPORT_PAGE
+    from gnnrec_registry.layout import REPORT_PAGE
 
     manifest = version.manifest
     variants = {name: variant.metrics for name, variant in manifest.variants.items()}

@@ -7,7 +7,7 @@ from typing import Any, SupportsIndex
 
 from gnnrec.ids import Id, id_list, id_text
 from gnnrec.newcomers import NewItem, NewUser, is_number
-from protos.gnnrec.v1 import recommender_pb2 as pb
+from gnnrec_protos.v1 import recommender_pb2 as pb
 
 Filter = str | float | Sequence[str] | tuple[float | None, float | None]
 """A text or several: the attribute is one of them. A number: it equals that. A pair of numbers: it

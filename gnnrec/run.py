@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from registry import ModelStore
-from registry.gate import check
-from registry.manifest import Metrics
+from gnnrec_registry import ModelStore
+from gnnrec_registry.gate import check
+from gnnrec_registry.manifest import Metrics
 
 if TYPE_CHECKING:
-    from training.config import Config
-    from training.train import Outcome
+    from gnnrec_training.config import Config
+    from gnnrec_training.train import Outcome
 
 Splits = Mapping[str, Metrics]
 """Metrics by the part of the data that they were measured on."""
@@ -29,10 +29,10 @@ def configured(
     `say` hears what was found in the data. `name`, `users`, `items`: as for training.proposal, for
     data alone.
     """
-    from training.addresses import is_frame
-    from training.config import load
-    from training.errors import InvalidConfig
-    from training.proposal import propose
+    from gnnrec_training.addresses import is_frame
+    from gnnrec_training.config import load
+    from gnnrec_training.errors import InvalidConfig
+    from gnnrec_training.proposal import propose
 
     if any(each.endswith(".toml") for each in data):
         if len(data) > 1:

@@ -1,7 +1,7 @@
-"""Generate the Python code of the wire contract: python -m protos.generate [ROOT].
+"""Generate the Python code of the wire contract: python protos/generate.py [ROOT].
 
-Writes beside each .proto under ROOT (this checkout unless named). With `--image FILE` it writes a
-descriptor set instead, which `buf lint` and `buf breaking` read.
+Reads protos/gnnrec/v1 under ROOT (this checkout unless named) and writes protos/gnnrec_protos/v1.
+With `--image FILE` it writes a descriptor set instead, which `buf lint` and `buf breaking` read.
 """
 
 import argparse
@@ -13,23 +13,27 @@ import grpc_tools
 from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
-SOURCES = ["gnnrec/v1/model.proto", "gnnrec/v1/recommender.proto"]
+CONTRACT = "gnnrec/v1"
+# The code is a package of our own name: a folder `gnnrec` is the client, and many projects have a
+# package called `protos`.
+PACKAGE = "gnnrec_protos/v1"
 # Where the imported google/rpc and google/protobuf definitions stand.
 GOOGLE_RPC = str(Path(google.rpc.status_pb2.__file__).parents[2])
 GOOGLE_PROTOBUF = str(Path(grpc_tools.__file__).parent / "_proto")
 
 
-def generate(root: Path, out: Path) -> None:
-    """Write the message and service code of every .proto in `root` under `out`."""
+def generate(root: Path) -> None:
+    """Write the message and service code of every .proto in `root`."""
     plugin = Path(sys.executable).parent / "protoc-gen-mypy_grpc"
+    out = root / "protos"
     run(
-        f"-I{root}",
+        f"-I{PACKAGE}={out / CONTRACT}",
         f"--plugin=protoc-gen-mypy_grpc={plugin}",
         f"--python_out={out}",
         f"--pyi_out={out}",
         f"--grpc_python_out={out}",
         f"--mypy_grpc_out={out}",
-        *(f"protos/{source}" for source in SOURCES),
+        *(f"{PACKAGE}/{name}" for name in contract(root)),
     )
 
 
@@ -40,8 +44,13 @@ def write_image(root: Path, image: Path) -> None:
         "--include_imports",
         "--include_source_info",
         f"--descriptor_set_out={image}",
-        *SOURCES,
+        *(f"{CONTRACT}/{name}" for name in contract(root)),
     )
+
+
+def contract(root: Path) -> list[str]:
+    """Return the names of the .proto files."""
+    return sorted(path.name for path in (root / "protos" / CONTRACT).glob("*.proto"))
 
 
 def run(*arguments: str) -> None:
@@ -59,4 +68,4 @@ if __name__ == "__main__":
     if options.image:
         write_image(options.root, options.image)
     else:
-        generate(options.root, options.root)
+        generate(options.root)

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from registry import DataEntry, Export, ItemAttribute, ModelStore, VariantExport, Version
-from registry.arrays import Embeddings
-from registry.manifest import Json
+from gnnrec_registry import DataEntry, Export, ItemAttribute, ModelStore, VariantExport, Version
+from gnnrec_registry.arrays import Embeddings
+from gnnrec_registry.manifest import Json
 
 
 def export(

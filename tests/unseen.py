@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch_geometric.nn import SAGEConv
 
-from registry import (
+from gnnrec_registry import (
     Export,
     FeatureEncoder,
     FeaturesExport,
@@ -26,8 +26,14 @@ from registry import (
     VariantExport,
     Version,
 )
-from registry.arrays import Embeddings
-from registry.features import CategoricalEncoding, Matrix, NumericEncoding, Value, VectorEncoding
+from gnnrec_registry.arrays import Embeddings
+from gnnrec_registry.features import (
+    CategoricalEncoding,
+    Matrix,
+    NumericEncoding,
+    Value,
+    VectorEncoding,
+)
 from tests import made
 
 USERS, ITEMS, WIDTH = 12, 9, 4

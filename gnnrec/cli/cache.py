@@ -14,7 +14,7 @@ def cache(
     json: options.Json = False,
 ) -> None:
     """Show what was downloaded from registries at URLs, and make room."""
-    from registry.remote.cache import Cache
+    from gnnrec_registry.remote.cache import Cache
 
     found = Cache.from_environment()
     freed = 0 if keep_gb is None else found.shrink(int(keep_gb * 1e9))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import typer
 
 if TYPE_CHECKING:
-    from registry import ModelStore
+    from gnnrec_registry import ModelStore
 
 
 def complete_versions(ctx: typer.Context, incomplete: str) -> list[str]:
@@ -33,8 +33,8 @@ def _offer(
     all_models: bool = False,
 ) -> list[str]:
     """Return the names that begin with what is typed; never fail, that would break the line."""
-    from registry import ModelStore
-    from registry.storage import models
+    from gnnrec_registry import ModelStore
+    from gnnrec_registry.storage import models
 
     registry = _given(ctx, "registry") or "registry-data"
     model = "" if all_models else _given(ctx, "model")

@@ -10,7 +10,9 @@ from gnnrec.cli import cache, calls, reports, rollout, serving, train, versions
 
 # What these packages raise is a user's mistake. They are imported by the subcommand that runs, for
 # numpy, gRPC and the rest take far longer than to print a line of help.
-_OF_MISTAKES = {"registry.errors", "gnnrec.errors", "training.errors", "server.errors"}
+_OF_MISTAKES = {
+    "gnnrec_registry.errors", "gnnrec.errors", "gnnrec_training.errors", "gnnrec_server.errors",
+}  # fmt: skip
 
 app = typer.Typer(
     help="Train graph recommenders, publish them, serve them over gRPC.",

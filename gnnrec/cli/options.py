@@ -79,8 +79,8 @@ def _condition(text: str) -> list[str] | tuple[float | None, float | None]:
 
 def open_store(registry: str, model: str) -> Any:
     """Return the model's store; without a name, that of the only model there is."""
-    from registry import ModelStore, RegistryError
-    from registry.storage import models
+    from gnnrec_registry import ModelStore, RegistryError
+    from gnnrec_registry.storage import models
 
     if not model:
         found = models(registry)

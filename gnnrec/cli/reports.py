@@ -10,7 +10,7 @@ from gnnrec.cli import options
 
 if TYPE_CHECKING:
     from gnnrec.comparison import Comparison
-    from registry import Version
+    from gnnrec_registry import Version
 
 Open = Annotated[bool, typer.Option("--open", help="Open it in a browser.")]
 
@@ -71,7 +71,7 @@ def compare(
         found = run(*versions, k=k, variant=variant, advance=progress.advance)
     if html is not None:
         from gnnrec.comparison.page import render_page
-        from registry.durable import replace
+        from gnnrec_registry.durable import replace
 
         replace(html, render_page(found).encode())
     if json:
@@ -86,9 +86,9 @@ def compare(
 
 def _page_of(version: str, registry: str, model: str, html: Path | None) -> Path:
     from gnnrec.cli.progress import Progress
-    from registry import RegistryError
-    from registry.durable import replace
-    from registry.layout import REPORT_PAGE
+    from gnnrec_registry import RegistryError
+    from gnnrec_registry.durable import replace
+    from gnnrec_registry.layout import REPORT_PAGE
 
     opened: Version = options.open_store(registry, model).open(version)
     if REPORT_PAGE not in opened.manifest.files:
@@ -106,9 +106,9 @@ def _page_of(version: str, registry: str, model: str, html: Path | None) -> Path
 
 def _write_index(registry: str, model: str, html: Path | None) -> Path:
     from gnnrec.index_page import render_index
-    from registry import ModelStore, RegistryError
-    from registry.durable import replace
-    from registry.storage import models
+    from gnnrec_registry import ModelStore, RegistryError
+    from gnnrec_registry.durable import replace
+    from gnnrec_registry.storage import models
 
     names = [model] if model else models(registry)
     if not names:
@@ -132,7 +132,7 @@ def _open(page: Path) -> None:
 def _print(found: "Comparison") -> None:
     from gnnrec.comparison.facts import is_metric
     from gnnrec.comparison.page import verdict
-    from registry.page import number, signed
+    from gnnrec_registry.page import number, signed
 
     print(f"A  {found.a.version}, {found.a.variant}")
     print(f"B  {found.b.version}, {found.b.variant}")

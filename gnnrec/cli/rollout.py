@@ -14,8 +14,8 @@ from gnnrec.cli.table import printable
 if TYPE_CHECKING:
     from gnnrec.answers import Shadowed, Trial, TrialSide
     from gnnrec.client import Client
-    from registry import Guard, Move
-    from registry.moves import Record
+    from gnnrec_registry import Guard, Move
+    from gnnrec_registry.moves import Record
 
 Why = Annotated[str, typer.Option(help="The reason, for the history.")]
 
@@ -53,8 +53,8 @@ def promote(
     json: options.Json = False,
 ) -> None:
     """Point an alias at a version, or try it on a share of users; servers follow by themselves."""
-    from registry.errors import InvalidTrial, PromotionRefused
-    from registry.gate import TOLERANCE, check
+    from gnnrec_registry.errors import InvalidTrial, PromotionRefused
+    from gnnrec_registry.gate import TOLERANCE, check
 
     tolerance = TOLERANCE if tolerance is None else tolerance
     store = options.open_store(registry, model)
@@ -176,8 +176,8 @@ def status(client: "Client", json: options.Json = False) -> None:
 def _guard(max_errors: float | None, max_p99_ms: float | None, min_requests: int) -> "Guard":
     from pydantic import ValidationError
 
-    from registry import Guard
-    from registry.errors import InvalidTrial
+    from gnnrec_registry import Guard
+    from gnnrec_registry.errors import InvalidTrial
 
     try:
         return Guard(max_errors=max_errors, max_p99_ms=max_p99_ms, min_requests=min_requests)

@@ -21,8 +21,8 @@ def generate(
     json: options.Json = False,
 ) -> None:
     """Write a deterministic sample data set: people, courses, topics, and a training config."""
-    from training.data import sample_world, toys
-    from training.data.sample import write
+    from gnnrec_training.data import sample_world, toys
+    from gnnrec_training.data.sample import write
 
     sample = (
         toys.toy(toy, seed) if toy else sample_world.sample_world(users, items, interactions, seed)
@@ -46,8 +46,8 @@ def init(
     json: options.Json = False,
 ) -> None:
     """Look at data and write a configuration for them, with what was found and why."""
-    from training.errors import InvalidConfig
-    from training.proposal import propose
+    from gnnrec_training.errors import InvalidConfig
+    from gnnrec_training.proposal import propose
 
     proposal = propose(data, output.parent if output else Path())
     path = output or Path(f"{proposal.config.name}.toml")
@@ -92,9 +92,9 @@ def train(
     with Progress(starts=True) as progress:
         settings, beside = configured(data, progress.tell)
         # after that, for a mistake in a configuration is told before PyTorch is imported
-        from training.errors import Interrupted
-        from training.train import estimate
-        from training.train import train as run
+        from gnnrec_training.errors import Interrupted
+        from gnnrec_training.train import estimate
+        from gnnrec_training.train import train as run
 
         store = store_of(settings, registry, promote)
         if dry_run:
@@ -139,7 +139,7 @@ def train(
 def print_metrics(manifest: object) -> None:
     """Print recall and NDCG of the variants beside the baselines."""
     from gnnrec.run import NOT_MEASURED, metrics_table
-    from registry import Manifest
+    from gnnrec_registry import Manifest
 
     assert isinstance(manifest, Manifest)
     models = {name: variant.metrics for name, variant in manifest.variants.items()}

@@ -7,7 +7,7 @@ import typer
 from gnnrec.cli import options
 
 if TYPE_CHECKING:
-    from registry import Manifest, ModelStore
+    from gnnrec_registry import Manifest, ModelStore
 
 
 def versions(
@@ -16,8 +16,8 @@ def versions(
     json: options.Json = False,
 ) -> None:
     """List the published versions, newest first."""
-    from registry import Damaged
-    from registry.moves import by_version
+    from gnnrec_registry import Damaged
+    from gnnrec_registry.moves import by_version
 
     store = options.open_store(registry, model)
     entries, listed = store.versions(), store.aliases.all()
@@ -130,7 +130,7 @@ def prune(
 
 def _last_recorded(store: "ModelStore", alias: str) -> str | None:
     """Return what an alias named last by the history, if that can be read."""
-    from registry import RegistryError
+    from gnnrec_registry import RegistryError
 
     try:
         moves = store.aliases.recorded(alias)

@@ -7,7 +7,7 @@ from typing import Any
 from gnnrec.comparison.answers import Answers, compare_answers
 from gnnrec.comparison.facts import differences
 from gnnrec.comparison.metrics import MetricDifference, metric_differences
-from registry import RegistryError, Version
+from gnnrec_registry import RegistryError, Version
 
 
 @dataclass(frozen=True)

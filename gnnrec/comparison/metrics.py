@@ -7,12 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from registry import Version
-from registry.errors import VersionCorrupt
-from registry.layout import REPORT
-from registry.manifest import Json
-from registry.measures import Hits
-from registry.page import metric_place
+from gnnrec_registry import Version
+from gnnrec_registry.errors import VersionCorrupt
+from gnnrec_registry.layout import REPORT
+from gnnrec_registry.manifest import Json
+from gnnrec_registry.measures import Hits
+from gnnrec_registry.page import metric_place
 
 _ROUNDS = 1000
 _LEVEL = 0.95

@@ -5,7 +5,7 @@ from pathlib import Path
 from gnnrec.comparison.charts import WIDTH, columns, intervals
 from gnnrec.comparison.compare import Comparison
 from gnnrec.comparison.facts import is_metric
-from registry.page import render
+from gnnrec_registry.page import render
 
 _TEMPLATE = Path(__file__).parent / "templates" / "compare.html"
 

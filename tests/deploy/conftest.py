@@ -2,7 +2,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from registry import ModelStore
+from gnnrec_registry import ModelStore
 from tests import made
 from tests.server.running import Running, running
 

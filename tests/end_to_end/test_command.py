@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from registry import ModelStore
+from gnnrec_registry import ModelStore
 from tests.end_to_end.command import ok, refusal, run, serving
 
 

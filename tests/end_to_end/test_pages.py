@@ -10,12 +10,12 @@ from playwright.sync_api import Browser
 from gnnrec.comparison import compare
 from gnnrec.comparison.page import render_page
 from gnnrec.index_page import render_index
-from registry import ModelStore
+from gnnrec_registry import ModelStore
+from gnnrec_training.report import build_report
 from tests.browser import CHROMIUM, chromium, opened
 from tests.gnnrec.measured import publish
 from tests.gnnrec.test_comparison import HALVES, NDCG
 from tests.training.reports import contents, world
-from training.report import build_report
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import grpc
 import pytest
 
-from protos.gnnrec.v1 import recommender_pb2 as pb
-from protos.gnnrec.v1 import recommender_pb2_grpc as rpc
-from registry import ModelStore
+from gnnrec_protos.v1 import recommender_pb2 as pb
+from gnnrec_protos.v1 import recommender_pb2_grpc as rpc
+from gnnrec_registry import ModelStore
 from tests.end_to_end.command import ok, serving
 
 DATA = os.environ.get("GNNREC_DATA", "")

@@ -12,7 +12,7 @@ import pytest
 
 from gnnrec import Client
 from gnnrec.cli.main import main
-from registry import ModelStore
+from gnnrec_registry import ModelStore
 from tests import made
 from tests.end_to_end.command import GNNREC
 from tests.server.running import running

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from gnnrec.cli.main import main
-from registry import ModelStore, Version
+from gnnrec_registry import ModelStore, Version
 from tests.end_to_end.command import ok
 
 CONFIG = """

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from registry import ModelStore, Version
-from registry.arrays import Embeddings
-from registry.measures import Hits, narrow
+from gnnrec_registry import ModelStore, Version
+from gnnrec_registry.arrays import Embeddings
+from gnnrec_registry.measures import Hits, narrow
 from tests import made
 
 

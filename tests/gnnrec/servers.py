@@ -15,8 +15,8 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_status import rpc_status
 
-from protos.gnnrec.v1 import recommender_pb2 as pb
-from protos.gnnrec.v1 import recommender_pb2_grpc as rpc
+from gnnrec_protos.v1 import recommender_pb2 as pb
+from gnnrec_protos.v1 import recommender_pb2_grpc as rpc
 
 Context = Any
 

@@ -11,7 +11,7 @@ import pytest
 
 from gnnrec.cli import main
 from gnnrec.cli.options import read_filters
-from registry import ItemAttribute, ModelStore
+from gnnrec_registry import ItemAttribute, ModelStore
 from tests import made
 from tests.end_to_end.command import ok, refusal, run
 from tests.gnnrec.servers import self_signed, told

@@ -21,7 +21,7 @@ from gnnrec import (
     TopK,
     messages,
 )
-from registry import ItemAttribute, ModelStore
+from gnnrec_registry import ItemAttribute, ModelStore
 from tests import made
 from tests.server.running import Running, running, scrape
 

@@ -11,7 +11,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from registry import ModelStore
+from gnnrec_registry import ModelStore
 from tests import made
 from tests.server.running import Running, running
 

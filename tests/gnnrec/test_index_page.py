@@ -3,7 +3,7 @@ from pathlib import Path
 from urllib.parse import unquote
 
 from gnnrec.index_page import render_index
-from registry import ModelStore
+from gnnrec_registry import ModelStore
 from tests import made
 from tests.gnnrec.measured import publish
 from tests.gnnrec.test_comparison import HALVES, NDCG

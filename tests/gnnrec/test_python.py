@@ -1,6 +1,7 @@
 """gnnrec.train: frames, files and dicts, by the same path as the command."""
 
 import html
+import importlib
 import re
 import subprocess
 import sys
@@ -16,14 +17,13 @@ import pandas as pd
 import polars as pl
 import pytest
 
-import gnnrec
 from gnnrec import Training, train
-from registry import ModelStore, RegistryError, Version
-from registry.errors import PromotionRefused
+from gnnrec_registry import ModelStore, RegistryError, Version
+from gnnrec_registry.errors import PromotionRefused
+from gnnrec_training.data.frames import write
+from gnnrec_training.data.tables import Origin, Table
+from gnnrec_training.errors import InvalidConfig, InvalidData
 from tests.end_to_end.command import ok
-from training.data.frames import write
-from training.data.tables import Origin, Table
-from training.errors import InvalidConfig, InvalidData
 
 USERS, ITEMS = 24, 16
 PAIRS = [(user, item) for user in range(USERS) for item in range(ITEMS) if (user + item) % 2 == 0]
@@ -452,7 +452,7 @@ def test_nothing_of_training_is_imported_before_it_is_wanted() -> None:
 def test_training_on_frames_of_polars_does_not_import_pandas(tmp_path: Path) -> None:
     program = (
         "import sys, polars as pl\n"
-        "from training.data.frames import is_frame, write\n"
+        "from gnnrec_training.data.frames import is_frame, write\n"
         "from pathlib import Path\n"
         "assert is_frame(pl.DataFrame()) and not is_frame({})\n"
         "write(pl.DataFrame({'x': [1]}), Path(sys.argv[1]), 'x')\n"
@@ -463,6 +463,10 @@ def test_training_on_frames_of_polars_does_not_import_pandas(tmp_path: Path) -> 
     assert done.stdout.strip() == "False"
 
 
-@pytest.mark.parametrize("package", ["protos", "registry", "server", "training", "gnnrec"])
+@pytest.mark.parametrize(
+    "package", ["gnnrec", "gnnrec_protos", "gnnrec_registry", "gnnrec_server", "gnnrec_training"]
+)
 def test_every_package_says_that_it_is_typed(package: str) -> None:
-    assert (Path(gnnrec.__file__).parents[1] / package / "py.typed").is_file()
+    module = importlib.import_module(package)
+    assert module.__file__ is not None
+    assert (Path(module.__file__).parent / "py.typed").is_file()

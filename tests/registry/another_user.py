@@ -15,11 +15,10 @@ import gnnrec.cli.progress
 import gnnrec.cli.train
 import gnnrec.comparison
 import gnnrec.index_page
-import server.app
 from gnnrec.cli.main import main
-from registry import ModelStore
+from gnnrec_registry import ModelStore
 
-__all__ = ["ModelStore", "gnnrec", "server"]
+__all__ = ["ModelStore", "gnnrec", "gnnrec_server"]
 
 NOBODY = 65534
 

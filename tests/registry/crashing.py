@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from registry import ModelStore
+from gnnrec_registry import ModelStore
 from tests import made
 
 # What Python tells of when it happens to files; fsync is not among it.

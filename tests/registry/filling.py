@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from registry import ModelStore, RegistryError
-from registry.errors import CannotWrite
+from gnnrec_registry import ModelStore, RegistryError
+from gnnrec_registry.errors import CannotWrite
 from tests import made
 
 SIZE = 4 << 20

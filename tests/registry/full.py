@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from registry import (
+from gnnrec_registry import (
     Export,
     FeatureEncoder,
     FeaturesExport,
@@ -23,9 +23,9 @@ from registry import (
     VariantExport,
     Version,
 )
-from registry.features import CategoricalEncoding, NumericEncoding
-from registry.layout import MANIFEST
-from registry.manifest import Json, canonical_json
+from gnnrec_registry.features import CategoricalEncoding, NumericEncoding
+from gnnrec_registry.layout import MANIFEST
+from gnnrec_registry.manifest import Json, canonical_json
 from tests import made
 
 SEEN = [[0, 2], [1], [], [0, 1, 2, 3]]

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from registry import ModelStore, Move
-from registry.errors import AliasCorrupt, NoSuchAlias, RegistryError
-from registry.moves import MOST_MOVES
+from gnnrec_registry import ModelStore, Move
+from gnnrec_registry.errors import AliasCorrupt, NoSuchAlias, RegistryError
+from gnnrec_registry.moves import MOST_MOVES
 from tests import made
 
 ANY_JSON = st.recursive(

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from registry import ModelStore, durable
-from registry.aliases import Aliases
-from registry.errors import (
+from gnnrec_registry import ModelStore, durable
+from gnnrec_registry.aliases import Aliases
+from gnnrec_registry.errors import (
     AliasConflict,
     AliasCorrupt,
     NoSuchAlias,
@@ -15,7 +15,7 @@ from registry.errors import (
     NoSuchVersion,
     NothingToRollBack,
 )
-from registry.history import LineHistory
+from gnnrec_registry.history import LineHistory
 from tests import made
 
 

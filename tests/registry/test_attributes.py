@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry import ItemAttribute, ModelStore, Version
-from registry.attributes import AttributeEntry, Numbers, Texts
-from registry.errors import InvalidExport, VersionCorrupt
-from registry.features import Value
-from registry.layout import MANIFEST
-from registry.manifest import FileEntry, encode
+from gnnrec_registry import ItemAttribute, ModelStore, Version
+from gnnrec_registry.attributes import AttributeEntry, Numbers, Texts
+from gnnrec_registry.errors import InvalidExport, VersionCorrupt
+from gnnrec_registry.features import Value
+from gnnrec_registry.layout import MANIFEST
+from gnnrec_registry.manifest import FileEntry, encode
 from tests import made
 
 

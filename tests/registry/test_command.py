@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from gnnrec.cli.main import main
-from registry import ModelStore
+from gnnrec_registry import ModelStore
 from tests import made
 
 Say = Callable[..., tuple[int, str, str]]

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from registry import Damaged, ModelStore
-from registry.errors import VersionExists
+from gnnrec_registry import Damaged, ModelStore
+from gnnrec_registry.errors import VersionExists
 from tests import made
 from tests.registry import crashing
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.errors import InvalidFeature
-from registry.features import (
+from gnnrec_registry.errors import InvalidFeature
+from gnnrec_registry.features import (
     CategoricalEncoding,
     Encoding,
     FeatureEncoder,

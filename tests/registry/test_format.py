@@ -18,10 +18,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry import Export, ItemAttribute, ModelStore, NodeModel, VariantExport
-from registry.arrays import read_array
-from registry.errors import InvalidExport, InvalidName, NoSuchVersion, VersionCorrupt
-from registry.layout import MANIFEST
+from gnnrec_registry import Export, ItemAttribute, ModelStore, NodeModel, VariantExport
+from gnnrec_registry.arrays import read_array
+from gnnrec_registry.errors import InvalidExport, InvalidName, NoSuchVersion, VersionCorrupt
+from gnnrec_registry.layout import MANIFEST
 from tests.registry import full
 from tests.registry.full import Damage
 

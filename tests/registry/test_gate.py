@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from registry import ModelStore
-from registry.errors import NoSuchVersion, PromotionRefused
-from registry.gate import check
+from gnnrec_registry import ModelStore
+from gnnrec_registry.errors import NoSuchVersion, PromotionRefused
+from gnnrec_registry.gate import check
 from tests import made
 
 

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.measures import Hits, narrow
+from gnnrec_registry.measures import Hits, narrow
 
 LISTS = st.lists(st.sets(st.integers(1, 300), max_size=6), min_size=1, max_size=30)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from registry import ModelStore
+from gnnrec_registry import ModelStore
 from tests import made
 
 Command = Callable[..., tuple[int, str, str]]

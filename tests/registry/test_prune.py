@@ -1,6 +1,6 @@
 from pathlib import Path
 
-from registry import ModelStore
+from gnnrec_registry import ModelStore
 from tests import made
 
 

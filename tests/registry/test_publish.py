@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry import ModelStore
-from registry.arrays import Embeddings
-from registry.errors import (
+from gnnrec_registry import ModelStore
+from gnnrec_registry.arrays import Embeddings
+from gnnrec_registry.errors import (
     CannotWrite,
     InvalidExport,
     InvalidName,

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from registry import Damaged, ModelStore
-from registry.errors import NoSuchVersion, RegistryError
-from registry.local import LocalStorage, locked_folder, sweep_folders
+from gnnrec_registry import Damaged, ModelStore
+from gnnrec_registry.errors import NoSuchVersion, RegistryError
+from gnnrec_registry.local import LocalStorage, locked_folder, sweep_folders
 from tests import made
 
 Work = Callable[[Path, int], None]

@@ -5,8 +5,8 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, invariant, rule
 
-from registry import ModelStore
-from registry.errors import NoSuchVersion, NothingToRollBack
+from gnnrec_registry import ModelStore
+from gnnrec_registry.errors import NoSuchVersion, NothingToRollBack
 from tests import made
 
 ALIASES = st.sampled_from(["production", "canary"])

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from registry import Guard, ModelStore
-from registry.aliases import Aliases
-from registry.errors import (
+from gnnrec_registry import Guard, ModelStore
+from gnnrec_registry.aliases import Aliases
+from gnnrec_registry.errors import (
     AliasConflict,
     InvalidTrial,
     NoSuchAlias,

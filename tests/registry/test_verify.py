@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry import Damaged, ModelStore, RegistryError
-from registry.errors import VersionCorrupt
-from registry.manifest import canonical_json
+from gnnrec_registry import Damaged, ModelStore, RegistryError
+from gnnrec_registry.errors import VersionCorrupt
+from gnnrec_registry.manifest import canonical_json
 from tests import made
 
 

@@ -14,8 +14,8 @@ from typing import Any
 import botocore.session
 from aiobotocore.httpsession import AIOHTTPSession
 
-from registry import ModelStore
-from registry.remote.storage import RemoteStorage
+from gnnrec_registry import ModelStore
+from gnnrec_registry.remote.storage import RemoteStorage
 from tests import made
 
 _send = AIOHTTPSession.send

@@ -4,10 +4,10 @@ from collections.abc import Callable
 
 import pytest
 
-from registry import ModelStore, Move
-from registry.errors import AliasConflict, AliasCorrupt, NoSuchAlias, NoSuchVersion
-from registry.remote.history import ObjectHistory
-from registry.remote.s3 import S3Objects
+from gnnrec_registry import ModelStore, Move
+from gnnrec_registry.errors import AliasConflict, AliasCorrupt, NoSuchAlias, NoSuchVersion
+from gnnrec_registry.remote.history import ObjectHistory
+from gnnrec_registry.remote.s3 import S3Objects
 from tests import made
 from tests.remote.proxy import Asked, Fault, Proxy
 
@@ -93,7 +93,7 @@ def test_a_mover_whose_clock_is_behind_stands_after_the_move_it_followed(
 ) -> None:
     first = store.aliases.promote("a", alias="production")
     early = first.updated_at.replace(year=2000)
-    monkeypatch.setattr("registry.aliases.now", lambda: early)
+    monkeypatch.setattr("gnnrec_registry.aliases.now", lambda: early)
     store.aliases.promote("b", alias="production")
     assert [version for _, _, version in moves(store)] == ["a", "b"]
 

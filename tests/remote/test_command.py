@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from gnnrec.cli.main import main
-from registry.storage import open_storage
+from gnnrec_registry.storage import open_storage
 from tests import made
 from tests.gnnrec.measured import publish
 
@@ -149,7 +149,7 @@ def test_a_missing_driver_says_what_to_install(url: str, package: str) -> None:
     program = (
         "import sys\n"
         "sys.modules['s3fs'] = sys.modules['gcsfs'] = None\n"
-        "from registry import ModelStore, RegistryError\n"
+        "from gnnrec_registry import ModelStore, RegistryError\n"
         "try:\n"
         f"    ModelStore({url!r}, 'toy')\n"
         "except RegistryError as error:\n"
@@ -169,7 +169,7 @@ def test_a_folder_needs_no_driver(tmp_path: Path) -> None:
     made.publish(tmp_path, version="v1")
     program = (
         "import sys\n"
-        "from registry import ModelStore\n"
+        "from gnnrec_registry import ModelStore\n"
         "import gnnrec.cli.main, server.app\n"
         f"ModelStore({str(tmp_path)!r}, 'toy').open('v1').verify()\n"
         "print(sorted({'fsspec', 's3fs', 'aiohttp', 'botocore'} & set(sys.modules)))"

@@ -7,9 +7,9 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from registry import ModelStore
-from registry.errors import NoSuchVersion, VersionExists
-from registry.remote.s3 import S3Objects
+from gnnrec_registry import ModelStore
+from gnnrec_registry.errors import NoSuchVersion, VersionExists
+from gnnrec_registry.remote.s3 import S3Objects
 from tests import made
 
 

@@ -7,11 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry import ModelStore, Version
-from registry.errors import CacheUnusable, StoreUnreachable, VersionCorrupt
-from registry.remote import cache as caches
-from registry.remote import download, objects
-from registry.remote.cache import Cache
+from gnnrec_registry import ModelStore, Version
+from gnnrec_registry.errors import CacheUnusable, StoreUnreachable, VersionCorrupt
+from gnnrec_registry.remote import cache as caches
+from gnnrec_registry.remote import download, objects
+from gnnrec_registry.remote.cache import Cache
 from tests import made
 from tests.remote.proxy import Asked, Fault, Proxy
 

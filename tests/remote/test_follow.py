@@ -5,11 +5,11 @@ from pathlib import Path
 
 import pytest
 
-from protos.gnnrec.v1 import model_pb2
-from registry import ModelStore
-from registry.errors import NoSuchAlias, StoreUnreachable
-from registry.remote import objects
-from registry.remote.s3 import S3Objects
+from gnnrec_protos.v1 import model_pb2
+from gnnrec_registry import ModelStore
+from gnnrec_registry.errors import NoSuchAlias, StoreUnreachable
+from gnnrec_registry.remote import objects
+from gnnrec_registry.remote.s3 import S3Objects
 from tests import made
 from tests.remote.proxy import Fault, Proxy
 from tests.server.running import Running, running

@@ -17,10 +17,10 @@ from urllib.request import Request, urlopen
 import pytest
 from gcp_storage_emulator.server import create_server
 
-from registry import ModelStore
-from registry.errors import AliasConflict, StoreRefused
-from registry.remote.gcs import GcsObjects
-from registry.remote.probe import ConditionFailed
+from gnnrec_registry import ModelStore
+from gnnrec_registry.errors import AliasConflict, StoreRefused
+from gnnrec_registry.remote.gcs import GcsObjects
+from gnnrec_registry.remote.probe import ConditionFailed
 from tests import made
 from tests.remote.proxy import Fault, Proxy
 from tests.server.waiting import until

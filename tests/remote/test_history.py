@@ -4,9 +4,9 @@ import logging
 
 import pytest
 
-from registry import ModelStore
-from registry.errors import AliasCorrupt
-from registry.remote.s3 import S3Objects
+from gnnrec_registry import ModelStore
+from gnnrec_registry.errors import AliasCorrupt
+from gnnrec_registry.remote.s3 import S3Objects
 from tests import made
 
 SECOND = "toy/history/production/00000002.json"

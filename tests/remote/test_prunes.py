@@ -8,10 +8,10 @@ from typing import Any
 
 import pytest
 
-from registry import ModelStore
-from registry.errors import NoSuchVersion, RegistryError
-from registry.remote.objects import Objects
-from registry.remote.s3 import S3Objects
+from gnnrec_registry import ModelStore
+from gnnrec_registry.errors import NoSuchVersion, RegistryError
+from gnnrec_registry.remote.objects import Objects
+from gnnrec_registry.remote.s3 import S3Objects
 from tests import made
 
 # What happens in one step in a store that keeps conditions.

@@ -5,17 +5,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry import Damaged, ModelStore
-from registry.errors import (
+from gnnrec_registry import Damaged, ModelStore
+from gnnrec_registry.errors import (
     NoSuchModel,
     NoSuchVersion,
     StoreError,
     VersionCorrupt,
     VersionExists,
 )
-from registry.remote import storage
-from registry.remote.objects import Objects
-from registry.remote.s3 import S3Objects
+from gnnrec_registry.remote import storage
+from gnnrec_registry.remote.objects import Objects
+from gnnrec_registry.remote.s3 import S3Objects
 from tests import made
 from tests.remote.proxy import Asked, Fault, Proxy
 

@@ -3,9 +3,9 @@
 import sys
 from pathlib import Path
 
-from registry import ModelStore
-from server import snapshot
-from server.metrics import Metrics
+from gnnrec_registry import ModelStore
+from gnnrec_server import snapshot
+from gnnrec_server.metrics import Metrics
 
 
 def main() -> None:

@@ -7,8 +7,8 @@ import os
 from typing import Any
 
 from gnnrec.cli.main import main
-from registry import Version
-from server import rollout, snapshot
+from gnnrec_registry import Version
+from gnnrec_server import rollout, snapshot
 
 _load = snapshot.load
 

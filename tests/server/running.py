@@ -15,9 +15,9 @@ from grpc_status import rpc_status
 from prometheus_client.parser import text_string_to_metric_families
 
 from gnnrec import Client
-from protos.gnnrec.v1 import model_pb2_grpc, recommender_pb2_grpc
-from server.app import Ports, Server
-from server.settings import Settings
+from gnnrec_protos.v1 import model_pb2_grpc, recommender_pb2_grpc
+from gnnrec_server.app import Ports, Server
+from gnnrec_server.settings import Settings
 
 
 class Running:

@@ -1,7 +1,7 @@
 """What is served where no rollout is at work."""
 
-from server.serving import Resident, Serving
-from server.snapshot import Snapshot
+from gnnrec_server.serving import Resident, Serving
+from gnnrec_server.snapshot import Snapshot
 
 
 def serving_only(snapshot: Snapshot, alias: str = "production") -> Serving:

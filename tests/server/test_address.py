@@ -14,12 +14,12 @@ from urllib.request import urlopen
 import pytest
 
 from gnnrec import Client, Error, Tls
-from registry import ModelStore
-from server import address
-from server.address import Tcp, UnixSocket
-from server.errors import CannotStart
-from server.settings import Settings
-from server.tls import TlsFiles
+from gnnrec_registry import ModelStore
+from gnnrec_server import address
+from gnnrec_server.address import Tcp, UnixSocket
+from gnnrec_server.errors import CannotStart
+from gnnrec_server.settings import Settings
+from gnnrec_server.tls import TlsFiles
 from tests import made
 from tests.end_to_end.command import GNNREC, ok, refusal
 from tests.gnnrec.servers import self_signed

@@ -5,9 +5,9 @@ import logging
 import numpy as np
 import pytest
 
-from registry.arrays import Embeddings
-from server.approximate import ApproximateIndex, IndexPlan, build
-from server.index import FlatIndex
+from gnnrec_registry.arrays import Embeddings
+from gnnrec_server.approximate import ApproximateIndex, IndexPlan, build
+from gnnrec_server.index import FlatIndex
 
 COUNT = 6000
 

@@ -5,13 +5,13 @@ from typing import Any
 
 import pytest
 
-from registry import ModelStore
-from server import background, events, tokens
-from server.background import keep_running
-from server.guard import TrialGuard
-from server.rollout import Rollout
-from server.trials import Trial
-from server.watched import Watched
+from gnnrec_registry import ModelStore
+from gnnrec_server import background, events, tokens
+from gnnrec_server.background import keep_running
+from gnnrec_server.guard import TrialGuard
+from gnnrec_server.rollout import Rollout
+from gnnrec_server.trials import Trial
+from gnnrec_server.watched import Watched
 from tests import made
 from tests.server.running import Running, running, scrape
 from tests.server.test_rollout import wait_for
@@ -88,7 +88,7 @@ def test_pauses_grow_while_it_fails_and_begin_anew_after_it_has_worked(
     async def run() -> None:
         loop = asyncio.get_running_loop()
         monkeypatch.setattr(loop, "time", lambda: now)
-        monkeypatch.setattr("server.background.asyncio.sleep", pause)
+        monkeypatch.setattr("gnnrec_server.background.asyncio.sleep", pause)
         await keep_running("the work", work, lambda _: None)
 
     asyncio.run(run())

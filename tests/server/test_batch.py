@@ -9,14 +9,14 @@ from google.protobuf.message import Message
 from google.rpc import code_pb2, error_details_pb2
 from grpc_status import rpc_status
 
-from protos.gnnrec.v1 import model_pb2
-from protos.gnnrec.v1 import recommender_pb2 as pb
-from registry import ItemAttribute, ModelStore
-from registry.arrays import Embeddings
-from registry.ranking import Rows
-from server.index import FlatIndex
-from server.queries import Limits
-from server.recommender import Recommender
+from gnnrec_protos.v1 import model_pb2
+from gnnrec_protos.v1 import recommender_pb2 as pb
+from gnnrec_registry import ItemAttribute, ModelStore
+from gnnrec_registry.arrays import Embeddings
+from gnnrec_registry.ranking import Rows
+from gnnrec_server.index import FlatIndex
+from gnnrec_server.queries import Limits
+from gnnrec_server.recommender import Recommender
 from tests import made
 from tests.server.running import Running, failure, running
 

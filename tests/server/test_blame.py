@@ -10,13 +10,13 @@ from typing import Any
 import grpc
 import pytest
 
-from protos.gnnrec.v1 import recommender_pb2 as pb
-from registry import Candidate, Guard, ModelStore
-from server import blame, plans
-from server.queries import KnownUser
-from server.serving import is_for
-from server.snapshot import Snapshot
-from server.trials import Trial
+from gnnrec_protos.v1 import recommender_pb2 as pb
+from gnnrec_registry import Candidate, Guard, ModelStore
+from gnnrec_server import blame, plans
+from gnnrec_server.queries import KnownUser
+from gnnrec_server.serving import is_for
+from gnnrec_server.snapshot import Snapshot
+from gnnrec_server.trials import Trial
 from tests import made, unseen
 from tests.server.running import Running, running
 from tests.server.test_rollout import wait_for

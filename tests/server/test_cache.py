@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from protos.gnnrec.v1 import recommender_pb2 as pb
-from registry import ModelStore
+from gnnrec_protos.v1 import recommender_pb2 as pb
+from gnnrec_registry import ModelStore
 from tests import made
 from tests.server.running import Running, running, scrape
 from tests.server.waiting import until

@@ -14,10 +14,10 @@ import pytest
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
 from gnnrec import connection as client_side
-from protos.gnnrec.v1 import recommender_pb2 as pb
-from registry import ModelStore
-from server import connections, transport
-from server.settings import Settings
+from gnnrec_protos.v1 import recommender_pb2 as pb
+from gnnrec_registry import ModelStore
+from gnnrec_server import connections, transport
+from gnnrec_server.settings import Settings
 from tests import made
 from tests.server.running import running
 from tests.server.waiting import until

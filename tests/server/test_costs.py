@@ -12,13 +12,13 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from numpy.typing import NDArray
 
-from protos.gnnrec.v1 import recommender_pb2 as pb
-from registry import ItemAttribute, ModelStore
-from registry.attributes import Texts
-from server import servicer, wire
-from server.ids import IdTable
-from server.index import FlatIndex
-from server.recommender import Recommender
+from gnnrec_protos.v1 import recommender_pb2 as pb
+from gnnrec_registry import ItemAttribute, ModelStore
+from gnnrec_registry.attributes import Texts
+from gnnrec_server import servicer, wire
+from gnnrec_server.ids import IdTable
+from gnnrec_server.index import FlatIndex
+from gnnrec_server.recommender import Recommender
 from tests import made
 from tests.server.running import Running, running
 from tests.server.waiting import until
@@ -154,8 +154,8 @@ def test_batches_take_turns(server: Running, monkeypatch: pytest.MonkeyPatch) ->
         return begin(self, queries, *rest)
 
     monkeypatch.setattr(Recommender, "begin", logged)
-    monkeypatch.setattr("server.servicer._PART", 16)
-    monkeypatch.setattr("server.servicer._SHORT_NUMBERS", 0)  # so that both are long
+    monkeypatch.setattr("gnnrec_server.servicer._PART", 16)
+    monkeypatch.setattr("gnnrec_server.servicer._SHORT_NUMBERS", 0)  # so that both are long
     many = pb.BatchTopKRequest(requests=[of_user(100)] * 256)
     few = pb.BatchTopKRequest(requests=[of_user(200)] * 16)
     large = server.recommender.BatchTopK.future(many)

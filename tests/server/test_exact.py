@@ -12,17 +12,17 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protos.gnnrec.v1 import recommender_pb2 as pb
-from registry import FoldIn, ItemAttribute, ModelStore, Segment, VariantExport
-from registry.arrays import Embeddings
-from registry.features import Value
-from server import snapshot, wire
-from server.batcher import SearchQueue
-from server.errors import UnknownUser
-from server.filters import AnyOf, Filter, Range
-from server.limiter import Patience
-from server.metrics import Metrics
-from server.queries import (
+from gnnrec_protos.v1 import recommender_pb2 as pb
+from gnnrec_registry import FoldIn, ItemAttribute, ModelStore, Segment, VariantExport
+from gnnrec_registry.arrays import Embeddings
+from gnnrec_registry.features import Value
+from gnnrec_server import snapshot, wire
+from gnnrec_server.batcher import SearchQueue
+from gnnrec_server.errors import UnknownUser
+from gnnrec_server.filters import AnyOf, Filter, Range
+from gnnrec_server.limiter import Patience
+from gnnrec_server.metrics import Metrics
+from gnnrec_server.queries import (
     Interaction,
     KnownItem,
     KnownUser,
@@ -32,8 +32,8 @@ from server.queries import (
     TopKQuery,
     Vector,
 )
-from server.recommender import Recommender, TopKAnswer
-from server.servicer import Lanes, RecommenderServicer
+from gnnrec_server.recommender import Recommender, TopKAnswer
+from gnnrec_server.servicer import Lanes, RecommenderServicer
 from tests import made
 from tests.server.serving import serving_only
 

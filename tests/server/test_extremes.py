@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry.arrays import Embeddings
-from registry.ranking import Rows
-from server.approximate import ApproximateIndex
-from server.index import FlatIndex, Found
-from server.quantized import QuantizedIndex
-from server.scan import Scan
+from gnnrec_registry.arrays import Embeddings
+from gnnrec_registry.ranking import Rows
+from gnnrec_server.approximate import ApproximateIndex
+from gnnrec_server.index import FlatIndex, Found
+from gnnrec_server.quantized import QuantizedIndex
+from gnnrec_server.scan import Scan
 from tests.scales import SCALES, scaled
 from tests.server.test_index import brute_force
 

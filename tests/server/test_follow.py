@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from protos.gnnrec.v1 import model_pb2
-from registry import ModelStore, Version
-from registry.arrays import Embeddings
-from server import rollout, snapshot
-from server.snapshot import Snapshot
+from gnnrec_protos.v1 import model_pb2
+from gnnrec_registry import ModelStore, Version
+from gnnrec_registry.arrays import Embeddings
+from gnnrec_server import rollout, snapshot
+from gnnrec_server.snapshot import Snapshot
 from tests import made
 from tests.server.running import Running, running, scrape
 from tests.server.test_rollout import serving, wait_for, wait_until_served
@@ -230,8 +230,8 @@ def test_numbers_that_are_not_finite_are_refused_though_the_checksum_fits(
         path.parent.mkdir(exist_ok=True)
         np.save(path, array, allow_pickle=False)
 
-    monkeypatch.setattr("registry.export.write_embeddings", write_as_it_is)
-    monkeypatch.setattr("registry.store.check", lambda staged, finite: None)
+    monkeypatch.setattr("gnnrec_registry.export.write_embeddings", write_as_it_is)
+    monkeypatch.setattr("gnnrec_registry.store.check", lambda staged, finite: None)
     store.publish(made.export(made.embeddings(5, 4), items), version="nan")
     promote(store, "v1")
     with running(store.layout.root) as server:

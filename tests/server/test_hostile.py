@@ -11,9 +11,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
-from protos.gnnrec.v1 import model_pb2
-from protos.gnnrec.v1 import recommender_pb2 as pb
-from registry import ModelStore
+from gnnrec_protos.v1 import model_pb2
+from gnnrec_protos.v1 import recommender_pb2 as pb
+from gnnrec_registry import ModelStore
 from tests import made
 from tests.server.http2 import RawClient
 from tests.server.running import Running, failure, running, scrape

@@ -2,8 +2,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from registry.ranking import NO_ROW
-from server.ids import IdTable
+from gnnrec_registry.ranking import NO_ROW
+from gnnrec_server.ids import IdTable
 
 
 @given(st.lists(st.text(), unique=True), st.lists(st.text()))

@@ -17,12 +17,12 @@ import pytest
 from onnx import TensorProto, helper, numpy_helper
 
 from gnnrec import Client
-from registry import ModelStore, NodeModel, Version
-from registry.errors import VersionCorrupt
-from server import rollout, snapshot
-from server.errors import UnservableVersion
-from server.loading import CalledOff, Load, current
-from server.snapshot import Snapshot
+from gnnrec_registry import ModelStore, NodeModel, Version
+from gnnrec_registry.errors import VersionCorrupt
+from gnnrec_server import rollout, snapshot
+from gnnrec_server.errors import UnservableVersion
+from gnnrec_server.loading import CalledOff, Load, current
+from gnnrec_server.snapshot import Snapshot
 from tests import made, unseen
 from tests.server.running import Running, running, scrape
 from tests.server.test_rollout import serving, wait_for, wait_until_served
@@ -259,7 +259,7 @@ def test_a_first_load_that_takes_too_long_is_said_at_the_start(
 ) -> None:
     go_on = threading.Event()
     monkeypatch.setattr(rollout, "_CALLED_OFF_S", 0.1)
-    monkeypatch.setattr("server.snapshot.load", lambda version, **how: go_on.wait(60))
+    monkeypatch.setattr("gnnrec_server.snapshot.load", lambda version, **how: go_on.wait(60))
     try:
         with (
             pytest.raises(UnservableVersion, match=r"'v1' was not loaded within 0\.2 s"),

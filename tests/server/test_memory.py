@@ -2,10 +2,10 @@ from pathlib import Path
 
 import pytest
 
-from registry import ModelStore
-from server import memory, snapshot
-from server.approximate import IndexPlan
-from server.errors import UnservableVersion
+from gnnrec_registry import ModelStore
+from gnnrec_server import memory, snapshot
+from gnnrec_server.approximate import IndexPlan
+from gnnrec_server.errors import UnservableVersion
 from tests import made
 
 

@@ -12,13 +12,13 @@ import pytest
 from prometheus_client import generate_latest, values
 from prometheus_client.parser import text_string_to_metric_families
 
-from protos.gnnrec.v1 import recommender_pb2 as pb
-from registry import ModelStore
-from server import snapshot
-from server.address import Tcp
-from server.metrics import Metrics
-from server.series import expose
-from server.shared_metrics import SharedMetrics
+from gnnrec_protos.v1 import recommender_pb2 as pb
+from gnnrec_registry import ModelStore
+from gnnrec_server import snapshot
+from gnnrec_server.address import Tcp
+from gnnrec_server.metrics import Metrics
+from gnnrec_server.series import expose
+from gnnrec_server.shared_metrics import SharedMetrics
 from tests import made
 from tests.server.running import Running, running
 from tests.server.scraping import key, parse, scraped_text

@@ -7,11 +7,11 @@ import pytest
 import torch
 from torch import Tensor
 
-from registry import ModelStore, NodeModel
-from registry.errors import VersionCorrupt
-from server import snapshot
-from server.encoder import CPU
-from server.errors import CannotStart, UnservableVersion
+from gnnrec_registry import ModelStore, NodeModel
+from gnnrec_registry.errors import VersionCorrupt
+from gnnrec_server import snapshot
+from gnnrec_server.encoder import CPU
+from gnnrec_server.errors import CannotStart, UnservableVersion
 from tests import made, unseen
 from tests.end_to_end.command import refusal
 from tests.server.running import running, scrape

@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 import torch
 
-from registry.arrays import Embeddings
-from registry.features import Value
-from server import snapshot
-from server.errors import CannotEmbed, InvalidQuery
-from server.metrics import Metrics
-from server.newcomers import embed_item, embed_user
-from server.queries import (
+from gnnrec_registry.arrays import Embeddings
+from gnnrec_registry.features import Value
+from gnnrec_server import snapshot
+from gnnrec_server.errors import CannotEmbed, InvalidQuery
+from gnnrec_server.metrics import Metrics
+from gnnrec_server.newcomers import embed_item, embed_user
+from gnnrec_server.queries import (
     Interaction,
     KnownUser,
     Limits,
@@ -23,8 +23,8 @@ from server.queries import (
     Target,
     TopKQuery,
 )
-from server.recommender import Recommender
-from server.snapshot import Snapshot
+from gnnrec_server.recommender import Recommender
+from gnnrec_server.snapshot import Snapshot
 from tests import unseen
 from tests.server.serving import serving_only
 

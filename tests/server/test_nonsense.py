@@ -14,17 +14,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from prometheus_client import generate_latest
 
-from registry import Guard, ModelStore
-from registry.errors import AliasCorrupt
-from server import snapshot
-from server.metrics import Metrics
-from server.recommender import Recommender
-from server.rollout import Rollout
-from server.snapshot import Snapshot
-from server.tallies import Tallies
-from server.threads import OneThread
-from server.trials import Trials
-from server.view import Followed, Lookout
+from gnnrec_registry import Guard, ModelStore
+from gnnrec_registry.errors import AliasCorrupt
+from gnnrec_server import snapshot
+from gnnrec_server.metrics import Metrics
+from gnnrec_server.recommender import Recommender
+from gnnrec_server.rollout import Rollout
+from gnnrec_server.snapshot import Snapshot
+from gnnrec_server.tallies import Tallies
+from gnnrec_server.threads import OneThread
+from gnnrec_server.trials import Trials
+from gnnrec_server.view import Followed, Lookout
 from tests import made
 from tests.server.running import Running, running
 from tests.server.test_rollout import serving, wait_for, wait_until_served

@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from registry.arrays import Embeddings
-from registry.ranking import Rows
-from server.index import FlatIndex, Found
-from server.quantized import QuantizedIndex, extra_bytes, flat_index
-from server.scan import BLOCK, Scan
+from gnnrec_registry.arrays import Embeddings
+from gnnrec_registry.ranking import Rows
+from gnnrec_server.index import FlatIndex, Found
+from gnnrec_server.quantized import QuantizedIndex, extra_bytes, flat_index
+from gnnrec_server.scan import BLOCK, Scan
 from tests.server.test_index import brute_force
 
 COUNT = 9001  # ends within a block

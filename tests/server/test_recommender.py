@@ -6,9 +6,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from registry import ModelStore
-from server import snapshot
-from server.errors import (
+from gnnrec_registry import ModelStore
+from gnnrec_server import snapshot
+from gnnrec_server.errors import (
     InvalidQuery,
     MissingAttributes,
     MissingVariant,
@@ -18,9 +18,9 @@ from server.errors import (
     UnknownVersion,
     UnservableVersion,
 )
-from server.filters import AnyOf, Filter, Range
-from server.metrics import Metrics
-from server.queries import (
+from gnnrec_server.filters import AnyOf, Filter, Range
+from gnnrec_server.metrics import Metrics
+from gnnrec_server.queries import (
     KnownItem,
     KnownUser,
     Limits,
@@ -31,7 +31,7 @@ from server.queries import (
     Vector,
     check_batch,
 )
-from server.recommender import Recommender
+from gnnrec_server.recommender import Recommender
 from tests import made
 from tests.server.serving import serving_only
 

@@ -1,4 +1,4 @@
-from server.refusals import Refusal
+from gnnrec_server.refusals import Refusal
 
 MOVES = frozenset({("production", 3)})
 

@@ -8,9 +8,9 @@ import pytest
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gnnrec import Error
-from protos.gnnrec.v1 import model_pb2
-from registry import ModelStore
-from registry.errors import NoSuchAlias, NoSuchModel, VersionCorrupt
+from gnnrec_protos.v1 import model_pb2
+from gnnrec_registry import ModelStore
+from gnnrec_registry.errors import NoSuchAlias, NoSuchModel, VersionCorrupt
 from tests import made
 from tests.server.running import Running, running
 

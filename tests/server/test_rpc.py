@@ -9,11 +9,11 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import (
 )
 
 from gnnrec import Client, Error
-from protos.gnnrec.v1 import model_pb2
-from protos.gnnrec.v1 import recommender_pb2 as pb
-from registry import ModelStore
-from server import errors, statuses
-from server.errors import CannotStart
+from gnnrec_protos.v1 import model_pb2
+from gnnrec_protos.v1 import recommender_pb2 as pb
+from gnnrec_registry import ModelStore
+from gnnrec_server import errors, statuses
+from gnnrec_server.errors import CannotStart
 from tests import made
 from tests.server.running import Running, failure, running, scrape
 

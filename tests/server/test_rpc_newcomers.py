@@ -9,8 +9,8 @@ import pytest
 
 from gnnrec import Client, Error
 from gnnrec.newcomers import NewItem, NewUser
-from protos.gnnrec.v1 import recommender_pb2 as pb
-from registry import ModelStore
+from gnnrec_protos.v1 import recommender_pb2 as pb
+from gnnrec_registry import ModelStore
 from tests import unseen
 from tests.end_to_end.command import ok, refusal, run
 from tests.server.running import Running, failure, running, scrape

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 
 from gnnrec import Query
-from registry import Candidate, ModelStore
-from server.queries import KnownUser
-from server.serving import is_for
+from gnnrec_registry import Candidate, ModelStore
+from gnnrec_server.queries import KnownUser
+from gnnrec_server.serving import is_for
 from tests import made
 from tests.server.running import Running, running, scrape
 from tests.server.test_rollout import wait_for

@@ -8,10 +8,10 @@ from grpc_status import rpc_status
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from protos.gnnrec.v1 import recommender_pb2 as pb
-from registry import ModelStore
-from server import errors
-from server.statuses import shown, to_status
+from gnnrec_protos.v1 import recommender_pb2 as pb
+from gnnrec_registry import ModelStore
+from gnnrec_server import errors
+from gnnrec_server.statuses import shown, to_status
 from tests import unseen
 from tests.server.running import Running, running
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server import tallies
-from server.tallies import RECENT, Count, Line, Sum, Tallies, Tally
+from gnnrec_server import tallies
+from gnnrec_server.tallies import RECENT, Count, Line, Sum, Tallies, Tally
 
 ENDS = st.tuples(st.sampled_from(Line), st.none() | st.floats(0, 10), st.booleans(), st.booleans())
 
@@ -29,7 +29,7 @@ def test_it_does_not_matter_which_process_counts(
         patch.setattr(tallies, "_SHAPE", (len(Line), recent, tallies._COLUMNS))
         patch.setattr(tallies, "_NUMBERS", 16 + len(Line) * recent * tallies._COLUMNS)
         ticks = iter(range(1000))
-        patch.setattr("server.tallies.time.monotonic", lambda: float(next(ticks)))
+        patch.setattr("gnnrec_server.tallies.time.monotonic", lambda: float(next(ticks)))
         many, one = [blank() for _ in range(3)], blank()
         for process, ended in asked:
             many[process].enter(*ended)

@@ -5,11 +5,11 @@ from pathlib import Path
 import grpc
 import pytest
 
-from protos.gnnrec.v1 import recommender_pb2 as pb
-from protos.gnnrec.v1 import recommender_pb2_grpc
-from registry import ModelStore
-from server.errors import CannotStart
-from server.tls import TlsFiles
+from gnnrec_protos.v1 import recommender_pb2 as pb
+from gnnrec_protos.v1 import recommender_pb2_grpc
+from gnnrec_registry import ModelStore
+from gnnrec_server.errors import CannotStart
+from gnnrec_server.tls import TlsFiles
 from tests import made
 from tests.server.certificates import Authority, Pem
 from tests.server.running import Running, running

@@ -10,11 +10,11 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from grpc_status import rpc_status
 
-from protos.gnnrec.v1 import model_pb2
-from protos.gnnrec.v1 import recommender_pb2 as pb
-from registry import ModelStore
-from server import tokens
-from server.errors import CannotStart
+from gnnrec_protos.v1 import model_pb2
+from gnnrec_protos.v1 import recommender_pb2 as pb
+from gnnrec_registry import ModelStore
+from gnnrec_server import tokens
+from gnnrec_server.errors import CannotStart
 from tests import made
 from tests.server.running import Running, running, scrape
 from tests.server.waiting import until

@@ -11,10 +11,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnnrec import Error
-from protos.gnnrec.v1 import recommender_pb2 as pb
-from registry import Candidate, Guard, ModelStore
-from server.queries import Interaction, KnownItem, KnownUser, NewItem, NewUser, Subject, Vector
-from server.serving import is_for
+from gnnrec_protos.v1 import recommender_pb2 as pb
+from gnnrec_registry import Candidate, Guard, ModelStore
+from gnnrec_server.queries import (
+    Interaction,
+    KnownItem,
+    KnownUser,
+    NewItem,
+    NewUser,
+    Subject,
+    Vector,
+)
+from gnnrec_server.serving import is_for
 from tests.server.running import Running, running, scrape
 from tests.server.test_rollout import wait_for
 from tests.server.trying import PEOPLE, publish_three, settle, sides, trial, try_out

@@ -9,10 +9,10 @@ from typing import Any
 
 import pytest
 
-from protos.gnnrec.v1 import model_pb2
-from protos.gnnrec.v1 import recommender_pb2 as pb
-from registry import Export, ModelStore, Version
-from server.snapshot import Snapshot
+from gnnrec_protos.v1 import model_pb2
+from gnnrec_protos.v1 import recommender_pb2 as pb
+from gnnrec_registry import Export, ModelStore, Version
+from gnnrec_server.snapshot import Snapshot
 from tests import made
 from tests.server.running import Running, failure, running
 from tests.server.test_rollout import wait_for, wait_until_served

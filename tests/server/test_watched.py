@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from server.errors import CannotStart
-from server.watched import Watched
+from gnnrec_server.errors import CannotStart
+from gnnrec_server.watched import Watched
 
 
 @pytest.fixture

@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from gnnrec import Client
-from registry import ModelStore
-from server import shared_metrics
-from server.shared_metrics import SharedMetrics
+from gnnrec_registry import ModelStore
+from gnnrec_server import shared_metrics
+from gnnrec_server.shared_metrics import SharedMetrics
 from tests import made
 from tests.server.scraping import key, parse, scraped_text
 from tests.server.waiting import until

@@ -5,7 +5,7 @@ from typing import Any
 
 from gnnrec import Error, Query
 from gnnrec.answers import Trial
-from registry import ModelStore
+from gnnrec_registry import ModelStore
 from tests import made
 from tests.server.running import Running
 from tests.server.test_rollout import wait_for

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from training.data.dataset import Dataset, Interactions
+from gnnrec_training.data.dataset import Dataset, Interactions
 
 
 def interactions(pairs: list[tuple[int, int]], weights: list[float] | None = None) -> Interactions:

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any
 
-from registry import FeaturesExport
-from training.config import Config
-from training.data.dataset import Dataset
-from training.data.load import load_dataset
+from gnnrec_registry import FeaturesExport
+from gnnrec_training.config import Config
+from gnnrec_training.data.dataset import Dataset
+from gnnrec_training.data.load import load_dataset
 
 TRAIN = "u a b\nv b c\n"
 ITEMS = "item_id,title,year,level,topics\n"

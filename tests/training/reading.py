@@ -5,11 +5,11 @@ from typing import Any
 
 import polars as pl
 
-from training.config import Config
-from training.config_data import Reading
-from training.data.dataset import Dataset
-from training.data.load import load_dataset
-from training.data.readers import open_table
+from gnnrec_training.config import Config
+from gnnrec_training.config_data import Reading
+from gnnrec_training.data.dataset import Dataset
+from gnnrec_training.data.load import load_dataset
+from gnnrec_training.data.readers import open_table
 
 
 def read_table(path: Path, texts: list[str], numbers: list[str], **reading: Any) -> pl.DataFrame:

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from registry.arrays import Embeddings
+from gnnrec_registry.arrays import Embeddings
+from gnnrec_training.config import Config
+from gnnrec_training.data.dataset import Dataset, Interactions
+from gnnrec_training.measure import best, measure
+from gnnrec_training.report import Contents
+from gnnrec_training.reporter import Silent
 from tests.made import embeddings
-from training.config import Config
-from training.data.dataset import Dataset, Interactions
-from training.measure import best, measure
-from training.report import Contents
-from training.reporter import Silent
 
 
 def interactions(pairs: Sequence[tuple[int, int]]) -> Interactions:

@@ -4,13 +4,13 @@ from typing import Any
 import polars as pl
 import pytest
 
-from registry import ItemAttribute
-from training.config import Config
-from training.config import load as load_config
-from training.data import sample, sample_world
-from training.data.dataset import Dataset
-from training.data.load import load_dataset
-from training.errors import InvalidData
+from gnnrec_registry import ItemAttribute
+from gnnrec_training.config import Config
+from gnnrec_training.config import load as load_config
+from gnnrec_training.data import sample, sample_world
+from gnnrec_training.data.dataset import Dataset
+from gnnrec_training.data.load import load_dataset
+from gnnrec_training.errors import InvalidData
 
 ITEMS = "item_id,name,level,topics,hours\nb,B (1999),low,x|y,2\nz,Z,high,,3\na,A (2001), , y ,\n"
 

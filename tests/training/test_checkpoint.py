@@ -11,14 +11,14 @@ import numpy as np
 import pytest
 import torch
 
-from registry import ModelStore
-from registry.errors import CannotWrite
-from training import checkpoint
-from training.checkpoint import Checkpoints
-from training.config import Config, load
-from training.data import sample, sample_world
-from training.errors import Interrupted, InvalidCheckpoint
-from training.train import Outcome, train
+from gnnrec_registry import ModelStore
+from gnnrec_registry.errors import CannotWrite
+from gnnrec_training import checkpoint
+from gnnrec_training.checkpoint import Checkpoints
+from gnnrec_training.config import Config, load
+from gnnrec_training.data import sample, sample_world
+from gnnrec_training.errors import Interrupted, InvalidCheckpoint
+from gnnrec_training.train import Outcome, train
 
 LIGHTGCN = """
 [lightgcn]

@@ -2,9 +2,9 @@ from pathlib import Path
 
 import pytest
 
+from gnnrec_training.config import Config, load
+from gnnrec_training.errors import InvalidConfig
 from tests.tracked import tracked
-from training.config import Config, load
-from training.errors import InvalidConfig
 
 GOOD = 'name = "toy"\n[data]\ninteractions = "data.csv"\n'
 ITEMS = GOOD + '[data.items]\nfile = "items.csv"\n'

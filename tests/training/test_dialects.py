@@ -13,10 +13,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gnnrec_training.data import delimited
+from gnnrec_training.data.readers import open_table
+from gnnrec_training.errors import InvalidData
 from tests.training.reading import pairs, read
-from training.data import delimited
-from training.data.readers import open_table
-from training.errors import InvalidData
 
 ROWS = [("u1", "i1"), ("u2", "i2"), ("u1", "i3")]
 HEAD = "user_id,item_id\n"

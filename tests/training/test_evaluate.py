@@ -5,10 +5,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from gnnrec_training.data.dataset import Interactions
+from gnnrec_training.evaluate import evaluate, heldout, rank
+from gnnrec_training.graph import csr
 from tests.training.boards import interactions, random_interactions
-from training.data.dataset import Interactions
-from training.evaluate import evaluate, heldout, rank
-from training.graph import csr
 
 
 def by_hand(
@@ -73,7 +73,7 @@ def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> Non
     test = random_interactions(50, 50, 100, 1)
     nothing_seen = csr(interactions([]), 50)
     whole = evaluate(users, items, nothing_seen, heldout(test, 50, 50), (5, 10))
-    monkeypatch.setattr("training.evaluate._SCORES_BYTES", 4 * 50 * 7)
+    monkeypatch.setattr("gnnrec_training.evaluate._SCORES_BYTES", 4 * 50 * 7)
     parts = evaluate(users, items, nothing_seen, heldout(test, 50, 50), (5, 10))
     assert parts.metrics == whole.metrics
 

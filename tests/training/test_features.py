@@ -8,9 +8,9 @@ import numpy as np
 import polars as pl
 import pytest
 
-from registry.features import CategoricalEncoding, NumericEncoding
+from gnnrec_registry.features import CategoricalEncoding, NumericEncoding
+from gnnrec_training.errors import InvalidData
 from tests.training.described import ITEMS, dataset, described
-from training.errors import InvalidData
 
 YEAR = {"name": "year", "kind": "numeric"}
 LEVEL = {"name": "level", "kind": "categorical"}

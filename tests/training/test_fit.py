@@ -4,19 +4,19 @@ import numpy as np
 import pytest
 import torch
 
+from gnnrec_training import baselines
+from gnnrec_training.config import LightGCNConfig
+from gnnrec_training.data.dataset import Dataset
+from gnnrec_training.errors import InvalidData, TrainingDiverged
+from gnnrec_training.evaluate import evaluate, heldout
+from gnnrec_training.fit import fit, learning_rate, train_step
+from gnnrec_training.graph import adjacency, csr
+from gnnrec_training.initial import initial
+from gnnrec_training.losses import bce, bpr, l2, softmax
+from gnnrec_training.models.lightgcn import LightGCN
+from gnnrec_training.negatives import NegativeSampler
+from gnnrec_training.steps import PairSteps, Steps, UserSteps
 from tests.training.boards import checkerboard, interactions, random_interactions
-from training import baselines
-from training.config import LightGCNConfig
-from training.data.dataset import Dataset
-from training.errors import InvalidData, TrainingDiverged
-from training.evaluate import evaluate, heldout
-from training.fit import fit, learning_rate, train_step
-from training.graph import adjacency, csr
-from training.initial import initial
-from training.losses import bce, bpr, l2, softmax
-from training.models.lightgcn import LightGCN
-from training.negatives import NegativeSampler
-from training.steps import PairSteps, Steps, UserSteps
 
 CPU = torch.device("cpu")
 

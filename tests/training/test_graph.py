@@ -3,12 +3,12 @@ import pytest
 import torch
 from torch_geometric.nn import LGConv
 
+from gnnrec_training.config import GraphConfig, LightGCNConfig
+from gnnrec_training.data.dataset import Interactions
+from gnnrec_training.graph import adjacency, as_of, csr, edges, propagate
+from gnnrec_training.models.lightgcn import LightGCN
+from gnnrec_training.rows import propagate_rows, take_rows, transpose
 from tests.training.boards import interactions, random_interactions
-from training.config import GraphConfig, LightGCNConfig
-from training.data.dataset import Interactions
-from training.graph import adjacency, as_of, csr, edges, propagate
-from training.models.lightgcn import LightGCN
-from training.rows import propagate_rows, take_rows, transpose
 
 SHAPES = [(1, 1, 0, 0), (4, 6, 10, 1), (40, 25, 300, 2), (200, 300, 3000, 3)]
 

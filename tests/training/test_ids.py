@@ -14,8 +14,8 @@ import polars as pl
 import pymongo
 import pytest
 
+from gnnrec_training.errors import InvalidData
 from tests.training.reading import pairs, read
-from training.errors import InvalidData
 
 LARGE = 2**60 + 1
 WHOLE = [LARGE, 3, 7, 3, 2**53, 0]
@@ -249,7 +249,7 @@ def test_many_batches_number_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     name = csv(tmp_path, [f" {each} " if row % 3 else each for row, each in enumerate(ids)])
     whole = read(tmp_path, name)
     for module in ("files", "delimited"):
-        monkeypatch.setattr(f"training.data.{module}.BATCH", 97)
+        monkeypatch.setattr(f"gnnrec_training.data.{module}.BATCH", 97)
     parts = read(tmp_path, name)
     assert whole.user_ids == parts.user_ids == list(dict.fromkeys(ids))
     assert whole.fingerprint() == parts.fingerprint()

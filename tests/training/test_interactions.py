@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from registry import ModelStore, Version
+from gnnrec_registry import ModelStore, Version
+from gnnrec_training.config import Config
+from gnnrec_training.data.dataset import Dataset
+from gnnrec_training.errors import InvalidData
+from gnnrec_training.reporter import Silent
+from gnnrec_training.train import train
 from tests.training.reading import pairs, read
-from training.config import Config
-from training.data.dataset import Dataset
-from training.errors import InvalidData
-from training.reporter import Silent
-from training.train import train
 
 RATED = {"weight_column": "w", "time_column": "t"}
 

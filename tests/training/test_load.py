@@ -8,13 +8,13 @@ import numpy as np
 import polars as pl
 import pytest
 
-from registry.features import CategoricalEncoding
-from training.config import Config
-from training.config import load as load_config
-from training.data import sample, sample_world
-from training.data.dataset import Dataset
-from training.data.load import load_dataset
-from training.errors import InvalidConfig, InvalidData
+from gnnrec_registry.features import CategoricalEncoding
+from gnnrec_training.config import Config
+from gnnrec_training.config import load as load_config
+from gnnrec_training.data import sample, sample_world
+from gnnrec_training.data.dataset import Dataset
+from gnnrec_training.data.load import load_dataset
+from gnnrec_training.errors import InvalidConfig, InvalidData
 
 DATA = os.environ.get("GNNREC_DATA", "")
 

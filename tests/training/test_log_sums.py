@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from training import log_sums
-from training.log_sums import bfloat16_is_fast, weighted_log_sums
+from gnnrec_training import log_sums
+from gnnrec_training.log_sums import bfloat16_is_fast, weighted_log_sums
 
 B, C, D = 13, 7, 5
 

@@ -11,11 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gnnrec_training.data.dataset import Dataset
+from gnnrec_training.data.moments import Clock
+from gnnrec_training.data.tables import Origin, Table
+from gnnrec_training.errors import InvalidData
 from tests.training.reading import read
-from training.data.dataset import Dataset
-from training.data.moments import Clock
-from training.data.tables import Origin, Table
-from training.errors import InvalidData
 
 MOMENTS = [
     datetime(2024, 1, 31, 10, 0, 5, tzinfo=UTC),

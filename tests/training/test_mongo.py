@@ -14,11 +14,11 @@ from bson import ObjectId
 from bson.binary import Binary, BinaryVectorDtype
 from mongomock.collection import Cursor
 
-from training.config import Config
-from training.data import mongo
-from training.data.dataset import Dataset
-from training.data.load import load_dataset
-from training.errors import InvalidData
+from gnnrec_training.config import Config
+from gnnrec_training.data import mongo
+from gnnrec_training.data.dataset import Dataset
+from gnnrec_training.data.load import load_dataset
+from gnnrec_training.errors import InvalidData
 
 URL = "mongodb://reader:$MONGO_SECRET@127.0.0.1:27017/shop"
 ANN = ObjectId("65a000000000000000000001")

@@ -3,22 +3,22 @@ import onnx
 import pytest
 import torch
 
-from registry import FeatureEncoder, FeaturesExport, NodeFeatures
-from registry.features import CategoricalEncoding
+from gnnrec_registry import FeatureEncoder, FeaturesExport, NodeFeatures
+from gnnrec_registry.features import CategoricalEncoding
+from gnnrec_training.config_nodes import HybridConfig, NodeFitConfig, SageConfig
+from gnnrec_training.data.dataset import Dataset
+from gnnrec_training.errors import ExportFailed, InvalidData, TrainingDiverged
+from gnnrec_training.graph import Halves
+from gnnrec_training.losses import listwise
+from gnnrec_training.models.hybrid import Hybrid
+from gnnrec_training.models.sage import GraphSAGE
+from gnnrec_training.nodes import onnx as node_onnx
+from gnnrec_training.nodes.fit import embed_hybrid, embed_sage, fit_hybrid, fit_sage
+from gnnrec_training.nodes.inputs import NodeInputs, node_inputs
+from gnnrec_training.nodes.onnx import export_hybrid, export_sage
+from gnnrec_training.nodes.sampling import Bipartite, sample
+from gnnrec_training.nodes.steps import draw
 from tests.training.boards import interactions, random_interactions
-from training.config_nodes import HybridConfig, NodeFitConfig, SageConfig
-from training.data.dataset import Dataset
-from training.errors import ExportFailed, InvalidData, TrainingDiverged
-from training.graph import Halves
-from training.losses import listwise
-from training.models.hybrid import Hybrid
-from training.models.sage import GraphSAGE
-from training.nodes import onnx as node_onnx
-from training.nodes.fit import embed_hybrid, embed_sage, fit_hybrid, fit_sage
-from training.nodes.inputs import NodeInputs, node_inputs
-from training.nodes.onnx import export_hybrid, export_sage
-from training.nodes.sampling import Bipartite, sample
-from training.nodes.steps import draw
 
 CPU = torch.device("cpu")
 USERS, ITEMS, KINDS = 60, 48, 4

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from training.config import Config
-from training.data.load import load_dataset
-from training.errors import InvalidData
-from training.proposal import Proposal, propose
+from gnnrec_training.config import Config
+from gnnrec_training.data.load import load_dataset
+from gnnrec_training.errors import InvalidData
+from gnnrec_training.proposal import Proposal, propose
 
 DATA = os.environ.get("GNNREC_DATA", "")
 needs_data = pytest.mark.skipif(not DATA and not os.environ.get("CI"), reason="no GNNREC_DATA")

@@ -4,8 +4,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from gnnrec_training.errors import InvalidData
 from tests.training.reading import pairs, read, read_table
-from training.errors import InvalidData
 
 HEAD = "user_id,item_id,rating\n"
 ROWS = {"user_id": ["ann", "Žofie 猫"], "item_id": ["a b", "c"], "rating": ["4.5", "3"]}

@@ -12,15 +12,15 @@ import fsspec
 import polars as pl
 import pytest
 
-from registry import ModelStore
-from training.addresses import address, redact
-from training.config import Config
-from training.data.dataset import Dataset
-from training.data.load import load_dataset
-from training.data.readers import open_table
-from training.errors import InvalidConfig, InvalidData
-from training.reporter import Silent
-from training.train import train
+from gnnrec_registry import ModelStore
+from gnnrec_training.addresses import address, redact
+from gnnrec_training.config import Config
+from gnnrec_training.data.dataset import Dataset
+from gnnrec_training.data.load import load_dataset
+from gnnrec_training.data.readers import open_table
+from gnnrec_training.errors import InvalidConfig, InvalidData
+from gnnrec_training.reporter import Silent
+from gnnrec_training.train import train
 
 PARTS = {"part-1.csv": "user_id,item_id\nu,a\nv,b\n", "part-2.csv": "user_id,item_id\nu,b\n"}
 

@@ -8,19 +8,19 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from registry import ModelStore, Version
+from gnnrec_registry import ModelStore, Version
+from gnnrec_training.config import load
+from gnnrec_training.data import sample, toys
+from gnnrec_training.graph import csr
+from gnnrec_training.report import build_report
+from gnnrec_training.report.bias import gini, popularity_bias
+from gnnrec_training.report.graph import neighbourhood
+from gnnrec_training.report.page import judge
+from gnnrec_training.report.people import sample_people
+from gnnrec_training.report.plane import project
+from gnnrec_training.reporter import Silent
+from gnnrec_training.train import train
 from tests.training.reports import contents, world
-from training.config import load
-from training.data import sample, toys
-from training.graph import csr
-from training.report import build_report
-from training.report.bias import gini, popularity_bias
-from training.report.graph import neighbourhood
-from training.report.page import judge
-from training.report.people import sample_people
-from training.report.plane import project
-from training.reporter import Silent
-from training.train import train
 
 SVG = "{http://www.w3.org/2000/svg}"
 

@@ -2,6 +2,10 @@ import numpy as np
 import pytest
 import torch
 
+from gnnrec_training.config_nodes import HybridConfig
+from gnnrec_training.nodes import ridge as module
+from gnnrec_training.nodes.fit import embed_hybrid, fit_hybrid
+from gnnrec_training.nodes.ridge import ridge
 from tests.training.test_nodes import (
     CPU,
     QUICK,
@@ -10,10 +14,6 @@ from tests.training.test_nodes import (
     graph_embeddings,
     inputs,
 )
-from training.config_nodes import HybridConfig
-from training.nodes import ridge as module
-from training.nodes.fit import embed_hybrid, fit_hybrid
-from training.nodes.ridge import ridge
 
 
 @pytest.mark.parametrize("columns", [3, 20], ids=["more rows", "more columns"])

@@ -2,12 +2,12 @@ import numpy as np
 import pytest
 import torch
 
+from gnnrec_training.config import SpectralConfig
+from gnnrec_training.evaluate import evaluate, heldout
+from gnnrec_training.fusion import compress, join
+from gnnrec_training.graph import csr, sparse_matrix
+from gnnrec_training.models.spectral import right_singular_vectors, spectral
 from tests.training.boards import checkerboard, interactions, random_interactions
-from training.config import SpectralConfig
-from training.evaluate import evaluate, heldout
-from training.fusion import compress, join
-from training.graph import csr, sparse_matrix
-from training.models.spectral import right_singular_vectors, spectral
 
 
 def generator() -> torch.Generator:

@@ -2,10 +2,10 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gnnrec_training.config import SplitConfig
+from gnnrec_training.data.dataset import Interactions
+from gnnrec_training.data.split import split
 from tests.training.boards import random_interactions
-from training.config import SplitConfig
-from training.data.dataset import Interactions
-from training.data.split import split
 
 PAIRS = st.tuples(st.integers(1, 15), st.integers(1, 15), st.integers(0, 100), st.integers(0, 9))
 

@@ -6,13 +6,13 @@ from typing import Any
 
 import pytest
 
+from gnnrec_training.config import Config
+from gnnrec_training.config_sources import SqlSource
+from gnnrec_training.data.dataset import Dataset
+from gnnrec_training.data.load import load_dataset
+from gnnrec_training.data.readers import open_table, read_tables
+from gnnrec_training.errors import InvalidConfig, InvalidData
 from tests.training import postgres
-from training.config import Config
-from training.config_sources import SqlSource
-from training.data.dataset import Dataset
-from training.data.load import load_dataset
-from training.data.readers import open_table, read_tables
-from training.errors import InvalidConfig, InvalidData
 
 QUERY = "SELECT user_id, item_id, weight, at FROM purchases ORDER BY at"
 PURCHASES = "CREATE TABLE purchases (user_id TEXT, item_id TEXT, weight REAL, at REAL);"

@@ -6,20 +6,20 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from registry import ModelStore
-from registry.measures import Hits
+from gnnrec_registry import ModelStore
+from gnnrec_registry.measures import Hits
+from gnnrec_training import memory
+from gnnrec_training.config import Config, LightGCNConfig, load
+from gnnrec_training.data import sample, toys
+from gnnrec_training.data.features import read_features
+from gnnrec_training.errors import InsufficientMemory, InvalidConfig, InvalidData
+from gnnrec_training.graph import csr
+from gnnrec_training.initial import initial
+from gnnrec_training.reporter import Silent
+from gnnrec_training.slices import by_activity, slices
+from gnnrec_training.train import train
+from gnnrec_training.variants import device, published
 from tests.training.boards import checkerboard, interactions, random_interactions
-from training import memory
-from training.config import Config, LightGCNConfig, load
-from training.data import sample, toys
-from training.data.features import read_features
-from training.errors import InsufficientMemory, InvalidConfig, InvalidData
-from training.graph import csr
-from training.initial import initial
-from training.reporter import Silent
-from training.slices import by_activity, slices
-from training.train import train
-from training.variants import device, published
 
 
 def toy_config(folder: Path, lightgcn: str, rest: str = "", name: str = "b") -> Config:

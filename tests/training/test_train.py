@@ -4,14 +4,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from registry import ModelStore, Version
-from registry.ranking import exact_scores
-from training.config import load
-from training.data import sample, sample_world, toys
-from training.data.load import load_dataset
-from training.errors import InvalidConfig, TrainingDiverged
-from training.reporter import Silent
-from training.train import train
+from gnnrec_registry import ModelStore, Version
+from gnnrec_registry.ranking import exact_scores
+from gnnrec_training.config import load
+from gnnrec_training.data import sample, sample_world, toys
+from gnnrec_training.data.load import load_dataset
+from gnnrec_training.errors import InvalidConfig, TrainingDiverged
+from gnnrec_training.reporter import Silent
+from gnnrec_training.train import train
 
 WORLD = sample_world.sample_world(300, 200, 6000, 0)
 

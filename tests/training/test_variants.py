@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from registry import FoldIn, VariantExport
+from gnnrec_registry import FoldIn, VariantExport
+from gnnrec_training.config import Config
+from gnnrec_training.data.dataset import Dataset
+from gnnrec_training.fold_in import predictor
+from gnnrec_training.reporter import Silent
+from gnnrec_training.variants import build
 from tests.training.boards import random_interactions
-from training.config import Config
-from training.data.dataset import Dataset
-from training.fold_in import predictor
-from training.reporter import Silent
-from training.variants import build
 
 USERS, ITEMS = 20, 14
 

@@ -4,8 +4,8 @@ import numpy as np
 import polars as pl
 import pytest
 
+from gnnrec_training.errors import InvalidData
 from tests.training.described import ITEMS, dataset, described
-from training.errors import InvalidData
 
 VECTORS = [[3.0, 4.0], None, [0.0, 2.0]]
 

@@ -8,10 +8,10 @@ import polars as pl
 import pymongo
 import pytest
 
-from training.config_data import Format, Reading
-from training.config_sources import MongoSource, Source, SqlSource
-from training.data.readers import open_table
-from training.data.watch import Watch, rows_about
+from gnnrec_training.config_data import Format, Reading
+from gnnrec_training.config_sources import MongoSource, Source, SqlSource
+from gnnrec_training.data.readers import open_table
+from gnnrec_training.data.watch import Watch, rows_about
 
 ROWS = 120_000
 
@@ -53,7 +53,7 @@ def test_the_rows_of_a_file_are_known_before_they_are_read(
     tmp_path: Path, form: Format, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for module in ("files", "delimited", "jsonlines"):
-        monkeypatch.setattr(f"training.data.{module}.BATCH", 10_000)
+        monkeypatch.setattr(f"gnnrec_training.data.{module}.BATCH", 10_000)
     path = tmp_path / f"rows.{form}"
     table = rows()
     if form == "parquet":
@@ -116,7 +116,7 @@ def test_a_query_has_no_total_and_a_collection_has_one(
     connection.close()
     query = SqlSource(sql="sqlite:///some.db", query="SELECT user_id FROM t")
     assert {total for _, total, _ in heard(query, tmp_path).counts} == {None}
-    monkeypatch.setattr("training.data.mongo._BATCH", 100)
+    monkeypatch.setattr("gnnrec_training.data.mongo._BATCH", 100)
     place = "mongodb://127.0.0.1:27017/shop"
     with mongomock.patch(servers=(("127.0.0.1", 27017),)):
         client: pymongo.MongoClient[dict[str, str]] = pymongo.MongoClient(place)

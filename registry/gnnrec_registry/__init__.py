@@ -1,0 +1,33 @@
+"""The on-disk registry: versions, manifests, aliases, history. See docs/registry-format.md."""
+
+from gnnrec_registry.aliases import Aliases
+from gnnrec_registry.attributes import ItemAttribute
+from gnnrec_registry.errors import RegistryError
+from gnnrec_registry.export import Export, FeaturesExport, VariantExport
+from gnnrec_registry.features import FeatureEncoder, NodeFeatures
+from gnnrec_registry.manifest import DataEntry, FoldIn, Manifest, NodeModel, Segment
+from gnnrec_registry.moves import Candidate, Guard, Move
+from gnnrec_registry.store import ModelStore
+from gnnrec_registry.version import Damaged, Version
+
+__all__ = [
+    "Aliases",
+    "Candidate",
+    "Damaged",
+    "DataEntry",
+    "Export",
+    "FeatureEncoder",
+    "FeaturesExport",
+    "FoldIn",
+    "Guard",
+    "ItemAttribute",
+    "Manifest",
+    "ModelStore",
+    "Move",
+    "NodeFeatures",
+    "NodeModel",
+    "RegistryError",
+    "Segment",
+    "VariantExport",
+    "Version",
+]

@@ -1,0 +1,172 @@
+"""Where a training stands, in files: a stopped one goes on bit by bit as if it never was stopped.
+
+    <parent>/<hash of configuration and data>/<model>.pt
+
+No other training reads, replaces or removes them. A file is what torch.save makes of a dict of
+tensors, numbers and texts, and is read as such alone: reading one cannot run code.
+"""
+
+import hashlib
+import io
+import pickle
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+
+from gnnrec_registry.durable import make_folder, replace
+from gnnrec_registry.manifest import canonical_json
+from gnnrec_training.errors import InvalidCheckpoint
+from gnnrec_training.reporter import Reporter
+
+_INTERVAL_S = 60.0
+
+State = dict[str, Any]
+
+
+class Checkpoint(Protocol):
+    """Where the state of one model's training is kept."""
+
+    def load(self) -> State | None:
+        """Return the state to go on from, None to begin at the beginning."""
+
+    def save(self, state: Callable[[], State], where: str) -> None:
+        """Keep the state if it is time to; `where` says where that is, such as "epoch 3"."""
+
+    def finish(self, state: Callable[[], State]) -> None:
+        """Keep the state of a model that is trained, if that took long."""
+
+
+class NoCheckpoint:
+    """Keeps nothing."""
+
+    def load(self) -> State | None:
+        """Return None."""
+        return None
+
+    def save(self, state: Callable[[], State], where: str) -> None:
+        """Do nothing."""
+
+    def finish(self, state: Callable[[], State]) -> None:
+        """Do nothing."""
+
+
+class Checkpoints:
+    """The files of one training, a model each, every one replaced in one step.
+
+    A state is written when the last is a minute old, so a kill loses at most that and an epoch.
+    """
+
+    def __init__(
+        self,
+        parent: Path,
+        identity: Mapping[str, Any],
+        reporter: Reporter,
+        *,
+        resume: bool,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Find what is there and tell what becomes of it; `identity`: configuration and data."""
+        self.folder = parent / hashlib.sha256(canonical_json(identity)).hexdigest()[:16]
+        self.clock = clock
+        self.resume = resume
+        self.kept = ""
+        """What was written or loaded last, such as "lightgcn, epoch 3"; "" if nothing was."""
+        self._reporter = reporter
+        self._can_write = True
+        there = sorted(path.stem for path in self.folder.glob("*.pt"))
+        if there and not resume:
+            reporter.tell(
+                f"a checkpoint of this very training is there ({', '.join(there)}) and will be "
+                "replaced; --resume would go on from it"
+            )
+        elif resume and not there:
+            others = sum(1 for _ in parent.glob("*/*.pt"))
+            of_others = ", and others of other configurations or data" if others else ""
+            reporter.tell(
+                f"no checkpoint of this configuration and these data in {parent}{of_others}; "
+                "training begins at the beginning"
+            )
+
+    def of(self, model: str) -> Checkpoint:
+        """Return where a model's state is kept."""
+        return _File(self, model)
+
+    def write(self, path: Path, state: State, what: str) -> None:
+        """Replace a file; where that cannot be, say so once and go on without."""
+        buffer = io.BytesIO()
+        torch.save(state, buffer)
+        try:
+            make_folder(path.parent)
+            replace(path, buffer.getvalue())
+        except OSError as error:
+            if self._can_write:
+                self._reporter.tell(
+                    f"no checkpoint can be written to {path}: {error.strerror or error}; training "
+                    "goes on, and could not be resumed"
+                )
+            self._can_write = False
+            return
+        self._can_write = True
+        self.kept = what
+
+    def remove(self) -> None:
+        """Remove this training's files: it is published."""
+        shutil.rmtree(self.folder, ignore_errors=True)
+        with suppress(OSError):  # of another training there is something
+            self.folder.parent.rmdir()
+
+    def what_remains(self) -> str:
+        """Say what a training that is stopped now has left, and what to do with it."""
+        if not self.kept:
+            return "nothing of it is kept: a model is, once it has trained for a minute"
+        return f"kept: {self.kept}; the same command with --resume goes on from there"
+
+
+class _File:
+    """One model's file."""
+
+    def __init__(self, checkpoints: Checkpoints, model: str) -> None:
+        self._all = checkpoints
+        self._model = model
+        self._path = checkpoints.folder / f"{model}.pt"
+        self._began = self._saved_at = checkpoints.clock()
+        self._where = ""
+
+    def load(self) -> State | None:
+        """Return the state that the file has, if it is there and wanted; or raise."""
+        if not self._all.resume or not self._path.exists():
+            return None
+        try:
+            state: State = torch.load(self._path, map_location="cpu", weights_only=True)
+            self._all.kept = f"{self._model}, {state['where']}"
+            return state
+        except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError) as error:
+            reason: Exception = error
+        except pickle.UnpicklingError as error:
+            reason = error
+        first = (str(reason).splitlines() or [type(reason).__name__])[0]
+        raise InvalidCheckpoint(
+            f"{self._path} is no checkpoint: {first:.100}; train without --resume, or delete it"
+        )
+
+    def save(self, state: Callable[[], State], where: str) -> None:
+        """Write the file, unless the last one is younger than the interval."""
+        self._where = where
+        if self._all.clock() - self._saved_at < _INTERVAL_S:
+            return
+        self._write(state)
+
+    def finish(self, state: Callable[[], State]) -> None:
+        """Write the file, unless all of it took less than the interval."""
+        if self._all.clock() - self._began >= _INTERVAL_S:
+            self._write(state)
+
+    def _write(self, state: Callable[[], State]) -> None:
+        what = f"{self._model}, {self._where}"
+        self._all.write(self._path, {**state(), "where": self._where}, what)
+        self._saved_at = self._all.clock()

@@ -1,0 +1,6 @@
+"""The report inside a version: pictures, and one page that shows them with the numbers."""
+
+from gnnrec_training.report.build import REPORT_STEPS, bias, build_report
+from gnnrec_training.report.contents import Contents
+
+__all__ = ["REPORT_STEPS", "Contents", "bias", "build_report"]

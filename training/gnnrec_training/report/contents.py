@@ -1,0 +1,44 @@
+"""What a report tells of."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnnrec_training.config import Config
+from gnnrec_training.data.dataset import Dataset
+from gnnrec_training.measure import Matrices, Measured
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What a report tells of.
+
+    By variant, losses: the mean loss of each epoch; validations: epoch and NDCG of each.
+    """
+
+    config: Config
+    dataset: Dataset
+    variants: dict[str, Matrices]
+    default_variant: str
+    losses: dict[str, list[float]]
+    validations: dict[str, list[tuple[int, float]]]
+    measured: Measured
+
+    @property
+    def split(self) -> str:
+        """The part to judge by: test, or else validation; empty where neither was measured."""
+        measured = self.measured.metrics[self.default_variant]
+        return next((split for split in ("test", "validation") if split in measured), "")
+
+    @property
+    def titles(self) -> list[str]:
+        """What to call each item: its title, or its id where it has none."""
+        ids = self.dataset.item_ids
+        given = self.dataset.item_titles or [""] * len(ids)
+        return [title or item_id for title, item_id in zip(given, ids, strict=True)]
+
+    @property
+    def popularity(self) -> NDArray[np.int64]:
+        """Each item's number of training interactions (I,)."""
+        return np.bincount(self.dataset.train.item_rows, minlength=len(self.dataset.item_ids))

@@ -1,0 +1,240 @@
+"""The report's page: what it says in words and tables, filled into the template."""
+
+from dataclasses import dataclass
+from importlib.metadata import version as installed
+from pathlib import Path
+from typing import Any
+
+from gnnrec_registry.manifest import Metrics
+from gnnrec_registry.page import count, metric_place, number, render
+from gnnrec_training.evaluate import MEANINGS, PROTOCOL
+from gnnrec_training.report.bias import BIAS_MEANINGS
+from gnnrec_training.report.canvas import Picture
+from gnnrec_training.report.contents import Contents
+from gnnrec_training.report.people import Person
+
+_TEMPLATE = Path(__file__).parent / "templates" / "report.html"
+
+# The folder above report/ is the version's, whose name is not known before its files are.
+_SCRIPT = """
+const folders = decodeURI(location.pathname).split("/");
+if (folders.at(-4) === "versions") {
+  document.getElementById("version").textContent = folders.at(-3);
+  document.title += " " + folders.at(-3);
+}
+"""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: words, then pictures."""
+
+    id: str
+    title: str
+    words: str
+    pictures: list[Picture]
+    packed: bool = False
+    """Whether they stand as close as they fit: of many heights, in no order by line."""
+
+
+@dataclass(frozen=True)
+class Row:
+    """A line of a table: a name and its cells."""
+
+    name: str
+    cells: list[str]
+    chosen: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with a title."""
+
+    title: str
+    header: list[str]
+    rows: list[Row]
+
+
+def render_page(
+    contents: Contents,
+    sections: list[Section],
+    people: list[Person],
+    bias: dict[str, Metrics],
+) -> str:
+    """Return the page."""
+    dataset, config = contents.dataset, contents.config
+    measured = contents.measured.metrics
+    split = contents.split
+    k = config.evaluation.k[0]
+    tone, verdict = judge(measured, contents.default_variant, split, f"ndcg@{k}")
+    tables = {
+        "quality": [_metrics(contents, part) for part in ("test", "validation")]
+        + _slices(contents, split),
+        "spread": [_bias(contents, bias, split)] if split else [],
+    }
+    return render(
+        _TEMPLATE,
+        script=_SCRIPT,
+        model=config.name,
+        default=contents.default_variant,
+        tone=tone,
+        verdict=verdict,
+        tiles=_tiles(contents, split, k),
+        sections=[
+            (section, [t for t in tables.get(section.id, []) if t.rows]) for section in sections
+        ],
+        people=people,
+        part="test" if len(dataset.test) else "validation" if len(dataset.validation) else "",
+        protocol=PROTOCOL,
+        definitions=MEANINGS | BIAS_MEANINGS,
+        data=_data(contents),
+        config=_flat(config.model_dump(mode="json", exclude_none=True)),
+    )
+
+
+def judge(
+    models: dict[str, dict[str, Metrics]], default: str, split: str, metric: str
+) -> tuple[str, str]:
+    """Return whether the default variant is good or bad beside the baselines, and say so."""
+    if not split:
+        return "", f"{default} was not measured: the split keeps nothing from training."
+    ours = models[default][split][metric]
+    others = {
+        name: models[name][split][metric]
+        for name in ("popularity", "spectral")
+        if name in models and name != default
+    }
+    said = " and ".join(f"{_beside(ours, value)} {name}" for name, value in others.items())
+    beaten = [name for name, value in others.items() if value >= ours]
+    verdict = f"{default} has {metric} {number(ours)} on the {split} part: {said}."
+    if "popularity" in beaten:
+        return "bad", f"{verdict} Recommending what is popular is as good; do not promote it."
+    if beaten:
+        return "", f"{verdict} The closed form is as good: training did not pay."
+    return "good", verdict
+
+
+def _beside(ours: float, theirs: float) -> str:
+    if theirs == 0:
+        return "as good as" if ours == 0 else "against nothing by"
+    ratio = ours / theirs
+    if ratio >= 1.5:
+        return f"{ratio:.1f} times that of"
+    return f"{abs(ratio - 1):.1%} {'above' if ratio >= 1 else 'below'}"
+
+
+def _tiles(contents: Contents, split: str, k: int) -> list[tuple[str, str]]:
+    dataset = contents.dataset
+    tiles = []
+    if split:
+        ours = contents.measured.metrics[contents.default_variant][split]
+        tiles = [
+            (number(ours[f"{name}@{k}"]), f"{label}@{k}, {split}")
+            for name, label in (("ndcg", "NDCG"), ("recall", "Recall"), ("coverage", "Coverage"))
+        ]
+    return [
+        *tiles,
+        (count(len(dataset.user_ids)), "users"),
+        (count(len(dataset.item_ids)), "items"),
+        (count(sum(dataset.counts().values())), "interactions"),
+    ]
+
+
+def _metrics(contents: Contents, split: str) -> Table:
+    models = contents.measured.metrics
+    measured = {name: splits[split] for name, splits in models.items() if split in splits}
+    names = list(next(iter(measured.values()))) if measured else []
+    order = sorted(names, key=metric_place)
+    return Table(
+        f"All metrics on the {split} part",
+        ["model", *order],
+        [
+            Row(name, [number(metrics[key]) for key in order], name == contents.default_variant)
+            for name, metrics in measured.items()
+        ],
+    )
+
+
+def _slices(contents: Contents, split: str) -> list[Table]:
+    if not split:
+        return []
+    k = contents.config.evaluation.k
+    ours = contents.measured.slices[contents.default_variant][split]
+    wanted = [f"ndcg@{k[0]}", f"recall@{k[0]}"]
+    found = f"found@{max(k)}"
+    name = contents.default_variant
+    return [
+        Table(
+            f"{name} by how active users are",
+            ["known interactions", "users", *wanted],
+            [
+                Row(
+                    row["users_with"].removesuffix(" interactions"),
+                    [count(row["users"]), *(number(row["metrics"][key]) for key in wanted)],
+                )
+                for row in ours["by_activity"]
+            ],
+        ),
+        Table(
+            f"{name} by how popular items are",
+            ["users of the item", "items", "held out", found],
+            [
+                Row(
+                    row["items_with"].removesuffix(" users"),
+                    [count(row["items"]), count(row["held_out"]), number(row[found])],
+                )
+                for row in ours["by_popularity"]
+            ],
+        ),
+    ]
+
+
+def _bias(contents: Contents, bias: dict[str, Metrics], split: str) -> Table:
+    k = contents.config.evaluation.k[0]
+    models = contents.measured.metrics
+    return Table(
+        f"Lists of {k} for the {split} part's users",
+        ["model", f"coverage@{k}", "head share", "mean popularity", "gini"],
+        [
+            Row(
+                name,
+                [
+                    f"{models[name][split][f'coverage@{k}']:.1%}",
+                    f"{values['head_share']:.1%}",
+                    f"{values['mean_popularity']:,.1f}",
+                    f"{values['gini']:.3f}",
+                ],
+                name == contents.default_variant,
+            )
+            for name, values in bias.items()
+        ],
+    )
+
+
+def _data(contents: Contents) -> dict[str, str]:
+    dataset = contents.dataset
+    return {
+        "data set": dataset.name,
+        "fingerprint": dataset.fingerprint(),
+        "users": count(len(dataset.user_ids)),
+        "items": count(len(dataset.item_ids)),
+        **{f"{part} interactions": count(size) for part, size in dataset.counts().items()},
+        **{name: installed(name) for name in ("gnnrec", "torch", "numpy")},
+    }
+
+
+def _flat(value: Any, name: str = "") -> dict[str, str]:
+    """Return a configuration as one text a key."""
+    if isinstance(value, dict) and value:
+        return {
+            key: text
+            for part, inner in value.items()
+            for key, text in _flat(inner, f"{name}.{part}" if name else part).items()
+        }
+    if isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
+        return {
+            key: text
+            for place, inner in enumerate(value)
+            for key, text in _flat(inner, f"{name}[{place}]").items()
+        }
+    return {name: ", ".join(map(str, value)) if isinstance(value, list) else str(value)}

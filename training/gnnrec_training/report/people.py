@@ -1,0 +1,88 @@
+"""Sample people: what they had, and what they get."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnnrec_registry.arrays import Embeddings
+from gnnrec_registry.ranking import NO_ROW, Scores
+from gnnrec_training.data.dataset import Dataset
+from gnnrec_training.evaluate import rank
+from gnnrec_training.graph import Csr
+
+_PEOPLE = 10
+_HAD = 8
+
+
+@dataclass(frozen=True)
+class Recommended:
+    """An item of someone's list: its share of the softmax over the list, and whether it was right.
+
+    `held_out`: it is among what the test part, or else the validation part, holds of this user.
+    """
+
+    title: str
+    probability: float
+    held_out: bool
+
+
+@dataclass(frozen=True)
+class Person:
+    """A user with the latest of what they had (as the data orders it, without times)."""
+
+    user_id: str
+    had: list[str]
+    more: int
+    """How many more they had."""
+    gets: list[Recommended]
+
+
+def sample_people(
+    dataset: Dataset, seen: Csr, users: Embeddings, items: Embeddings, titles: list[str], k: int
+) -> list[Person]:
+    """Return ten users from the least to the most active, with their k best unseen items."""
+    activity = np.diff(seen.indptr)
+    active = np.flatnonzero(activity)
+    order = active[np.argsort(activity[active], kind="stable")]
+    places = np.unique(np.linspace(0, len(order) - 1, _PEOPLE).astype(np.int64))
+    rows = order[places]
+    scores, ranked = rank(
+        np.ascontiguousarray(users[rows]), np.ascontiguousarray(items), rows, seen,
+        min(k, len(items)),
+    )  # fmt: skip
+    part = dataset.test if len(dataset.test) else dataset.validation
+    people = []
+    for user, user_scores, user_items in zip(rows, scores, ranked, strict=True):
+        there = user_items != NO_ROW
+        wanted = set(part.item_rows[part.user_rows == user].tolist())
+        had = _latest_first(dataset, int(user))
+        people.append(
+            Person(
+                dataset.user_ids[user],
+                [titles[item] for item in had[:_HAD]],
+                max(0, len(had) - _HAD),
+                [
+                    Recommended(titles[item], float(share), int(item) in wanted)
+                    for item, share in zip(
+                        user_items[there], _softmax(user_scores[there]), strict=True
+                    )
+                ],
+            )
+        )
+    return people
+
+
+def _latest_first(dataset: Dataset, user: int) -> list[int]:
+    known = dataset.known
+    mine = np.flatnonzero(known.user_rows == user)
+    if known.times is not None:
+        mine = mine[np.argsort(-known.times[mine], kind="stable")]
+    return [int(item) for item in known.item_rows[mine]]
+
+
+def _softmax(scores: Scores) -> NDArray[np.float64]:
+    """Return exp(s) / sum exp(s): the probabilities that a server gives with its answers."""
+    powers = np.exp(scores.astype(np.float64) - scores.max(initial=-np.inf))
+    shares: NDArray[np.float64] = powers / powers.sum()
+    return shares

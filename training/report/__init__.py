@@ -1,6 +1,0 @@
-"""The report inside a version: pictures, and one page that shows them with the numbers."""
-
-from training.report.build import REPORT_STEPS, bias, build_report
-from training.report.contents import Contents
-
-__all__ = ["REPORT_STEPS", "Contents", "bias", "build_report"]
