@@ -20,7 +20,9 @@ from benchmarks.loading import closed
 from benchmarks.measure import report
 from benchmarks.serving import TOP_K, USERS, Process, serving, top_k, zipf
 from gnnrec.cli import main as gnnrec
-from gnnrec_server import boundary, limiter, metrics
+from gnnrec_server.load import admission
+from gnnrec_server.rpc import gateway
+from gnnrec_server.telemetry import metrics
 
 ROUNDS = 15
 
@@ -34,9 +36,9 @@ def strip() -> None:
     for home, names in {
         metrics.Calls: ("start", "finish"),
         metrics.Metrics: ("count", "finish", "count_answers", "count_unknown", "reject"),
-        limiter.Admission: ("enter", "leave"),
-        limiter.Patience: ("check_coming", "check_waited", "learn"),
-        boundary: ("_set_request_id", "_set_deadline"),
+        admission.Admission: ("enter", "leave"),
+        admission.Patience: ("check_coming", "check_waited", "learn"),
+        gateway: ("_set_request_id", "_set_deadline"),
     }.items():
         for name in names:
             assert hasattr(home, name), f"{home} has no {name}"

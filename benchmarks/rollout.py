@@ -36,9 +36,9 @@ CALLERS, SECONDS, MOVES, SWAPS = 8, 60, 20, 100
 # As on a file system that tells of no events.
 WITHOUT_EVENTS = """
 import asyncio
-from gnnrec_server import events
+from gnnrec_server.rollout import file_events
 from gnnrec.cli.main import main
-events.watch = lambda folder, wake: asyncio.sleep(1e9)
+file_events.watch = lambda folder, wake: asyncio.sleep(1e9)
 main()
 """
 

@@ -118,12 +118,13 @@ def serve(
 ) -> None:
     """Serve the version that an alias names, and follow the alias."""
     _end_when_told()
-    from gnnrec_server import logs, threads
-    from gnnrec_server.app import serve as run
-    from gnnrec_server.approximate import IndexPlan
-    from gnnrec_server.queries import Limits
+    from gnnrec_server.index.approximate import IndexPlan
+    from gnnrec_server.main import serve as run
+    from gnnrec_server.process import threads
+    from gnnrec_server.query.queries import Limits
+    from gnnrec_server.rpc.tls import TlsFiles
     from gnnrec_server.settings import Settings
-    from gnnrec_server.tls import TlsFiles
+    from gnnrec_server.telemetry import logs
 
     logs.configure(log_level, log_format)
     store = options.open_store(registry, model)
@@ -185,7 +186,7 @@ def token(
     json: options.Json = False,
 ) -> None:
     """Make a bearer token: it is for the caller, its line for the server's --tokens-file."""
-    from gnnrec_server import tokens
+    from gnnrec_server.rpc import tokens
 
     made, line = tokens.make(name)
     if json:

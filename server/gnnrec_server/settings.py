@@ -3,11 +3,11 @@
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gnnrec_server import address
-from gnnrec_server.address import Tcp, UnixSocket
-from gnnrec_server.approximate import IndexPlan
-from gnnrec_server.queries import Limits
-from gnnrec_server.tls import TlsFiles
+from gnnrec_server.index.approximate import IndexPlan
+from gnnrec_server.process import address
+from gnnrec_server.process.address import Tcp, UnixSocket
+from gnnrec_server.query.queries import Limits
+from gnnrec_server.rpc.tls import TlsFiles
 
 
 @dataclass(frozen=True)

@@ -17,11 +17,12 @@ from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any
 
-from gnnrec_server import cores, series
-from gnnrec_server.address import Tcp, UnixSocket
 from gnnrec_server.errors import CannotStart
+from gnnrec_server.process import cores
+from gnnrec_server.process.address import Tcp, UnixSocket
 from gnnrec_server.settings import Settings
-from gnnrec_server.shared_metrics import SharedMetrics
+from gnnrec_server.telemetry import collectors
+from gnnrec_server.telemetry.worker_metrics import SharedMetrics
 
 _log = logging.getLogger("gnnrec.server")
 
@@ -61,7 +62,7 @@ def supervise(settings: Settings, run: Run, ready: Callable[[str], None]) -> Non
         told = stack.enter_context(_signals())
         port = stack.enter_context(_reserved(where))
         shared = stack.enter_context(SharedMetrics())
-        metrics_port, stop_metrics = series.expose(shared.registry, settings.metrics_at)
+        metrics_port, stop_metrics = collectors.expose(shared.registry, settings.metrics_at)
         stack.callback(stop_metrics)
         each = replace(settings, address=str(where.at(port)), metrics_port=metrics_port)
         parent = _Parent(each, run, shared, told)

@@ -4,7 +4,7 @@ import pytest
 import yaml
 
 from gnnrec.cli.main import command
-from gnnrec_server.app import LIVENESS
+from gnnrec_server.main import LIVENESS
 from tests.deploy import watched
 from tests.tracked import tracked
 

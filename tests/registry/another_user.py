@@ -15,7 +15,7 @@ import gnnrec.cli.progress
 import gnnrec.cli.train
 import gnnrec.comparison
 import gnnrec.index_page
-import gnnrec_server.app
+import gnnrec_server.main
 from gnnrec.cli.main import main
 from gnnrec_registry import ModelStore
 

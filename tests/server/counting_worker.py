@@ -4,8 +4,8 @@ import sys
 from pathlib import Path
 
 from gnnrec_registry import ModelStore
-from gnnrec_server import snapshot
-from gnnrec_server.metrics import Metrics
+from gnnrec_server.telemetry.metrics import Metrics
+from gnnrec_server.version import snapshot
 
 
 def main() -> None:

@@ -8,7 +8,8 @@ from typing import Any
 
 from gnnrec.cli.main import main
 from gnnrec_registry import Version
-from gnnrec_server import rollout, snapshot
+from gnnrec_server.rollout import follow
+from gnnrec_server.version import snapshot
 
 _load = snapshot.load
 
@@ -22,7 +23,7 @@ def load(version: Version, **how: Any) -> Any:
 
 # The workers of a server import this file as well.
 snapshot.load = load
-rollout._CALLED_OFF_S = 0.1
+follow._CALLED_OFF_S = 0.1
 
 if __name__ == "__main__":
     main()

@@ -16,7 +16,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gnnrec import Client
 from gnnrec_protos.v1 import model_pb2_grpc, recommender_pb2_grpc
-from gnnrec_server.app import Ports, Server
+from gnnrec_server.main import Ports, Server
 from gnnrec_server.settings import Settings
 
 

@@ -1,7 +1,7 @@
 """What is served where no rollout is at work."""
 
-from gnnrec_server.serving import Resident, Serving
-from gnnrec_server.snapshot import Snapshot
+from gnnrec_server.query.routing import Resident, Serving
+from gnnrec_server.version.snapshot import Snapshot
 
 
 def serving_only(snapshot: Snapshot, alias: str = "production") -> Serving:

@@ -15,11 +15,11 @@ import pytest
 
 from gnnrec import Client, Error, Tls
 from gnnrec_registry import ModelStore
-from gnnrec_server import address
-from gnnrec_server.address import Tcp, UnixSocket
 from gnnrec_server.errors import CannotStart
+from gnnrec_server.process import address
+from gnnrec_server.process.address import Tcp, UnixSocket
+from gnnrec_server.rpc.tls import TlsFiles
 from gnnrec_server.settings import Settings
-from gnnrec_server.tls import TlsFiles
 from tests import made
 from tests.end_to_end.command import GNNREC, ok, refusal
 from tests.gnnrec.servers import self_signed

@@ -1,8 +1,8 @@
 import pytest
 
 from gnnrec_server.errors import Overloaded
-from gnnrec_server.limiter import Admission, Patience
-from gnnrec_server.unread import Unread
+from gnnrec_server.load.admission import Admission, Patience
+from gnnrec_server.load.unread import Unread
 from tests.server.waiting import Clock
 
 

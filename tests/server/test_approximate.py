@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from gnnrec_registry.arrays import Embeddings
-from gnnrec_server.approximate import ApproximateIndex, IndexPlan, build
-from gnnrec_server.index import FlatIndex
+from gnnrec_server.index.approximate import ApproximateIndex, IndexPlan, build
+from gnnrec_server.index.exact import FlatIndex
 
 COUNT = 6000
 

@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 
 from gnnrec_registry import ModelStore
-from gnnrec_server import background, events, tokens
-from gnnrec_server.background import keep_running
-from gnnrec_server.guard import TrialGuard
-from gnnrec_server.rollout import Rollout
-from gnnrec_server.trials import Trial
-from gnnrec_server.watched import Watched
+from gnnrec_server.process import background
+from gnnrec_server.process.background import keep_running
+from gnnrec_server.process.files import Watched
+from gnnrec_server.rollout import file_events
+from gnnrec_server.rollout.follow import Rollout
+from gnnrec_server.rpc import tokens
+from gnnrec_server.trials.guard import TrialGuard
+from gnnrec_server.trials.trials import Trial
 from tests import made
 from tests.server.running import Running, running, scrape
 from tests.server.test_rollout import wait_for
@@ -88,7 +90,7 @@ def test_pauses_grow_while_it_fails_and_begin_anew_after_it_has_worked(
     async def run() -> None:
         loop = asyncio.get_running_loop()
         monkeypatch.setattr(loop, "time", lambda: now)
-        monkeypatch.setattr("gnnrec_server.background.asyncio.sleep", pause)
+        monkeypatch.setattr("gnnrec_server.process.background.asyncio.sleep", pause)
         await keep_running("the work", work, lambda _: None)
 
     asyncio.run(run())
@@ -182,7 +184,7 @@ def test_files_are_watched_after_a_defect(
 def test_events_are_watched_after_a_defect(
     store: ModelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    calls = fail_once(monkeypatch, events, "_watch_while_there")
+    calls = fail_once(monkeypatch, file_events, "_watch_while_there")
     with running(store.layout.root, poll_interval_s=60.0) as server:
         wait_for(lambda: count(server, "watching the alias files") == 1, "the defect is counted")
         wait_for(lambda: len(calls) == 2, "it watches again")

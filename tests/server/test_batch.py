@@ -14,9 +14,9 @@ from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_registry import ItemAttribute, ModelStore
 from gnnrec_registry.arrays import Embeddings
 from gnnrec_registry.ranking import Rows
-from gnnrec_server.index import FlatIndex
-from gnnrec_server.queries import Limits
-from gnnrec_server.recommender import Recommender
+from gnnrec_server.index.exact import FlatIndex
+from gnnrec_server.query.queries import Limits
+from gnnrec_server.query.recommender import Recommender
 from tests import made
 from tests.server.running import Running, failure, running
 

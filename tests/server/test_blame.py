@@ -12,11 +12,12 @@ import pytest
 
 from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_registry import Candidate, Guard, ModelStore
-from gnnrec_server import blame, plans
-from gnnrec_server.queries import KnownUser
-from gnnrec_server.serving import is_for
-from gnnrec_server.snapshot import Snapshot
-from gnnrec_server.trials import Trial
+from gnnrec_server.query import plan
+from gnnrec_server.query.queries import KnownUser
+from gnnrec_server.query.routing import is_for
+from gnnrec_server.trials import fault
+from gnnrec_server.trials.trials import Trial
+from gnnrec_server.version.snapshot import Snapshot
 from tests import made, unseen
 from tests.server.running import Running, running
 from tests.server.test_rollout import wait_for
@@ -121,7 +122,7 @@ def test_a_candidate_that_embeds_no_newcomers_any_more_is_to_blame(tmp_path: Pat
 @contextmanager
 def broken(monkeypatch: pytest.MonkeyPatch, versions: Sequence[str]) -> Iterator[None]:
     """Have some versions fail with a defect whenever they are asked for ten items."""
-    real = plans.place
+    real = plan.place
 
     def place(snapshot: Snapshot, *arguments: Any, **named: Any) -> Any:
         if snapshot.version in versions:
@@ -129,7 +130,7 @@ def broken(monkeypatch: pytest.MonkeyPatch, versions: Sequence[str]) -> Iterator
         return real(snapshot, *arguments, **named)
 
     with monkeypatch.context() as patch:
-        patch.setattr(plans, "place", place)
+        patch.setattr(plan, "place", place)
         yield
 
 
@@ -170,13 +171,13 @@ class Ticking:
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, **seconds: float) -> None:
         self._now = 0.0
-        real = blame._compute
+        real = fault._compute
 
         def compute(snapshot: Snapshot, query: Any) -> None:
             real(snapshot, query)
             self._now += seconds[snapshot.version]
 
-        monkeypatch.setattr(blame, "_compute", compute)
+        monkeypatch.setattr(fault, "_compute", compute)
 
     def __call__(self) -> float:
         return self._now
@@ -311,15 +312,15 @@ def test_beyond_a_limit_failures_are_counted_for_nobody_and_what_was_answered_is
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whoever floods the server with failures keeps it no busier than that."""
-    monkeypatch.setattr(blame, "_DEPTH", 3)
+    monkeypatch.setattr(fault, "_DEPTH", 3)
     go_on = threading.Event()
-    compute: Callable[..., None] = blame._compute
+    compute: Callable[..., None] = fault._compute
 
     def held(*arguments: Any) -> None:
         assert go_on.wait(20)
         compute(*arguments)
 
-    monkeypatch.setattr(blame, "_compute", held)
+    monkeypatch.setattr(fault, "_compute", held)
     try_out(stored(server), server, "new", percent=50)
     on = judged(server)
     try:
@@ -343,7 +344,7 @@ def test_what_ends_after_its_trial_counts_for_no_other(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_on = threading.Event()
-    monkeypatch.setattr(blame, "_compute", lambda *_: go_on.wait(20))
+    monkeypatch.setattr(fault, "_compute", lambda *_: go_on.wait(20))
     store = stored(server)
     try_out(store, server, "new", percent=50)
     try:

@@ -16,7 +16,8 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined]
 from gnnrec import connection as client_side
 from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_registry import ModelStore
-from gnnrec_server import connections, transport
+from gnnrec_server.front import grpcio
+from gnnrec_server.process import connections
 from gnnrec_server.settings import Settings
 from tests import made
 from tests.server.running import running
@@ -36,7 +37,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def options() -> set[str]:
     """Return every option that gRPC is given, by the server and by the client."""
     settings = Settings(registry="", model="", max_pending=1, max_connection_age_s=1.0, workers=2)
-    given = [name for name, _ in transport.options(settings)]
+    given = [name for name, _ in grpcio.options(settings)]
     given += [name for name, _ in client_side._options(True, "a.name")]
     return set(given)
 
@@ -54,13 +55,13 @@ def test_clients_may_ping_every_ten_seconds(
     registry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A tenth of it here: gRPC counts pings that come sooner than permitted, and hangs up."""
-    real = transport.options
+    real = grpcio.options
 
     def sooner(settings: Settings) -> list[tuple[str, int]]:
         divided = "grpc.http2.min_ping_interval_without_data_ms"
         return [(name, value // 10 if name == divided else value) for name, value in real(settings)]
 
-    monkeypatch.setattr(transport, "options", sooner)
+    monkeypatch.setattr(grpcio, "options", sooner)
     with (
         running(registry) as server,
         _Pinging(server.ports.grpc) as polite,

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import faiss
 
-from gnnrec_server import cores
+from gnnrec_server.process import cores
 
 
 def test_a_container_s_quota_counts_besides_the_machine(tmp_path: Path) -> None:

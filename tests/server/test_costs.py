@@ -15,10 +15,11 @@ from numpy.typing import NDArray
 from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_registry import ItemAttribute, ModelStore
 from gnnrec_registry.attributes import Texts
-from gnnrec_server import servicer, wire
-from gnnrec_server.ids import IdTable
-from gnnrec_server.index import FlatIndex
-from gnnrec_server.recommender import Recommender
+from gnnrec_server.index.exact import FlatIndex
+from gnnrec_server.query.recommender import Recommender
+from gnnrec_server.rpc import recommender_service as servicer
+from gnnrec_server.rpc import requests as wire
+from gnnrec_server.version.ids import IdTable
 from tests import made
 from tests.server.running import Running, running
 from tests.server.waiting import until
@@ -154,8 +155,10 @@ def test_batches_take_turns(server: Running, monkeypatch: pytest.MonkeyPatch) ->
         return begin(self, queries, *rest)
 
     monkeypatch.setattr(Recommender, "begin", logged)
-    monkeypatch.setattr("gnnrec_server.servicer._PART", 16)
-    monkeypatch.setattr("gnnrec_server.servicer._SHORT_NUMBERS", 0)  # so that both are long
+    monkeypatch.setattr("gnnrec_server.rpc.recommender_service._PART", 16)
+    monkeypatch.setattr(
+        "gnnrec_server.rpc.recommender_service._SHORT_NUMBERS", 0
+    )  # so that both are long
     many = pb.BatchTopKRequest(requests=[of_user(100)] * 256)
     few = pb.BatchTopKRequest(requests=[of_user(200)] * 16)
     large = server.recommender.BatchTopK.future(many)

@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnnrec_server.ego import ItemUsers
+from gnnrec_server.version.neighbourhoods import ItemUsers
 
 ITEMS = 6
 

@@ -15,9 +15,9 @@ from urllib.request import Request, urlopen
 import pytest
 from prometheus_client import CollectorRegistry, Gauge, make_wsgi_app
 
-from gnnrec_server import endpoint
-from gnnrec_server.address import Tcp
-from gnnrec_server.series import expose
+from gnnrec_server.process.address import Tcp
+from gnnrec_server.telemetry import endpoint
+from gnnrec_server.telemetry.collectors import expose
 from tests.server.scraping import key, parse, scraped_text
 from tests.server.waiting import until
 

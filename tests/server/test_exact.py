@@ -16,13 +16,11 @@ from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_registry import FoldIn, ItemAttribute, ModelStore, Segment, VariantExport
 from gnnrec_registry.arrays import Embeddings
 from gnnrec_registry.features import Value
-from gnnrec_server import snapshot, wire
-from gnnrec_server.batcher import SearchQueue
 from gnnrec_server.errors import UnknownUser
-from gnnrec_server.filters import AnyOf, Filter, Range
-from gnnrec_server.limiter import Patience
-from gnnrec_server.metrics import Metrics
-from gnnrec_server.queries import (
+from gnnrec_server.load.admission import Patience
+from gnnrec_server.load.search_thread import SearchQueue
+from gnnrec_server.query.filters import AnyOf, Filter, Range
+from gnnrec_server.query.queries import (
     Interaction,
     KnownItem,
     KnownUser,
@@ -32,8 +30,11 @@ from gnnrec_server.queries import (
     TopKQuery,
     Vector,
 )
-from gnnrec_server.recommender import Recommender, TopKAnswer
-from gnnrec_server.servicer import Lanes, RecommenderServicer
+from gnnrec_server.query.recommender import Recommender, TopKAnswer
+from gnnrec_server.rpc import requests
+from gnnrec_server.rpc.recommender_service import Lanes, RecommenderServicer
+from gnnrec_server.telemetry.metrics import Metrics
+from gnnrec_server.version import snapshot
 from tests import made
 from tests.server.serving import serving_only
 
@@ -251,7 +252,7 @@ def test_what_is_answered_together_equals_brute_force_and_the_messages_of_protob
     lanes = Lanes(SearchQueue(Patience(0)), SearchQueue(Patience(0), together=False))
     servicer = RecommenderServicer(world.recommender, LIMITS, lanes, metrics, 1 << 22)
 
-    async def ask() -> list[wire.Reply]:
+    async def ask() -> list[requests.Reply]:
         return await asyncio.gather(*map(servicer.top_k, several))
 
     try:

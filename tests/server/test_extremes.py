@@ -9,10 +9,10 @@ from hypothesis import strategies as st
 
 from gnnrec_registry.arrays import Embeddings
 from gnnrec_registry.ranking import Rows
-from gnnrec_server.approximate import ApproximateIndex
-from gnnrec_server.index import FlatIndex, Found
-from gnnrec_server.quantized import QuantizedIndex
-from gnnrec_server.scan import Scan
+from gnnrec_server.index.approximate import ApproximateIndex
+from gnnrec_server.index.codes import QuantizedIndex
+from gnnrec_server.index.exact import FlatIndex, Found
+from gnnrec_server.index.scan import Scan
 from tests.scales import SCALES, scaled
 from tests.server.test_index import brute_force
 

@@ -14,8 +14,9 @@ import pytest
 from gnnrec_protos.v1 import model_pb2
 from gnnrec_registry import ModelStore, Version
 from gnnrec_registry.arrays import Embeddings
-from gnnrec_server import rollout, snapshot
-from gnnrec_server.snapshot import Snapshot
+from gnnrec_server.rollout import follow
+from gnnrec_server.version import snapshot
+from gnnrec_server.version.snapshot import Snapshot
 from tests import made
 from tests.server.running import Running, running, scrape
 from tests.server.test_rollout import serving, wait_for, wait_until_served
@@ -290,7 +291,7 @@ def test_two_versions_at_most_are_in_memory_while_one_is_loaded(
         return found
 
     monkeypatch.setattr(snapshot, "load", load)
-    monkeypatch.setattr(rollout, "_LINGER_S", 60.0)
+    monkeypatch.setattr(follow, "_LINGER_S", 60.0)
     with running(tmp_path, cache_bytes=0) as server:
         gc.unfreeze()
         for name in ("v2", "v3"):

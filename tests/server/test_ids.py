@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnnrec_registry.ranking import NO_ROW
-from gnnrec_server.ids import IdTable
+from gnnrec_server.version.ids import IdTable
 
 
 @given(st.lists(st.text(), unique=True), st.lists(st.text()))

@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnnrec_registry.arrays import Embeddings
-from gnnrec_server.index import FlatIndex
+from gnnrec_server.index.exact import FlatIndex
 
 
 def brute_force(
@@ -60,7 +60,7 @@ def test_many_queries_searched_at_once_get_the_answers_of_each_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """They leave out from none to 1,024 items, and are too many for one matrix."""
-    monkeypatch.setattr("gnnrec_server.index.AT_ONCE", 3 * 16 * 92)
+    monkeypatch.setattr("gnnrec_server.index.exact.AT_ONCE", 3 * 16 * 92)
     generator = np.random.default_rng(0)
     items = generator.standard_normal((3000, 16)).astype(np.float32).round(1)
     queries = generator.standard_normal((20, 16)).astype(np.float32).round(1)

@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
-from gnnrec_server.batcher import Finish, SearchQueue
 from gnnrec_server.errors import DeadlinePassed, Overloaded
-from gnnrec_server.limiter import DEADLINE, Patience
-from gnnrec_server.pauses import pause
+from gnnrec_server.load.admission import DEADLINE, Patience
+from gnnrec_server.load.search_thread import Finish, SearchQueue
+from gnnrec_server.process.cancellation import pause
 from tests.server.waiting import Clock, until
 
 

@@ -21,8 +21,8 @@ from grpc_status import rpc_status
 from gnnrec_protos.v1 import model_pb2
 from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_registry import ModelStore
-from gnnrec_server import logs
 from gnnrec_server.errors import CannotStart
+from gnnrec_server.telemetry import logs
 from tests import made
 from tests.server.running import Running, failure, running, scrape
 from tests.server.waiting import until
@@ -270,7 +270,7 @@ def test_a_caller_who_is_gone_before_the_answer_is_no_error_in_the_log() -> None
 _GOODBYE = """
 import logging
 from grpc._cython import cygrpc
-from gnnrec_server import logs
+from gnnrec_server.telemetry import logs
 
 logs.configure("info", "text")
 for error in (cygrpc.ExecuteBatchError("execute_batch", (), ()), ZeroDivisionError()):
@@ -293,7 +293,7 @@ def test_no_message_can_forge_a_line_of_the_log() -> None:
 
 _FORGED = """
 import logging
-from gnnrec_server import logs
+from gnnrec_server.telemetry import logs
 
 logs.configure("info", "text")
 log = logging.getLogger("gnnrec.server")

@@ -19,10 +19,11 @@ from onnx import TensorProto, helper, numpy_helper
 from gnnrec import Client
 from gnnrec_registry import ModelStore, NodeModel, Version
 from gnnrec_registry.errors import VersionCorrupt
-from gnnrec_server import rollout, snapshot
 from gnnrec_server.errors import UnservableVersion
-from gnnrec_server.loading import CalledOff, Load, current
-from gnnrec_server.snapshot import Snapshot
+from gnnrec_server.rollout import follow
+from gnnrec_server.version import snapshot
+from gnnrec_server.version.cancellation import CalledOff, Load, current
+from gnnrec_server.version.snapshot import Snapshot
 from tests import made, unseen
 from tests.server.running import Running, running, scrape
 from tests.server.test_rollout import serving, wait_for, wait_until_served
@@ -57,7 +58,7 @@ class Hanging:
 
 @pytest.fixture
 def served(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
-    monkeypatch.setattr(rollout, "_CALLED_OFF_S", 0.1)
+    monkeypatch.setattr(follow, "_CALLED_OFF_S", 0.1)
     with running(store.layout.root, load_timeout_s=0.5, served_aliases=("canary",)) as server:
         yield server
 
@@ -258,8 +259,10 @@ def test_a_first_load_that_takes_too_long_is_said_at_the_start(
     store: ModelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_on = threading.Event()
-    monkeypatch.setattr(rollout, "_CALLED_OFF_S", 0.1)
-    monkeypatch.setattr("gnnrec_server.snapshot.load", lambda version, **how: go_on.wait(60))
+    monkeypatch.setattr(follow, "_CALLED_OFF_S", 0.1)
+    monkeypatch.setattr(
+        "gnnrec_server.version.snapshot.load", lambda version, **how: go_on.wait(60)
+    )
     try:
         with (
             pytest.raises(UnservableVersion, match=r"'v1' was not loaded within 0\.2 s"),
@@ -282,7 +285,7 @@ def test_another_alias_whose_load_hangs_does_not_hold_up_the_start(
         return real(version, **how)
 
     monkeypatch.setattr(snapshot, "load", load)
-    monkeypatch.setattr(rollout, "_OTHERS_S", 0.2)
+    monkeypatch.setattr(follow, "_OTHERS_S", 0.2)
     try:
         with running(store.layout.root, served_aliases=("canary",)) as server:
             assert serving(server) == "v1"
@@ -314,7 +317,7 @@ def test_a_load_looks_whether_it_was_called_off() -> None:
 def test_a_registry_that_does_not_answer_is_said_and_stops_nobody_from_ending(
     store: ModelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(rollout, "_ANSWER_S", 0.1)
+    monkeypatch.setattr(follow, "_ANSWER_S", 0.1)
     answers = threading.Event()
     try:
         with running(store.layout.root) as server:

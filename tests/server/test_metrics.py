@@ -14,11 +14,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_registry import ModelStore
-from gnnrec_server import snapshot
-from gnnrec_server.address import Tcp
-from gnnrec_server.metrics import Metrics
-from gnnrec_server.series import expose
-from gnnrec_server.shared_metrics import SharedMetrics
+from gnnrec_server.process.address import Tcp
+from gnnrec_server.telemetry.collectors import expose
+from gnnrec_server.telemetry.metrics import Metrics
+from gnnrec_server.telemetry.worker_metrics import SharedMetrics
+from gnnrec_server.version import snapshot
 from tests import made
 from tests.server.running import Running, running
 from tests.server.scraping import key, parse, scraped_text

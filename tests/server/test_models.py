@@ -9,9 +9,9 @@ from torch import Tensor
 
 from gnnrec_registry import ModelStore, NodeModel
 from gnnrec_registry.errors import VersionCorrupt
-from gnnrec_server import snapshot
-from gnnrec_server.encoder import CPU
 from gnnrec_server.errors import CannotStart, UnservableVersion
+from gnnrec_server.version import snapshot
+from gnnrec_server.version.onnx_model import CPU
 from tests import made, unseen
 from tests.end_to_end.command import refusal
 from tests.server.running import running, scrape

@@ -9,11 +9,8 @@ import torch
 
 from gnnrec_registry.arrays import Embeddings
 from gnnrec_registry.features import Value
-from gnnrec_server import snapshot
 from gnnrec_server.errors import CannotEmbed, InvalidQuery
-from gnnrec_server.metrics import Metrics
-from gnnrec_server.newcomers import embed_item, embed_user
-from gnnrec_server.queries import (
+from gnnrec_server.query.queries import (
     Interaction,
     KnownUser,
     Limits,
@@ -23,8 +20,11 @@ from gnnrec_server.queries import (
     Target,
     TopKQuery,
 )
-from gnnrec_server.recommender import Recommender
-from gnnrec_server.snapshot import Snapshot
+from gnnrec_server.query.recommender import Recommender
+from gnnrec_server.telemetry.metrics import Metrics
+from gnnrec_server.version import snapshot
+from gnnrec_server.version.newcomers import embed_item, embed_user
+from gnnrec_server.version.snapshot import Snapshot
 from tests import unseen
 from tests.server.serving import serving_only
 

@@ -16,15 +16,15 @@ from prometheus_client import generate_latest
 
 from gnnrec_registry import Guard, ModelStore
 from gnnrec_registry.errors import AliasCorrupt
-from gnnrec_server import snapshot
-from gnnrec_server.metrics import Metrics
-from gnnrec_server.recommender import Recommender
-from gnnrec_server.rollout import Rollout
-from gnnrec_server.snapshot import Snapshot
-from gnnrec_server.tallies import Tallies
-from gnnrec_server.threads import OneThread
-from gnnrec_server.trials import Trials
-from gnnrec_server.view import Followed, Lookout
+from gnnrec_server.process.threads import OneThread
+from gnnrec_server.query.recommender import Recommender
+from gnnrec_server.rollout.follow import Rollout
+from gnnrec_server.rollout.registry_view import Followed, Lookout
+from gnnrec_server.telemetry.metrics import Metrics
+from gnnrec_server.trials.counters import Tallies
+from gnnrec_server.trials.trials import Trials
+from gnnrec_server.version import snapshot
+from gnnrec_server.version.snapshot import Snapshot
 from tests import made
 from tests.server.running import Running, running
 from tests.server.test_rollout import serving, wait_for, wait_until_served

@@ -9,9 +9,9 @@ from hypothesis import strategies as st
 
 from gnnrec_registry.arrays import Embeddings
 from gnnrec_registry.ranking import Rows
-from gnnrec_server.index import FlatIndex, Found
-from gnnrec_server.quantized import QuantizedIndex, extra_bytes, flat_index
-from gnnrec_server.scan import BLOCK, Scan
+from gnnrec_server.index.codes import QuantizedIndex, extra_bytes, flat_index
+from gnnrec_server.index.exact import FlatIndex, Found
+from gnnrec_server.index.scan import BLOCK, Scan
 from tests.server.test_index import brute_force
 
 COUNT = 9001  # ends within a block

@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 
 from gnnrec_registry import ModelStore
-from gnnrec_server import snapshot
 from gnnrec_server.errors import (
     InvalidQuery,
     MissingAttributes,
@@ -18,9 +17,8 @@ from gnnrec_server.errors import (
     UnknownVersion,
     UnservableVersion,
 )
-from gnnrec_server.filters import AnyOf, Filter, Range
-from gnnrec_server.metrics import Metrics
-from gnnrec_server.queries import (
+from gnnrec_server.query.filters import AnyOf, Filter, Range
+from gnnrec_server.query.queries import (
     KnownItem,
     KnownUser,
     Limits,
@@ -31,7 +29,9 @@ from gnnrec_server.queries import (
     Vector,
     check_batch,
 )
-from gnnrec_server.recommender import Recommender
+from gnnrec_server.query.recommender import Recommender
+from gnnrec_server.telemetry.metrics import Metrics
+from gnnrec_server.version import snapshot
 from tests import made
 from tests.server.serving import serving_only
 

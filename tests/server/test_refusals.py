@@ -1,4 +1,4 @@
-from gnnrec_server.refusals import Refusal
+from gnnrec_server.rollout.retries import Refusal
 
 MOVES = frozenset({("production", 3)})
 

@@ -12,8 +12,9 @@ from gnnrec import Client, Error
 from gnnrec_protos.v1 import model_pb2
 from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_registry import ModelStore
-from gnnrec_server import errors, statuses
+from gnnrec_server import errors
 from gnnrec_server.errors import CannotStart
+from gnnrec_server.rpc import statuses
 from tests import made
 from tests.server.running import Running, failure, running, scrape
 

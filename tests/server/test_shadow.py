@@ -9,8 +9,8 @@ import pytest
 
 from gnnrec import Query
 from gnnrec_registry import Candidate, ModelStore
-from gnnrec_server.queries import KnownUser
-from gnnrec_server.serving import is_for
+from gnnrec_server.query.queries import KnownUser
+from gnnrec_server.query.routing import is_for
 from tests import made
 from tests.server.running import Running, running, scrape
 from tests.server.test_rollout import wait_for

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_registry import ModelStore
 from gnnrec_server import errors
-from gnnrec_server.statuses import shown, to_status
+from gnnrec_server.rpc.statuses import shown, to_status
 from tests import unseen
 from tests.server.running import Running, running
 

@@ -9,14 +9,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnnrec_server import tallies
-from gnnrec_server.tallies import RECENT, Count, Line, Sum, Tallies, Tally
+from gnnrec_server.trials import counters
+from gnnrec_server.trials.counters import RECENT, Count, Line, Sum, Tallies, Tally
 
 ENDS = st.tuples(st.sampled_from(Line), st.none() | st.floats(0, 10), st.booleans(), st.booleans())
 
 
 def blank() -> Tally:
-    return Tally(np.zeros(tallies._NUMBERS))
+    return Tally(np.zeros(counters._NUMBERS))
 
 
 @given(asked=st.lists(st.tuples(st.integers(0, 2), ENDS), max_size=60), recent=st.integers(1, 20))
@@ -25,11 +25,11 @@ def test_it_does_not_matter_which_process_counts(
 ) -> None:
     """The last are the last of all, as if one process had seen them."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(tallies, "RECENT", recent)
-        patch.setattr(tallies, "_SHAPE", (len(Line), recent, tallies._COLUMNS))
-        patch.setattr(tallies, "_NUMBERS", 16 + len(Line) * recent * tallies._COLUMNS)
+        patch.setattr(counters, "RECENT", recent)
+        patch.setattr(counters, "_SHAPE", (len(Line), recent, counters._COLUMNS))
+        patch.setattr(counters, "_NUMBERS", 16 + len(Line) * recent * counters._COLUMNS)
         ticks = iter(range(1000))
-        patch.setattr("gnnrec_server.tallies.time.monotonic", lambda: float(next(ticks)))
+        patch.setattr("gnnrec_server.trials.counters.time.monotonic", lambda: float(next(ticks)))
         many, one = [blank() for _ in range(3)], blank()
         for process, ended in asked:
             many[process].enter(*ended)

@@ -3,7 +3,7 @@ from concurrent.futures import CancelledError
 
 import pytest
 
-from gnnrec_server.threads import OneThread
+from gnnrec_server.process.threads import OneThread
 from tests.server.waiting import until
 
 

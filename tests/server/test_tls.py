@@ -9,7 +9,7 @@ from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_protos.v1 import recommender_pb2_grpc
 from gnnrec_registry import ModelStore
 from gnnrec_server.errors import CannotStart
-from gnnrec_server.tls import TlsFiles
+from gnnrec_server.rpc.tls import TlsFiles
 from tests import made
 from tests.server.certificates import Authority, Pem
 from tests.server.running import Running, running

@@ -13,8 +13,8 @@ from grpc_status import rpc_status
 from gnnrec_protos.v1 import model_pb2
 from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_registry import ModelStore
-from gnnrec_server import tokens
 from gnnrec_server.errors import CannotStart
+from gnnrec_server.rpc import tokens
 from tests import made
 from tests.server.running import Running, running, scrape
 from tests.server.waiting import until

@@ -10,7 +10,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_registry import ModelStore
-from gnnrec_server import tracing
+from gnnrec_server.telemetry import tracing
 from tests import made
 from tests.server.running import running
 
@@ -107,7 +107,7 @@ def test_tracing_is_off_without_an_endpoint(registry: Path) -> None:
 
 def test_a_server_that_does_not_trace_imports_nothing_for_it() -> None:
     program = (
-        "import sys, gnnrec_server.app; from gnnrec_server import tracing;"
+        "import sys, gnnrec_server.main; from gnnrec_server import tracing;"
         "tracing.from_environment({});"
         "print([name for name in sys.modules if name.startswith('opentelemetry')])"
     )

@@ -5,8 +5,8 @@ from pathlib import Path
 from gnnrec import Client, Query
 from gnnrec.answers import Trial
 from gnnrec_registry import Candidate, Guard, ModelStore
-from gnnrec_server.queries import KnownUser
-from gnnrec_server.serving import is_for
+from gnnrec_server.query.queries import KnownUser
+from gnnrec_server.query.routing import is_for
 from tests import made
 from tests.server.scraping import key, parse, scraped_text
 from tests.server.test_workers import serving

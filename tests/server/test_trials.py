@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from gnnrec import Error
 from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_registry import Candidate, Guard, ModelStore
-from gnnrec_server.queries import (
+from gnnrec_server.query.queries import (
     Interaction,
     KnownItem,
     KnownUser,
@@ -22,7 +22,7 @@ from gnnrec_server.queries import (
     Subject,
     Vector,
 )
-from gnnrec_server.serving import is_for
+from gnnrec_server.query.routing import is_for
 from tests.server.running import Running, running, scrape
 from tests.server.test_rollout import wait_for
 from tests.server.trying import PEOPLE, publish_three, settle, sides, trial, try_out

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from gnnrec_server.errors import CannotStart
-from gnnrec_server.watched import Watched
+from gnnrec_server.process.files import Watched
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ import pytest
 
 from gnnrec import Client
 from gnnrec_registry import ModelStore
-from gnnrec_server import shared_metrics
-from gnnrec_server.shared_metrics import SharedMetrics
+from gnnrec_server.telemetry import worker_metrics
+from gnnrec_server.telemetry.worker_metrics import SharedMetrics
 from tests import made
 from tests.server.scraping import key, parse, scraped_text
 from tests.server.waiting import until
@@ -180,7 +180,7 @@ def test_what_killed_servers_left_is_removed_at_the_next_start(
         left = living.directory.with_name(living.directory.name + "-left")
         left.mkdir()
         (left / "counter_1.db").write_bytes(b"1")
-        with SharedMetrics(), shared_metrics.held(living.directory):
+        with SharedMetrics(), worker_metrics.held(living.directory):
             assert not left.exists()
         assert living.directory.is_dir(), "its parent holds it"
     assert not list(tmp_path.iterdir())

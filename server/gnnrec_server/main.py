@@ -1,0 +1,392 @@
+"""The composition root: builds every object, and owns the order of start and stop."""
+
+import asyncio
+import logging
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Callable, Coroutine
+from contextlib import AsyncExitStack, suppress
+from dataclasses import dataclass, replace
+from functools import partial
+from multiprocessing.connection import Connection
+from pathlib import Path
+from typing import Any, cast
+
+import uvloop
+from grpc import aio
+from grpc_health.v1 import health_pb2_grpc
+from grpc_health.v1.health import SERVICE_NAME as HEALTH
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
+
+from gnnrec_protos.v1 import model_pb2, model_pb2_grpc, recommender_pb2, recommender_pb2_grpc
+from gnnrec_registry import ModelStore, RegistryError
+from gnnrec_server import workers
+from gnnrec_server.errors import CannotStart, ServingError
+from gnnrec_server.front import grpcio
+from gnnrec_server.load.admission import Admission, Patience
+from gnnrec_server.load.answer_cache import AnswerCache
+from gnnrec_server.load.search_thread import SearchQueue
+from gnnrec_server.load.unread import Unread
+from gnnrec_server.process import cores, memory, threads
+from gnnrec_server.process.address import Tcp, UnixSocket
+from gnnrec_server.process.background import keep_running
+from gnnrec_server.process.threads import OneThread
+from gnnrec_server.query.recommender import Recommender
+from gnnrec_server.rollout import file_events
+from gnnrec_server.rollout.catalogue import Catalogue
+from gnnrec_server.rollout.follow import Rollout
+from gnnrec_server.rollout.registry_view import Followed
+from gnnrec_server.rpc import requests
+from gnnrec_server.rpc.gateway import Boundary, CallLimits, Guarded
+from gnnrec_server.rpc.health import Health
+from gnnrec_server.rpc.recommender_service import Lanes, ModelServicer, RecommenderServicer
+from gnnrec_server.settings import Settings
+from gnnrec_server.telemetry import logs, tracing, worker_metrics
+from gnnrec_server.telemetry.metrics import Metrics
+from gnnrec_server.trials.counters import Tallies
+from gnnrec_server.trials.fault import Blame
+from gnnrec_server.trials.guard import TrialGuard
+from gnnrec_server.trials.observer import Witness
+from gnnrec_server.trials.shadow import Shadow
+from gnnrec_server.trials.trials import Trials
+from gnnrec_server.version import snapshot
+
+_log = logging.getLogger("gnnrec.server")
+
+_SERVICES = (
+    recommender_pb2.DESCRIPTOR.services_by_name["RecommenderService"].full_name,
+    model_pb2.DESCRIPTOR.services_by_name["ModelService"].full_name,
+)
+# Those of ModelService wait for the disk; nobody needs many at a time.
+_MODEL_CALLS = 64
+_BEYOND_GRACE_S = 2.0
+
+LIVENESS = "liveness"
+"""The health service that says the process answers, whatever is loaded."""
+
+
+@dataclass(frozen=True)
+class Ports:
+    """Where a server answers."""
+
+    grpc: int
+    metrics: int
+
+
+def serve(settings: Settings, ready: Callable[[str], None]) -> None:
+    """Serve until SIGTERM or SIGINT, then drain; `ready` hears one line once requests are taken.
+
+    Raises the registry's errors, UnservableVersion or CannotStart when there is nothing to serve
+    or nowhere to serve it.
+    """
+    if settings.workers > 1:
+        workers.supervise(settings, _work, ready)
+    else:
+        uvloop.run(_serve(settings, ready))
+
+
+def _work(settings: Settings, shared: Path, pipe: Connection) -> None:
+    """Serve as one of several processes, counting into `shared`, until told so or left alone."""
+    logs.configure(*settings.log)
+
+    def tell(kind: str, text: str) -> None:
+        with suppress(ConnectionError):  # the parent is gone, which ends this process
+            pipe.send((kind, text))
+
+    with worker_metrics.held(shared):
+        try:
+            uvloop.run(_serve(settings, partial(tell, "ready"), shared, pipe))
+        except (ServingError, RegistryError) as error:
+            tell("failed", str(error))
+    threads.end_process(0)
+
+
+async def _serve(
+    settings: Settings,
+    ready: Callable[[str], None],
+    shared: Path | None = None,
+    pipe: Connection | None = None,
+) -> None:
+    stopped = _on_end(pipe)
+    # The thread that searches comes to its turn soon, however busy the one that talks is.
+    sys.setswitchinterval(0.0005)
+    memory.keep_tidy()
+    cores.use()
+    server = Server(settings, shared)
+    look = partial(server.rollout.wake, retry_all=True)
+    asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, look)
+    starting = asyncio.create_task(server.start())
+    stopping = asyncio.create_task(stopped.wait())
+    try:
+        await asyncio.wait([starting, stopping], return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            _log.info("told to stop before anything was served")
+            starting.cancel()
+            await asyncio.gather(starting, return_exceptions=True)
+            return
+        ports = starting.result()
+        line = (
+            f"serving {settings.model} {server.recommender.snapshot.version} "
+            f"({settings.alias}) on {settings.grpc_at.at(ports.grpc)}, "
+            f"metrics on http://{settings.metrics_at.at(ports.metrics)}/metrics"
+        )
+        if settings.health_at is not None and server.health_port is not None:
+            line += f", health on {settings.health_at.at(server.health_port)}"
+        ready(line)
+        await stopping
+    finally:
+        await server.stop()
+
+
+class Server:
+    """Every object of a running server."""
+
+    def __init__(self, settings: Settings, shared: Path | None = None) -> None:
+        """Build them; nothing is read or bound yet. One of several workers counts into `shared`."""
+        self.settings = settings
+        self._is_worker = shared is not None
+        self.metrics = Metrics(shared)
+        self.recommender = Recommender(settings.alias, self.metrics)
+        # One thread searches, one makes the searches that take long, so that nobody else waits for
+        # them, and one loads: FAISS's own threads are pinned to as many. A fourth reads the
+        # registry for ModelService, and one looks at certificates and tokens: neither waits for a
+        # load to end, and nobody for a disk that does not answer.
+        patience, long_patience = (Patience(settings.max_queue_s) for _ in range(2))
+        on_wait = self.metrics.stages["queue"].observe
+        self.search = SearchQueue(patience, initializer=cores.use, on_wait=on_wait)
+        self.long_search = SearchQueue(
+            long_patience,
+            initializer=cores.use,
+            on_wait=on_wait,
+            together=False,
+            name="long-search",
+        )
+        self.loader = OneThread("load", cores.use)
+        self.reader = OneThread("read")
+        self.writer = OneThread("guard")
+        self.asker = OneThread("blame", cores.use)
+        self._watcher = OneThread("files")
+        self.trials = Trials(self.metrics.trials, Tallies(shared and shared / "trials"))
+        parse = partial(requests.parse, limits=settings.limits)
+        self.shadow = Shadow(
+            self.recommender,
+            self.metrics.trials,
+            parse,
+            initializer=cores.use,
+        )
+        self.rollout = Rollout(
+            ModelStore(settings.registry, settings.model),
+            Followed(settings.alias, settings.served_aliases, settings.keep),
+            self.recommender,
+            self.metrics,
+            self.trials,
+            self.loader,
+            partial(
+                snapshot.load,
+                max_neighbours=settings.max_neighbours,
+                index=settings.index,
+                require_gpu=settings.require_gpu,
+            ),
+            settings.poll_interval_s,
+            settings.load_timeout_s,
+        )
+        self.blame = Blame(self.recommender, self.trials, parse, self.asker)
+        self.guard = TrialGuard(
+            self.rollout.store,
+            self.trials,
+            self.metrics.trials,
+            self.writer,
+            self.rollout.wake,
+            settings.poll_interval_s,
+        )
+        self.health = Health(settings.unread_timeout_s)
+        self.unread = Unread(settings.max_unread_bytes, settings.unread_timeout_s)
+        self.tokens = grpcio.watch_tokens(settings)
+        self.certificates = grpcio.watch_certificates(settings)
+        self.tracing = tracing.from_environment(os.environ)
+        self.boundary = Boundary(
+            self.metrics,
+            self._call_limits(patience, long_patience),
+            AnswerCache(settings.cache_bytes, self.recommender, self.metrics),
+            Witness(self.recommender, self.trials, self.shadow, self.blame),
+            self.tokens,
+            self.tracing,
+        )
+        self.health_port: int | None = None
+        """Where health answers alone, once it does."""
+        self._stops = AsyncExitStack()
+
+    def _call_limits(self, patience: Patience, long_patience: Patience) -> CallLimits:
+        settings = self.settings
+        most = {_SERVICES[0]: settings.max_concurrent, _SERVICES[1]: _MODEL_CALLS}
+        return CallLimits(
+            {name: Admission(count, patience, self.unread) for name, count in most.items()},
+            Admission(math.inf, patience, self.unread),
+            long_patience,
+            self.unread,
+            settings.max_streams,
+            settings.max_message_bytes,
+        )
+
+    async def start(self) -> Ports:
+        """Load the first version, bind the ports, answer; what was begun is undone by stop."""
+        settings = self.settings
+        grpc_at = settings.grpc_at  # which may be none: that is said before anything is loaded
+        if self.tracing is not None:
+            self._stops.push_async_callback(asyncio.to_thread, self.tracing.close)
+        self._stops.callback(self.search.shutdown)
+        self._stops.callback(self.long_search.shutdown)
+        self._stops.callback(self.writer.shutdown)
+        for thread in (self.reader, self._watcher, self.asker):
+            self._stops.callback(thread.shutdown, wait=False)
+        self._stops.callback(self.rollout.close)
+        self._stops.callback(self.shadow.close)
+        for file in (recommender_pb2, model_pb2):
+            for described in file.DESCRIPTOR.services_by_name.values():
+                self.metrics.announce(described.full_name, described.methods_by_name)
+        run = asyncio.get_running_loop().run_in_executor
+        await run(self.reader, self.rollout.store.layout.require)
+        share = max(1, cores.available() // settings.workers)
+        await run(self.loader, cores.use, share)  # nobody is served yet
+        await self.rollout.start()
+        self.loader.submit(cores.use, 1)  # once what is being loaded, if anything, is
+        server, port = self._build(grpc_at)
+        metrics_port = settings.metrics_port
+        if not self._is_worker:  # else the parent tells of all
+            metrics_port, stop_metrics = self.metrics.expose(settings.metrics_at)
+            self._stops.callback(stop_metrics)
+        await self._start_health()
+        await server.start()
+        self._stops.push_async_callback(self._drain, server)
+        for service in ("", LIVENESS, *_SERVICES):
+            self.health.set(service, is_serving=True)
+        tasks: dict[str, Callable[[], Coroutine[Any, Any, None]]] = {
+            "following the aliases": self.rollout.follow,
+            "guarding the trials": self.guard.watch,
+            "watching certificates and tokens": self._watch_files,
+            "ending silent connections": self.unread.watch,
+        }
+        layout = self.rollout.store.layout
+        if not layout.is_remote:  # a store has no file events
+            tasks["watching the alias files"] = partial(
+                file_events.watch, layout.aliases, self.rollout.wake
+            )
+        for name, work in tasks.items():
+            self.metrics.announce_background(name)
+            running = keep_running(name, work, self.metrics.count_background_failure)
+            self._stops.callback(asyncio.create_task(running).cancel)
+        return Ports(port, metrics_port)
+
+    async def stop(self) -> None:
+        """Drain and stop, in the reverse order of start."""
+        await self._stops.aclose()
+
+    def _build(self, where: Tcp | UnixSocket) -> tuple[aio.Server, int]:
+        """Return the server, bound to its address, and its port."""
+        settings = self.settings
+        server = aio.server(options=grpcio.options(settings))
+        guarded: Any = Guarded(server, self.boundary)
+        servicer = RecommenderServicer(
+            self.recommender,
+            settings.limits,
+            Lanes(self.search, self.long_search),
+            self.metrics,
+            settings.max_message_bytes,
+        )
+        recommender_pb2_grpc.add_RecommenderServiceServicer_to_server(
+            # answers with bytes where the generated class speaks of messages
+            cast(Any, servicer),
+            guarded,
+        )
+        model_pb2_grpc.add_ModelServiceServicer_to_server(
+            ModelServicer(Catalogue(self.recommender, self.rollout, self.trials), self.reader),
+            guarded,
+        )
+        health_pb2_grpc.add_HealthServicer_to_server(cast(Any, self.health), guarded)
+        if settings.reflection:
+            names = (*_SERVICES, HEALTH, reflection.SERVICE_NAME)
+            reflection_pb2_grpc.add_ServerReflectionServicer_to_server(
+                reflection.aio.ReflectionServicer(names), guarded
+            )
+        return server, self._bind(server, where, "address")
+
+    async def _start_health(self) -> None:
+        """Answer for health on a port of its own as well, if there is to be one.
+
+        gRPC refuses whatever comes to a port with too many calls pending, health checks too.
+        """
+        settings = self.settings
+        if settings.health_at is None:
+            return
+        server = aio.server(options=grpcio.options(replace(settings, max_pending=0)))
+        guarded: Any = Guarded(server, self.boundary)
+        health_pb2_grpc.add_HealthServicer_to_server(cast(Any, self.health), guarded)
+        self.health_port = self._bind(server, settings.health_at, "health-port")
+        await server.start()
+        self._stops.push_async_callback(self._end, server, 0.0)
+
+    def _bind(self, server: aio.Server, where: Tcp | UnixSocket, option: str) -> int:
+        """Bind a server to an address and return the port; raises CannotStart."""
+        if isinstance(where, UnixSocket):
+            where.make_way()
+        try:
+            if self.certificates is None:
+                port = server.add_insecure_port(where.target)
+            else:
+                credentials = grpcio.credentials(self.certificates)
+                port = server.add_secure_port(where.target, credentials)
+        except RuntimeError:
+            raise CannotStart(
+                f"address {where} cannot be used: {where.problem()}; choose another with --{option}"
+            ) from None
+        if isinstance(where, UnixSocket):
+            self._stops.callback(where.remover())
+        return port
+
+    async def _watch_files(self) -> None:
+        """Follow the changes of certificates and tokens, for ever."""
+        watched = [each for each in (self.tokens, self.certificates) if each is not None]
+        while watched:
+            await asyncio.sleep(self.settings.poll_interval_s)
+            for each in watched:
+                await asyncio.get_running_loop().run_in_executor(self._watcher, each.look)
+
+    async def _drain(self, server: aio.Server) -> None:
+        """Turn health red, let balancers notice, finish what is under way, stop."""
+        _log.info("draining")
+        self.health.end()
+        await asyncio.sleep(self.settings.drain_s)
+        await self._end(server, self.settings.grace_s)
+        _log.info("stopped")
+
+    async def _end(self, server: aio.Server, grace_s: float) -> None:
+        """Stop a server, whatever the other ends of its connections do."""
+        stopping = asyncio.create_task(server.stop(grace_s))
+        end = time.monotonic() + grace_s + _BEYOND_GRACE_S
+        while not stopping.done():  # a stream may yet be opened by a call that was under way
+            if time.monotonic() > end:
+                _log.error("calls that did not end in time are left behind")
+                stopping.cancel()
+                return
+            self.boundary.end_streams()
+            await asyncio.wait([stopping], timeout=0.1)
+
+
+def _on_end(pipe: Connection | None) -> asyncio.Event:
+    """Return an event that is set by SIGTERM, SIGINT and, of a worker, the end of its parent."""
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stopped.set)
+    if pipe is not None:  # it ends when the parent does
+        parent = pipe.fileno()
+
+        def on_parent_gone() -> None:
+            loop.remove_reader(parent)  # what has ended can be read from without end
+            stopped.set()
+
+        loop.add_reader(parent, on_parent_gone)
+    return stopped

@@ -1,0 +1,447 @@
+"""Following aliases: load what they name beside what is served, then swap.
+
+A version that cannot be served never stops what is: it is refused, and tried again later. A load
+that does not end stops neither the looks at the registry nor later loads.
+"""
+
+import asyncio
+import logging
+import math
+import random
+import time
+import traceback
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
+from typing import Any
+
+from gnnrec_registry import Candidate, ModelStore, Move, RegistryError, Version
+from gnnrec_server.errors import CannotStart, ServingError, UnservableVersion
+from gnnrec_server.process import memory
+from gnnrec_server.process.threads import OneThread
+from gnnrec_server.query.recommender import Recommender
+from gnnrec_server.query.routing import Resident, Serving
+from gnnrec_server.rollout.problems import Problems, told
+from gnnrec_server.rollout.registry_view import Followed, Lookout, View
+from gnnrec_server.rollout.retries import Refusal, asking, without_frames
+from gnnrec_server.telemetry.metrics import Metrics
+from gnnrec_server.trials.trials import Trials
+from gnnrec_server.version.cancellation import CalledOff, Load
+from gnnrec_server.version.snapshot import Snapshot
+
+_log = logging.getLogger("gnnrec.server")
+
+_JITTER = 0.1
+_RANDOM = random.Random()  # its own, so that nobody else's draws are disturbed
+
+# For so long a version that nothing names is still held: what it answers is under way.
+_LINGER_S = 1.0
+
+# For so long a look waits for the registry; the next goes on waiting for the same answer.
+_ANSWER_S = 30.0
+
+# At the start the further aliases and candidates get so long once the own alias is served.
+_OTHERS_S = 60.0
+
+# A load that was called off gets so long to end; then its thread is left behind.
+_CALLED_OFF_S = 5.0
+
+
+class RegistryHangs(OSError):
+    """The registry does not answer, and may yet do so."""
+
+
+class Rollout:
+    """Keeps the recommender on the versions that the aliases name."""
+
+    def __init__(
+        self,
+        store: ModelStore,
+        followed: Followed,
+        recommender: Recommender,
+        metrics: Metrics,
+        trials: Trials,
+        loader: OneThread,
+        load: Callable[[Version], Snapshot],
+        poll_interval_s: float,
+        load_timeout_s: float = 600.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Load with `load` in `loader`'s thread, one at a time, never in those that answer.
+
+        A version that has not been loaded within `load_timeout_s` is refused; 0 sets no limit.
+        """
+        self.store = store
+        self.followed = followed
+        self._recommender = recommender
+        self._metrics = metrics
+        self._trials = trials
+        self._loader = loader
+        self._load_version = load
+        self._poll_interval_s = poll_interval_s
+        self._load_timeout_s = load_timeout_s
+        self._clock = clock
+        self._lookout = Lookout(store, followed, metrics.poll_errors.inc)
+        self._problems = Problems()
+        # The registry is looked at, and memory given back, while a load is under way.
+        self._looker = OneThread("look")
+        self._freer = OneThread("free")
+        self._reading: asyncio.Future[View] | None = None
+        self._before_read: tuple[list[str], int] = [], 0
+        """What had been loaded, and how many loads had ended, when the reading began."""
+        self._woken = asyncio.Event()
+        self._retry_all = False
+        self._to_retry: set[str] = set()
+        self._round: set[str] = set()
+        """What was tried since there was last nothing to try."""
+        self._recent: list[str] = []
+        self._fresh: dict[str, Snapshot] = {}
+        self._left: list[tuple[float, Resident]] = []
+        self._task: asyncio.Task[None] | None = None
+        self._unwanted = asyncio.Event()
+        self._ended = 0
+        """How many loads have come to an end."""
+        self.loading: str | None = None
+        """The version being loaded, if any."""
+        self.refusals: dict[str, Refusal] = {}
+        """The versions that are wanted and cannot be served."""
+        self.moves: Mapping[str, Move] = {}
+        """The last move of each followed alias, as far as it could be read."""
+        self.behind: Mapping[str, tuple[str, str]] = {}
+        """The aliases that are answered by another version than they name: named, answering."""
+
+    async def start(self) -> None:
+        """Load what the aliases name, or raise why there is nothing to serve.
+
+        Where the own alias's version cannot be served, the one that it named before stands in,
+        and at last any that can be. What else takes long to load does not hold the start up.
+        """
+        own, served_at = self.followed.alias, math.inf
+        while True:
+            try:
+                if await self._look():
+                    break
+            except RegistryHangs as error:
+                self._note_unreadable(error)
+                continue
+            if own in self._recommender.serving.aliases:
+                served_at = min(served_at, self._clock())
+                if self._clock() - served_at >= _OTHERS_S:
+                    break
+            await self._wait()
+        if own in self._recommender.serving.aliases:
+            return
+        named = self.moves[own].version
+        refusal = self.refusals.get(named)
+        if refusal is None:
+            raise CannotStart(f"alias {own} has moved to {named} while others were tried")
+        raise refusal.error
+
+    async def follow(self) -> None:
+        """Look at the aliases for ever, and load and swap whenever they name other versions."""
+        while True:
+            await self._wait()
+            await self.look()
+
+    def wake(self, *, retry_all: bool = False) -> None:
+        """Look at the aliases now; with `retry_all`, try what was refused again at once."""
+        self._retry_all |= retry_all
+        self._woken.set()
+
+    def close(self) -> None:
+        """End, without waiting for a load or a look that may hang."""
+        if self._task is not None:
+            self._task.cancel()
+        for thread in (self._loader, self._looker, self._freer):
+            thread.shutdown(wait=False, cancel_futures=True)
+
+    async def look(self) -> None:
+        """Look at the aliases once: swap to what they name and is loaded, begin to load the rest.
+
+        When a load has ended they are looked at again, so what is not wanted any more by then is
+        not served.
+        """
+        try:
+            await self._look()
+        except (RegistryError, OSError) as error:
+            self._note_unreadable(error)
+
+    async def _look(self) -> bool:
+        """Look once, and tell whether there is nothing left to load."""
+        if self._retry_all:
+            self._retry_all = False
+            self._to_retry |= self.refusals.keys()
+        await self._free(_LINGER_S)
+        view = await self._read()
+        loaded, ended = self._before_read
+        self._problems.show({})
+        self.moves = view.moves
+        self._apply(view, loaded)
+        if self.loading is not None and self.loading not in self._lacking(view):
+            self._unwanted.set()
+        is_idle = self.loading is None and self._ended == ended
+        if is_idle:
+            version = self._next(view)
+            if version is not None:
+                self._begin(version, view)
+                is_idle = False
+        self._show_behind(view, is_idle)
+        return is_idle
+
+    async def _wait(self) -> None:
+        """Wait until it is time to look, or somebody wakes."""
+        wait_s = self._poll_interval_s * _RANDOM.uniform(1 - _JITTER, 1 + _JITTER)
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._woken.wait(), wait_s)
+        self._woken.clear()
+
+    async def _read(self) -> View:
+        """Return what the registry says; raise RegistryHangs if it takes too long to say it."""
+        if self._reading is None:
+            self._reading = asyncio.get_running_loop().run_in_executor(
+                self._looker, self._lookout.read,
+                self._recommender.serving.aliases, list(self.refusals),
+            )  # fmt: skip
+            # What is loaded or refused from now on is not in the answer: it waits for the next.
+            self._before_read = list(self._fresh), self._ended
+        await asyncio.wait([self._reading], timeout=_ANSWER_S)
+        if not self._reading.done():
+            raise RegistryHangs(f"no answer for {_ANSWER_S:g} s; it is waited for")
+        reading, self._reading = self._reading, None
+        return reading.result()
+
+    def _note_unreadable(self, error: Exception) -> None:
+        self._metrics.poll_errors.inc()
+        self._problems.show({"the registry": told(error)})
+
+    def _lacking(self, view: View) -> list[str]:
+        return view.lacking(self._recommender.serving.aliases)
+
+    def _next(self, view: View) -> str | None:
+        """Return what is to be loaded now; what has just been tried waits for the others.
+
+        It does not where it is asked for anew, by a moved alias or by whoever wakes.
+        """
+        for version in self._lacking(view):
+            if version not in self._recommender.serving.residents and (
+                self._is_asked_anew(version, view)
+                or (version not in self._round and self._is_due(version, view))
+            ):
+                return version
+        self._round.clear()
+        return None
+
+    def _is_asked_anew(self, version: str, view: View) -> bool:
+        refusal = self.refusals.get(version)
+        return version in self._to_retry or (
+            refusal is not None and not asking(view.moves.values(), version) <= refusal.moves
+        )
+
+    def _is_due(self, version: str, view: View) -> bool:
+        """Tell whether to load a version: for the first time, or as its refusal says."""
+        refusal = self.refusals.get(version)
+        if refusal is None:
+            return True
+        moves = asking(view.moves.values(), version)
+        return refusal.is_due(self._clock(), moves, view.stamps.get(version, refusal.stamp))
+
+    def _begin(self, version: str, view: View) -> None:
+        """Begin to load a version; its end wakes those who follow."""
+        self._round.add(version)
+        self._to_retry.discard(version)
+        self._unwanted.clear()
+        self.loading = version
+        self._metrics.set_state(version, "loading")
+        self._task = asyncio.create_task(self._try(version, view))
+
+    async def _try(self, version: str, view: View) -> None:
+        """Load a version, or refuse it; or neither, if nobody wants it any more."""
+        load = Load()
+        try:
+            await self._free(0.0)  # so that two versions at most share the memory
+            made = await self._made(version, load)
+            if self._unwanted.is_set():
+                self._metrics.set_state(version, None)
+                _log.info("version %s: the load was called off, no alias wants it", version)
+            elif isinstance(made, Exception):
+                self._refuse(version, view, load, made)
+                # What had been loaded of it is free: nothing of it is in cycles.
+                await asyncio.get_running_loop().run_in_executor(self._freer, memory.trim_heap)
+            else:
+                self._fresh[version] = made
+                self.refusals.pop(version, None)
+                self._metrics.loads.labels("loaded").inc()
+                seconds = sum(made.load_seconds.values())
+                _log.info("version %s loaded in %.2f s", version, seconds)
+        except Exception as error:  # a bad version must not stop serving
+            self._refuse(version, view, load, without_frames(version, error))
+        finally:
+            load.call_off()  # whoever ends this does not want it
+            self.loading = None
+            self._ended += 1
+            self.wake()
+
+    async def _made(self, version: str, load: Load) -> Snapshot | Exception:
+        """Return a version, loaded, or why it cannot be; a thread that does not end is left."""
+        making = asyncio.get_running_loop().run_in_executor(self._loader, self._make, version, load)
+        unwanted = asyncio.create_task(self._unwanted.wait())
+        limit_s = self._load_timeout_s or None
+        either: list[asyncio.Future[Any]] = [making, unwanted]
+        await asyncio.wait(either, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
+        unwanted.cancel()
+        if making.done():
+            return making.result()
+        load.call_off()
+        await asyncio.wait([making], timeout=_CALLED_OFF_S)
+        if not making.done():
+            making.cancel()  # whatever it returns at last, nobody holds it
+            self._loader.leave_behind()
+            _log.warning("version %s: its load does not end, and is left behind", version)
+        return UnservableVersion(
+            f"version {version!r} was not loaded within {self._load_timeout_s:g} s; if it only "
+            "takes long, give it more: --load-timeout"
+        )
+
+    def _make(self, version: str, load: Load) -> Snapshot | Exception:
+        """Load a version, or return why not, in the loader's thread."""
+
+        def make() -> Snapshot:
+            load.stamp = self._lookout.stamp(version)
+            return self._load_version(self.store.open(version))
+
+        try:
+            return load.run(make)
+        except Exception as error:
+            if not isinstance(error, RegistryError | ServingError | OSError | CalledOff):
+                _log.debug("version %s:\n%s", version, "".join(traceback.format_exception(error)))
+            return without_frames(version, error)
+
+    def _refuse(self, version: str, view: View, load: Load, error: Exception) -> None:
+        earlier = self.refusals.get(version)
+        moves = asking(view.moves.values(), version)
+        attempts = earlier.attempts + 1 if earlier is not None and moves <= earlier.moves else 1
+        refusal = Refusal(error, attempts, self._clock(), moves, load.stamp, load)
+        self.refusals[version] = refusal
+        self._metrics.loads.labels("refused").inc()
+        self._metrics.set_state(version, "refused")
+        _log.error(
+            "version %s refused: %s; next try in %.0f s", version, refusal.reason, refusal.delay_s
+        )
+
+    def _apply(self, view: View, loaded: Collection[str]) -> None:
+        """Swap to what is wanted and loaded; remember what else there is."""
+        before = self._recommender.serving
+        for version in self.refusals.keys() - set(view.wanted):
+            del self.refusals[version]
+            self._to_retry.discard(version)
+            self._metrics.set_state(version, None)
+        now = time.time()
+        fresh = {name: Resident(self._fresh.pop(name), now) for name in loaded}
+        have = {**fresh, **before.residents}
+        aliases = self._aliases(view, have)
+        candidates = {
+            alias: move.candidate
+            for alias, move in view.moves.items()
+            if move.candidate is not None
+            and move.candidate.version in have
+            and aliases.get(alias) == move.version
+        }
+        own = aliases.get(self.followed.alias)
+        recent = [each for each in [own, *self._recent] if each is not None and each in have]
+        self._recent = list(dict.fromkeys(recent))[: self.followed.keep]
+        tried = (candidate.version for candidate in candidates.values())
+        needed = {*aliases.values(), *tried, *self._recent}
+        serving = Serving(
+            alias=self.followed.alias,
+            aliases=aliases,
+            residents={name: each for name, each in have.items() if name in needed},
+            candidates=candidates,
+            known_versions=view.versions,
+            known_aliases=view.aliases,
+        )
+        if serving != before:
+            self._recommender.swap(serving)
+            self._tell(before, serving)
+        for version in fresh.keys() - needed:  # an alias has moved on while it was loaded
+            self._metrics.set_state(version, None)
+        left = [each for name, each in have.items() if name not in needed]
+        if left:
+            self._left += [(self._clock(), each) for each in left]
+            asyncio.get_running_loop().call_later(_LINGER_S + 0.05, self.wake)
+        self._trials.follow(view.moves, self._problems_of(view, candidates))
+
+    def _aliases(self, view: View, have: Mapping[str, Resident]) -> dict[str, str]:
+        """Return what is to answer for each alias: what it names, what has answered, a stand-in."""
+        served = self._recommender.serving.aliases
+        aliases = {}
+        for alias, move in view.moves.items():
+            held = [served[alias]] if alias in served else []
+            for version in [move.version, *held, *view.stand_ins.get(alias, [])]:
+                if version in have:
+                    aliases[alias] = version
+                    break
+        return aliases
+
+    def _tell(self, before: Serving, after: Serving) -> None:
+        """Say in metrics and log what has changed."""
+        for version, resident in after.residents.items():
+            if version not in before.residents:
+                self._metrics.hold(resident.snapshot)
+        for alias in before.aliases.keys() - after.aliases.keys():
+            self._metrics.deactivate(alias)
+        for alias, version in after.aliases.items():
+            if before.aliases.get(alias) != version:
+                self._metrics.activate(after.residents[version].snapshot, alias, time.time())
+                _log.info("alias %s: serving version %s", alias, version)
+        for version in before.residents.keys() - after.residents.keys():
+            self._metrics.release(version)
+            _log.info("version %s is no longer held", version)
+        for alias in before.candidates.keys() | after.candidates.keys():
+            ended, tried = before.candidates.get(alias), after.candidates.get(alias)
+            if ended != tried:
+                _log.info("alias %s: %s", alias, f"trying {tried}" if tried else "trial ended")
+        self._metrics.trials.show_trials(after.candidates)
+
+    def _show_behind(self, view: View, is_idle: bool) -> None:
+        """Say loudly where an alias is not answered by the version that it names.
+
+        Of one that nothing answers for it is said once all that could stand in has been tried.
+        """
+        aliases = self._recommender.serving.aliases
+        behind = {
+            alias: (move.version, aliases.get(alias, ""))
+            for alias, move in view.moves.items()
+            if move.version in self.refusals
+            and aliases.get(alias) != move.version
+            and (alias in aliases or is_idle)
+        }
+        for alias, (named, answering) in behind.items() - self.behind.items():
+            _log.error(
+                "alias %s names version %s, which cannot be served; %s answers in its place: %s",
+                alias, named, answering or "nothing", self.refusals[named].reason,
+            )  # fmt: skip
+        if behind != self.behind:
+            self.behind = behind
+            self._metrics.trials.show_behind(behind)
+
+    def _problems_of(self, view: View, candidates: Mapping[str, Candidate]) -> dict[str, str]:
+        """Say, by alias, why a candidate answers nobody."""
+        problems = {}
+        for alias, move in view.moves.items():
+            if move.candidate is not None and alias not in candidates:
+                refusal = self.refusals.get(move.candidate.version)
+                problems[alias] = refusal.reason if refusal else "it is not loaded yet"
+        return problems
+
+    async def _free(self, linger_s: float) -> None:
+        """Let go, in a thread of its own, of what nothing has named for so long."""
+        end = self._clock() - linger_s
+        gone = [resident for left_at, resident in self._left if left_at <= end]
+        self._left = [each for each in self._left if each[0] > end]
+        if gone:
+            run = asyncio.get_running_loop().run_in_executor
+            await run(self._freer, _let_go, gone)
+
+
+def _let_go(residents: list[Resident]) -> None:
+    residents.clear()
+    memory.give_back()
