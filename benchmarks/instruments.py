@@ -20,8 +20,8 @@ from benchmarks.loading import closed
 from benchmarks.measure import report
 from benchmarks.serving import TOP_K, USERS, Process, serving, top_k, zipf
 from gnnrec.cli import main as gnnrec
-from gnnrec_server.load import admission
-from gnnrec_server.rpc import gateway
+from gnnrec_server.load import admission, waiting
+from gnnrec_server.rpc import calls
 from gnnrec_server.telemetry import metrics
 
 ROUNDS = 15
@@ -35,10 +35,10 @@ def strip() -> None:
 
     for home, names in {
         metrics.Calls: ("start", "finish"),
-        metrics.Metrics: ("count", "finish", "count_answers", "count_unknown", "reject"),
+        metrics.Metrics: ("count", "count_answers", "count_unknown", "reject"),
         admission.Admission: ("enter", "leave"),
-        admission.Patience: ("check_coming", "check_waited", "learn"),
-        gateway: ("_set_request_id", "_set_deadline"),
+        waiting.WaitingRule: ("check_coming", "check_waited", "learn"),
+        calls: ("set_request_id", "set_deadline"),
     }.items():
         for name in names:
             assert hasattr(home, name), f"{home} has no {name}"

@@ -7,9 +7,9 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -26,33 +26,39 @@ from gnnrec_registry import ModelStore, RegistryError
 from gnnrec_server import workers
 from gnnrec_server.errors import CannotStart, ServingError
 from gnnrec_server.front import grpcio
-from gnnrec_server.load.admission import Admission, Patience
+from gnnrec_server.front.grpcio import GuardedServer
+from gnnrec_server.load.admission import Admission
 from gnnrec_server.load.answer_cache import AnswerCache
-from gnnrec_server.load.search_thread import SearchQueue
-from gnnrec_server.load.unread import Unread
+from gnnrec_server.load.batches import Batches
+from gnnrec_server.load.lanes import Lanes, Replies
+from gnnrec_server.load.search_thread import SearchThread
+from gnnrec_server.load.unread import UnreadAnswers
+from gnnrec_server.load.waiting import WaitingRule
 from gnnrec_server.process import cores, memory, threads
-from gnnrec_server.process.address import Tcp, UnixSocket
+from gnnrec_server.process.address import Tcp, UnixSocket, is_loopback
 from gnnrec_server.process.background import keep_running
+from gnnrec_server.process.files import WatchedFiles
 from gnnrec_server.process.threads import OneThread
 from gnnrec_server.query.recommender import Recommender
 from gnnrec_server.rollout import file_events
 from gnnrec_server.rollout.catalogue import Catalogue
 from gnnrec_server.rollout.follow import Rollout
 from gnnrec_server.rollout.registry_view import Followed
-from gnnrec_server.rpc import requests
-from gnnrec_server.rpc.gateway import Boundary, CallLimits, Guarded
+from gnnrec_server.rpc import replies, tls, tokens
+from gnnrec_server.rpc.gateway import CallLimits, Gateway
 from gnnrec_server.rpc.health import Health
-from gnnrec_server.rpc.recommender_service import Lanes, ModelServicer, RecommenderServicer
+from gnnrec_server.rpc.model_service import ModelService
+from gnnrec_server.rpc.recommender_service import RecommenderService, write_entry
 from gnnrec_server.settings import Settings
 from gnnrec_server.telemetry import logs, tracing, worker_metrics
 from gnnrec_server.telemetry.metrics import Metrics
-from gnnrec_server.trials.counters import Tallies
-from gnnrec_server.trials.fault import Blame
+from gnnrec_server.trials.counters import TrialCounters
+from gnnrec_server.trials.fault import FaultFinder
 from gnnrec_server.trials.guard import TrialGuard
-from gnnrec_server.trials.observer import Witness
+from gnnrec_server.trials.observer import Observer
 from gnnrec_server.trials.shadow import Shadow
 from gnnrec_server.trials.trials import Trials
-from gnnrec_server.version import snapshot
+from gnnrec_server.version import loader
 
 _log = logging.getLogger("gnnrec.server")
 
@@ -150,50 +156,18 @@ class Server:
         self._is_worker = shared is not None
         self.metrics = Metrics(shared)
         self.recommender = Recommender(settings.alias, self.metrics)
-        # One thread searches, one makes the searches that take long, so that nobody else waits for
-        # them, and one loads: FAISS's own threads are pinned to as many. A fourth reads the
-        # registry for ModelService, and one looks at certificates and tokens: neither waits for a
-        # load to end, and nobody for a disk that does not answer.
-        patience, long_patience = (Patience(settings.max_queue_s) for _ in range(2))
-        on_wait = self.metrics.stages["queue"].observe
-        self.search = SearchQueue(patience, initializer=cores.use, on_wait=on_wait)
-        self.long_search = SearchQueue(
-            long_patience,
-            initializer=cores.use,
-            on_wait=on_wait,
-            together=False,
-            name="long-search",
-        )
+        self.waiting, self.long_waiting = (WaitingRule(settings.max_queue_s) for _ in range(2))
+        self.search, self.long_search = self._search_threads()
+        # Beside the threads that search, each of these is alone with what may take long or hang:
+        # loading versions, reading the registry for ModelService, writing it for the guard,
+        # computing again what a trial's side has failed in, and looking at certificates and tokens.
         self.loader = OneThread("load", cores.use)
         self.reader = OneThread("read")
         self.writer = OneThread("guard")
-        self.asker = OneThread("blame", cores.use)
+        self.recomputer = OneThread("blame", cores.use)
         self._watcher = OneThread("files")
-        self.trials = Trials(self.metrics.trials, Tallies(shared and shared / "trials"))
-        parse = partial(requests.parse, limits=settings.limits)
-        self.shadow = Shadow(
-            self.recommender,
-            self.metrics.trials,
-            parse,
-            initializer=cores.use,
-        )
-        self.rollout = Rollout(
-            ModelStore(settings.registry, settings.model),
-            Followed(settings.alias, settings.served_aliases, settings.keep),
-            self.recommender,
-            self.metrics,
-            self.trials,
-            self.loader,
-            partial(
-                snapshot.load,
-                max_neighbours=settings.max_neighbours,
-                index=settings.index,
-                require_gpu=settings.require_gpu,
-            ),
-            settings.poll_interval_s,
-            settings.load_timeout_s,
-        )
-        self.blame = Blame(self.recommender, self.trials, parse, self.asker)
+        self.trials = Trials(self.metrics.trials, TrialCounters(shared and shared / "trials"))
+        self.rollout = self._rollout()
         self.guard = TrialGuard(
             self.rollout.store,
             self.trials,
@@ -202,16 +176,19 @@ class Server:
             self.rollout.wake,
             settings.poll_interval_s,
         )
+        self.shadow = Shadow(self.recommender, self.metrics.trials, initializer=cores.use)
+        self.faults = FaultFinder(self.recommender, self.trials, self.recomputer)
         self.health = Health(settings.unread_timeout_s)
-        self.unread = Unread(settings.max_unread_bytes, settings.unread_timeout_s)
-        self.tokens = grpcio.watch_tokens(settings)
-        self.certificates = grpcio.watch_certificates(settings)
+        self.unread = UnreadAnswers(settings.max_unread_bytes, settings.unread_timeout_s)
+        self.tokens = self._tokens()
+        self.certificates = tls.watch(settings.tls)
         self.tracing = tracing.from_environment(os.environ)
-        self.boundary = Boundary(
+        self.gateway = Gateway(
             self.metrics,
-            self._call_limits(patience, long_patience),
+            self._call_limits(),
+            self.recommender,
             AnswerCache(settings.cache_bytes, self.recommender, self.metrics),
-            Witness(self.recommender, self.trials, self.shadow, self.blame),
+            Observer(self.recommender, self.trials, self.shadow, self.faults),
             self.tokens,
             self.tracing,
         )
@@ -219,16 +196,62 @@ class Server:
         """Where health answers alone, once it does."""
         self._stops = AsyncExitStack()
 
-    def _call_limits(self, patience: Patience, long_patience: Patience) -> CallLimits:
+    def _search_threads(self) -> tuple[SearchThread, SearchThread]:
+        """Return one thread that searches and one for the searches that take long.
+
+        FAISS's own threads are pinned to as many, so each of these computes on one core.
+        """
+        on_wait = self.metrics.stages["queue"].observe
+        return (
+            SearchThread(self.waiting, initializer=cores.use, on_wait=on_wait),
+            SearchThread(
+                self.long_waiting,
+                initializer=cores.use,
+                on_wait=on_wait,
+                together=False,
+                name="long-search",
+            ),
+        )
+
+    def _rollout(self) -> Rollout:
+        settings = self.settings
+        return Rollout(
+            ModelStore(settings.registry, settings.model),
+            Followed(settings.alias, settings.served_aliases, settings.keep),
+            self.recommender,
+            self.metrics,
+            self.trials,
+            self.loader,
+            partial(
+                loader.load,
+                max_neighbours=settings.max_neighbours,
+                index=settings.index,
+                require_gpu=settings.require_gpu,
+            ),
+            settings.poll_interval_s,
+            settings.load_timeout_s,
+        )
+
+    def _tokens(self) -> WatchedFiles[Mapping[bytes, str]] | None:
+        settings = self.settings
+        if settings.tokens_file and settings.tls is None and not is_loopback(settings.host):
+            _log.warning(
+                "tokens go over the network in the clear: give --tls-cert and --tls-key, "
+                "or let a proxy end TLS"
+            )
+        return tokens.watch(settings.tokens_file)
+
+    def _call_limits(self) -> CallLimits:
         settings = self.settings
         most = {_SERVICES[0]: settings.max_concurrent, _SERVICES[1]: _MODEL_CALLS}
         return CallLimits(
-            {name: Admission(count, patience, self.unread) for name, count in most.items()},
-            Admission(math.inf, patience, self.unread),
-            long_patience,
+            {name: Admission(count, self.waiting, self.unread) for name, count in most.items()},
+            Admission(math.inf, self.waiting, self.unread),
+            self.long_waiting,
             self.unread,
             settings.max_streams,
             settings.max_message_bytes,
+            settings.limits,
         )
 
     async def start(self) -> Ports:
@@ -240,7 +263,7 @@ class Server:
         self._stops.callback(self.search.shutdown)
         self._stops.callback(self.long_search.shutdown)
         self._stops.callback(self.writer.shutdown)
-        for thread in (self.reader, self._watcher, self.asker):
+        for thread in (self.reader, self._watcher, self.recomputer):
             self._stops.callback(thread.shutdown, wait=False)
         self._stops.callback(self.rollout.close)
         self._stops.callback(self.shadow.close)
@@ -287,22 +310,15 @@ class Server:
     def _build(self, where: Tcp | UnixSocket) -> tuple[aio.Server, int]:
         """Return the server, bound to its address, and its port."""
         settings = self.settings
-        server = aio.server(options=grpcio.options(settings))
-        guarded: Any = Guarded(server, self.boundary)
-        servicer = RecommenderServicer(
-            self.recommender,
-            settings.limits,
-            Lanes(self.search, self.long_search),
-            self.metrics,
-            settings.max_message_bytes,
-        )
+        server = aio.server(options=self._options(settings.max_pending))
+        guarded: Any = GuardedServer(server, self.gateway)
         recommender_pb2_grpc.add_RecommenderServiceServicer_to_server(
             # answers with bytes where the generated class speaks of messages
-            cast(Any, servicer),
+            cast(Any, self._recommender_service()),
             guarded,
         )
         model_pb2_grpc.add_ModelServiceServicer_to_server(
-            ModelServicer(Catalogue(self.recommender, self.rollout, self.trials), self.reader),
+            ModelService(Catalogue(self.recommender, self.rollout, self.trials), self.reader),
             guarded,
         )
         health_pb2_grpc.add_HealthServicer_to_server(cast(Any, self.health), guarded)
@@ -313,6 +329,23 @@ class Server:
             )
         return server, self._bind(server, where, "address")
 
+    def _recommender_service(self) -> RecommenderService:
+        replied = Replies(replies.top_k_reply, replies.score_reply)
+        lanes = Lanes(self.search, self.long_search, self.recommender, replied, self.metrics)
+        batches = Batches(lanes, self.recommender, write_entry, self.metrics)
+        settings = self.settings
+        return RecommenderService(lanes, batches, settings.limits, settings.max_message_bytes)
+
+    def _options(self, max_pending: int) -> list[tuple[str, int]]:
+        settings = self.settings
+        return grpcio.options(
+            max_message_bytes=settings.max_message_bytes,
+            max_pending=max_pending,
+            max_connection_age_s=settings.max_connection_age_s,
+            max_connection_age_grace_s=settings.max_connection_age_grace_s,
+            shares_port=settings.workers > 1,
+        )
+
     async def _start_health(self) -> None:
         """Answer for health on a port of its own as well, if there is to be one.
 
@@ -321,8 +354,8 @@ class Server:
         settings = self.settings
         if settings.health_at is None:
             return
-        server = aio.server(options=grpcio.options(replace(settings, max_pending=0)))
-        guarded: Any = Guarded(server, self.boundary)
+        server = aio.server(options=self._options(max_pending=0))
+        guarded: Any = GuardedServer(server, self.gateway)
         health_pb2_grpc.add_HealthServicer_to_server(cast(Any, self.health), guarded)
         self.health_port = self._bind(server, settings.health_at, "health-port")
         await server.start()
@@ -371,7 +404,7 @@ class Server:
                 _log.error("calls that did not end in time are left behind")
                 stopping.cancel()
                 return
-            self.boundary.end_streams()
+            self.gateway.end_streams()
             await asyncio.wait([stopping], timeout=0.1)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from gnnrec_registry import ModelStore
 from gnnrec_server.telemetry.metrics import Metrics
-from gnnrec_server.version import snapshot
+from gnnrec_server.version import loader
 
 
 def main() -> None:
@@ -13,12 +13,12 @@ def main() -> None:
     directory, root, requests = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])
     metrics = Metrics(shared=directory)
     store = ModelStore(root, "toy")
-    metrics.activate(snapshot.load(store.open("v1")), "canary", 50.0)
+    metrics.activate(loader.load(store.open("v1")).figures, "canary", 50.0)
     metrics.deactivate("canary")
     metrics.release("v1")
-    metrics.activate(snapshot.load(store.open("v2")), "production", 100.0 + requests)
+    metrics.activate(loader.load(store.open("v2")).figures, "production", 100.0 + requests)
     for _ in range(requests):
-        metrics.finish("TopK", "OK", 0.003, version="v2", variant="lightgcn")
+        metrics.count("TopK", "OK", 0.003, *metrics.counted("v2", "lightgcn"))
         metrics.count_answers({10: 1}, 1)
     metrics.in_flight.set(requests)
     print("counted", flush=True)

@@ -8,10 +8,10 @@ from typing import Any
 
 from gnnrec.cli.main import main
 from gnnrec_registry import Version
-from gnnrec_server.rollout import follow
-from gnnrec_server.version import snapshot
+from gnnrec_server.rollout import loads
+from gnnrec_server.version import loader
 
-_load = snapshot.load
+_load = loader.load
 
 
 def load(version: Version, **how: Any) -> Any:
@@ -22,8 +22,8 @@ def load(version: Version, **how: Any) -> Any:
 
 
 # The workers of a server import this file as well.
-snapshot.load = load
-follow._CALLED_OFF_S = 0.1
+loader.load = load
+loads._CALLED_OFF_S = 0.1
 
 if __name__ == "__main__":
     main()

@@ -99,7 +99,7 @@ def failure(call: Any, request: Any) -> tuple[grpc.StatusCode, str, dict[str, st
 async def _counted(server: Server) -> None:
     """Wait a moment for calls whose status is sent and which are not counted yet."""
     for _ in range(100):
-        if server.boundary.in_flight == 0:
+        if server.gateway.in_flight == 0:
             return
         await asyncio.sleep(0.01)
 

@@ -49,7 +49,7 @@ def test_scores_and_order_are_exact_and_what_is_left_out_stays_out(
     excluded = [
         np.sort(generator.choice(COUNT, size, replace=False)) for size in (0, 1, 50, 900) * 4
     ]
-    together = index.begin_many(USERS[:16], 20, excluded)
+    together = index.find_many(USERS[:16], 20, excluded)
     for query, left_out, found in zip(USERS[:16], excluded, together(), strict=True):
         assert found is not None
         scores, rows = found

@@ -8,7 +8,7 @@ import pytest
 from gnnrec_registry import ModelStore
 from gnnrec_server.process import background
 from gnnrec_server.process.background import keep_running
-from gnnrec_server.process.files import Watched
+from gnnrec_server.process.files import WatchedFiles
 from gnnrec_server.rollout import file_events
 from gnnrec_server.rollout.follow import Rollout
 from gnnrec_server.rpc import tokens
@@ -172,7 +172,7 @@ def test_files_are_watched_after_a_defect(
     file = tmp_path / "tokens"
     file.write_text(tokens.make("me")[1] + "\n")
     with running(store.layout.root, tokens_file=file) as server:
-        fail_once(monkeypatch, Watched, "look")
+        fail_once(monkeypatch, WatchedFiles, "look")
         name = "watching certificates and tokens"
         wait_for(lambda: count(server, name) == 1, "the defect is counted")
         file.write_text(tokens.make("you")[1] + "\n")

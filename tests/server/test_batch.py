@@ -175,7 +175,7 @@ def test_a_defect_in_one_entry_is_that_entrys_alone(
 def test_where_searching_together_fails_each_entry_is_searched_alone(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    search = FlatIndex.begin_many
+    search = FlatIndex.find_many
     sizes = []
 
     def broken(self: FlatIndex, queries: Embeddings, k: int, excluded: list[Rows]) -> Any:
@@ -185,7 +185,7 @@ def test_where_searching_together_fails_each_entry_is_searched_alone(
         return search(self, queries, k, excluded)
 
     alone = [server.recommender.TopK(request) for request in GOOD]
-    monkeypatch.setattr(FlatIndex, "begin_many", broken)
+    monkeypatch.setattr(FlatIndex, "find_many", broken)
     assert [entry.response for entry in batch(server, *GOOD)] == alone
     assert max(sizes) == 3, "of GOOD, three ask v1 for 3 items and differ in what they leave out"
 

@@ -13,8 +13,9 @@ import pytest
 from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_registry import Candidate, Guard, ModelStore
 from gnnrec_server.query import plan
-from gnnrec_server.query.queries import KnownUser
+from gnnrec_server.query.queries import KnownUser, Limits
 from gnnrec_server.query.routing import is_for
+from gnnrec_server.rpc.exchanges import AskedMessage
 from gnnrec_server.trials import fault
 from gnnrec_server.trials.trials import Trial
 from gnnrec_server.version.snapshot import Snapshot
@@ -156,11 +157,11 @@ def test_what_says_nothing_of_the_version_is_not_even_looked_into(
 ) -> None:
     try_out(stored(server), server, "poor", percent=50)
     running_trial = server.server.trials.running["production"]
-    asked = pb.TopKRequest(user_id=mine("poor")[-1], k=1)
+    asked = AskedMessage(pb.TopKRequest(user_id=mine("poor")[-1], k=1), Limits())
 
     async def count() -> None:
         for ended in (code, "NOT_FOUND", "OK"):
-            server.server.blame.count(running_trial, asked, "poor", ended, 0.001)
+            server.server.faults.count(running_trial, asked, "poor", ended, 0.001)
 
     server.run(count())
     assert counted(server) == (2, 1)
@@ -202,8 +203,10 @@ def finish(server: Running, on: Trial, code: str, seconds: float, count: int = 1
 
     async def run() -> None:
         for number in range(count):
-            asked = pb.TopKRequest(user_id=people[number % len(people)], k=1)
-            server.server.blame.count(on, asked, "new", code, seconds)
+            asked = AskedMessage(
+                pb.TopKRequest(user_id=people[number % len(people)], k=1), Limits()
+            )
+            server.server.faults.count(on, asked, "new", code, seconds)
 
     server.run(run())
 
@@ -226,7 +229,7 @@ def test_a_candidate_is_slow_if_it_is_alone_too_and_the_other_is_not(
     is_slow: bool,
 ) -> None:
     try_out(stored(server), server, "new", percent=50)
-    monkeypatch.setattr(server.server.blame, "_clock", Ticking(monkeypatch, new=new, old=old))
+    monkeypatch.setattr(server.server.faults, "_clock", Ticking(monkeypatch, new=new, old=old))
     on = judged(server)
     finish(server, on, "OK", took)
     said = verdict(server, on)
@@ -245,7 +248,7 @@ def test_one_slow_request_in_a_hundred_is_within_the_p99(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     try_out(stored(server), server, "new", percent=50)
-    monkeypatch.setattr(server.server.blame, "_clock", Ticking(monkeypatch, new=0.02, old=0.0))
+    monkeypatch.setattr(server.server.faults, "_clock", Ticking(monkeypatch, new=0.02, old=0.0))
     on = judged(server)
     finish(server, on, "OK", 0.001, 198)
     finish(server, on, "OK", 0.05, 2)
@@ -260,7 +263,7 @@ def test_a_deadline_counts_against_a_version_that_is_too_slow_and_not_against_a_
 ) -> None:
     """One that is too slow for everybody would be seen by nobody otherwise."""
     try_out(stored(server), server, "new", percent=50)
-    monkeypatch.setattr(server.server.blame, "_clock", Ticking(monkeypatch, new=new, old=0.001))
+    monkeypatch.setattr(server.server.faults, "_clock", Ticking(monkeypatch, new=new, old=0.001))
     on = judged(server)
     finish(server, on, "DEADLINE_EXCEEDED", 0.005)
     assert bool(verdict(server, on)) == bool(blamed)
@@ -275,9 +278,9 @@ def test_a_slow_named_version_is_not_looked_into(
     on = judged(server)
 
     async def run() -> None:
-        asked = pb.TopKRequest(user_id="u0", k=1)
-        server.server.blame.count(on, asked, "old", "OK", 5.0)
-        assert server.server.blame.waiting == 0
+        asked = AskedMessage(pb.TopKRequest(user_id="u0", k=1), Limits())
+        server.server.faults.count(on, asked, "old", "OK", 5.0)
+        assert server.server.faults.waiting == 0
 
     server.run(run())
     assert trial(server).stable.requests == 1
@@ -325,17 +328,19 @@ def test_beyond_a_limit_failures_are_counted_for_nobody_and_what_was_answered_is
     on = judged(server)
     try:
         finish(server, on, "NOT_FOUND", 0.001, 10)
-        assert server.server.blame.waiting == 3
+        assert server.server.faults.waiting == 3
         finish(server, on, "OK", 0.05, 10)
         assert trial(server).candidate.requests == 10
     finally:
         go_on.set()
     assert counted(server) == (13, 3)
-    wide = pb.TopKRequest(user_id=mine("new")[0], k=1, exclude_item_ids=["i" * 70_000])
+    wide = AskedMessage(
+        pb.TopKRequest(user_id=mine("new")[0], k=1, exclude_item_ids=["i" * 70_000]), Limits()
+    )
 
     async def run() -> None:
-        server.server.blame.count(on, wide, "new", "NOT_FOUND", 0.001)
-        assert server.server.blame.waiting == 0
+        server.server.faults.count(on, wide, "new", "NOT_FOUND", 0.001)
+        assert server.server.faults.waiting == 0
 
     server.run(run())
 

@@ -18,7 +18,6 @@ from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_registry import ModelStore
 from gnnrec_server.front import grpcio
 from gnnrec_server.process import connections
-from gnnrec_server.settings import Settings
 from tests import made
 from tests.server.running import running
 from tests.server.waiting import until
@@ -36,8 +35,10 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def options() -> set[str]:
     """Return every option that gRPC is given, by the server and by the client."""
-    settings = Settings(registry="", model="", max_pending=1, max_connection_age_s=1.0, workers=2)
-    given = [name for name, _ in grpcio.options(settings)]
+    options = grpcio.options(
+        max_message_bytes=1, max_pending=1, max_connection_age_s=1.0, shares_port=True
+    )
+    given = [name for name, _ in options]
     given += [name for name, _ in client_side._options(True, "a.name")]
     return set(given)
 
@@ -57,9 +58,11 @@ def test_clients_may_ping_every_ten_seconds(
     """A tenth of it here: gRPC counts pings that come sooner than permitted, and hangs up."""
     real = grpcio.options
 
-    def sooner(settings: Settings) -> list[tuple[str, int]]:
+    def sooner(**settings: Any) -> list[tuple[str, int]]:
         divided = "grpc.http2.min_ping_interval_without_data_ms"
-        return [(name, value // 10 if name == divided else value) for name, value in real(settings)]
+        return [
+            (name, value // 10 if name == divided else value) for name, value in real(**settings)
+        ]
 
     monkeypatch.setattr(grpcio, "options", sooner)
     with (

@@ -16,9 +16,9 @@ from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_registry import ItemAttribute, ModelStore
 from gnnrec_registry.attributes import Texts
 from gnnrec_server.index.exact import FlatIndex
+from gnnrec_server.load import batches, lanes
 from gnnrec_server.query.recommender import Recommender
-from gnnrec_server.rpc import recommender_service as servicer
-from gnnrec_server.rpc import requests as wire
+from gnnrec_server.rpc import requests
 from gnnrec_server.version.ids import IdTable
 from tests import made
 from tests.server.running import Running, running
@@ -136,7 +136,7 @@ def test_a_long_batch_ends_once_its_caller_has_gone(server: Running, gate: Gate)
     call = server.recommender.BatchTopK.future(pb.BatchTopKRequest(requests=requests))
     until(lambda: gate.calls == 1)
     call.cancel()
-    until(lambda: server.server.boundary.in_flight == 0)
+    until(lambda: server.server.gateway.in_flight == 0)
     gate.open.set()
     wait_for_long_requests(server)
     assert gate.calls == 1
@@ -146,25 +146,23 @@ def test_batches_take_turns(server: Running, monkeypatch: pytest.MonkeyPatch) ->
     """One of many parts does not keep one of few waiting until all of its own are done."""
     first, held = threading.Event(), threading.Event()
     users: list[str] = []
-    begin = Recommender.begin
+    search = Recommender.search
 
     def logged(self: Recommender, queries: Any, *rest: Any) -> Any:
         users.append(queries[0].subject.user_id)
         first.set()
         held.wait(20)
-        return begin(self, queries, *rest)
+        return search(self, queries, *rest)
 
-    monkeypatch.setattr(Recommender, "begin", logged)
-    monkeypatch.setattr("gnnrec_server.rpc.recommender_service._PART", 16)
-    monkeypatch.setattr(
-        "gnnrec_server.rpc.recommender_service._SHORT_NUMBERS", 0
-    )  # so that both are long
+    monkeypatch.setattr(Recommender, "search", logged)
+    monkeypatch.setattr(batches, "_PART", 16)
+    monkeypatch.setattr(batches, "SHORT_NUMBERS", 0)  # so that both are long
     many = pb.BatchTopKRequest(requests=[of_user(100)] * 256)
     few = pb.BatchTopKRequest(requests=[of_user(200)] * 16)
     large = server.recommender.BatchTopK.future(many)
     assert first.wait(10)
     small = server.recommender.BatchTopK.future(few)
-    until(lambda: server.server.boundary.in_flight == 2)
+    until(lambda: server.server.gateway.in_flight == 2)
     held.set()
     assert len(small.result().entries) == 16
     assert len(large.result().entries) == 256
@@ -179,7 +177,7 @@ def test_what_a_glance_does_not_answer_is_never_searched_for_in_the_event_loop(
 ) -> None:
     """Callers who come one at a time are; but not with an embedding of zeros, or much seen."""
     threads = []
-    monkeypatch.setattr(servicer, "_SHORT_WHOLE_NUMBERS", 1 << 30 if is_small else 0)
+    monkeypatch.setattr(lanes, "SHORT_WHOLE_NUMBERS", 1 << 30 if is_small else 0)
 
     def watched(function: Callable[..., Any]) -> Callable[..., Any]:
         def call(*arguments: Any) -> Any:
@@ -204,13 +202,13 @@ def test_a_long_message_is_read_where_it_keeps_nobody_waiting(
 ) -> None:
     threads: list[tuple[str, str]] = []
     for name in ("parse_top_k", "parse_score"):
-        parse = getattr(wire, name)
+        parse = getattr(requests, name)
 
         def watched(request: Any, *rest: Any, parse: Any = parse) -> Any:
             threads.append((type(request).__name__, threading.current_thread().name))
             return parse(request, *rest)
 
-        monkeypatch.setattr(wire, name, watched)
+        monkeypatch.setattr(requests, name, watched)
     ids = [f"i{row}" for row in range(5000)]
     interactions = [pb.Interaction(item_id=each) for each in ids]
     numbers = pb.Embedding(values=[0.0] * 100_000)
@@ -295,7 +293,7 @@ def test_a_failed_request_is_let_go_before_garbage_is_looked_for(server: Running
         for _ in range(5):
             with pytest.raises(grpc.RpcError, match="no attribute of this test"):
                 server.recommender.TopK(own)
-        until(lambda: server.server.boundary.in_flight == 0)
+        until(lambda: server.server.gateway.in_flight == 0)
         held = [each for each in gc.get_objects() if type(each) is pb.TopKRequest and each == own]
     finally:
         gc.enable()

@@ -17,8 +17,11 @@ from gnnrec_registry import FoldIn, ItemAttribute, ModelStore, Segment, VariantE
 from gnnrec_registry.arrays import Embeddings
 from gnnrec_registry.features import Value
 from gnnrec_server.errors import UnknownUser
-from gnnrec_server.load.admission import Patience
-from gnnrec_server.load.search_thread import SearchQueue
+from gnnrec_server.load.answer_cache import Reply
+from gnnrec_server.load.lanes import Lanes, Replies
+from gnnrec_server.load.search_thread import SearchThread
+from gnnrec_server.load.waiting import WaitingRule
+from gnnrec_server.query.answer import TopKAnswer
 from gnnrec_server.query.filters import AnyOf, Filter, Range
 from gnnrec_server.query.queries import (
     Interaction,
@@ -30,11 +33,10 @@ from gnnrec_server.query.queries import (
     TopKQuery,
     Vector,
 )
-from gnnrec_server.query.recommender import Recommender, TopKAnswer
-from gnnrec_server.rpc import requests
-from gnnrec_server.rpc.recommender_service import Lanes, RecommenderServicer
+from gnnrec_server.query.recommender import Recommender
+from gnnrec_server.rpc.replies import score_reply, top_k_reply
 from gnnrec_server.telemetry.metrics import Metrics
-from gnnrec_server.version import snapshot
+from gnnrec_server.version import loader
 from tests import made
 from tests.server.serving import serving_only
 
@@ -89,7 +91,7 @@ def world(number: int) -> World:
         export = made.export(users, items, seen, attributes=attributes)
         variants = {"lightgcn": VariantExport(users, items, fold=fold, fold_in=rule)}
         export = replace(export, variants=variants)
-        loaded = snapshot.load(ModelStore(Path(folder), "toy").publish(export))
+        loaded = loader.load(ModelStore(Path(folder), "toy").publish(export))
     recommender = Recommender("production", Metrics())
     recommender.swap(serving_only(loaded))
     return World(recommender, users, items, fold, seen, hours, topics, level)
@@ -249,11 +251,16 @@ def test_what_is_answered_together_equals_brute_force_and_the_messages_of_protob
     """The way of a real request: through the queue, in one search, to bytes."""
     world, several = drawn
     metrics = Metrics()
-    lanes = Lanes(SearchQueue(Patience(0)), SearchQueue(Patience(0), together=False))
-    servicer = RecommenderServicer(world.recommender, LIMITS, lanes, metrics, 1 << 22)
+    lanes = Lanes(
+        SearchThread(WaitingRule(0)),
+        SearchThread(WaitingRule(0), together=False),
+        world.recommender,
+        Replies(top_k_reply, score_reply),
+        metrics,
+    )
 
-    async def ask() -> list[requests.Reply]:
-        return await asyncio.gather(*map(servicer.top_k, several))
+    async def ask() -> list[Reply]:
+        return await asyncio.gather(*map(lanes.top_k, several))
 
     try:
         replies = asyncio.run(ask())

@@ -43,7 +43,7 @@ def check(index: FlatIndex, items: Embeddings, queries: Embeddings, k: int, left
     mask = np.ones(len(items), bool)
     mask[left_out] = False
     excluded = [left_out] * len(queries)
-    glances: list[Found | None] = index.begin_many(queries, k, excluded)()
+    glances: list[Found | None] = index.find_many(queries, k, excluded)()
     whole = index.search_many(queries, k, excluded) if len(left_out) < 1024 else glances
     for query, glance, every in zip(queries, glances, whole, strict=True):
         expected = brute_force(items, query, k, permitted)
@@ -141,7 +141,7 @@ def test_an_approximate_index_knows_when_it_has_nothing_to_choose_by(kind: str) 
     index = ApproximateIndex(items, kind)  # type: ignore[arg-type]
     index.tune(items[:20], 0.9)
     queries = np.stack([np.zeros(8, np.float32), 100 * items[1000]])
-    assert index.begin_many(queries[:1], 5, [NOTHING])() == [None]
+    assert index.find_many(queries[:1], 5, [NOTHING])() == [None]
     for query in queries:
         scores, rows = index.search(query, 5, np.array([1]))
         permitted = np.setdiff1d(np.arange(5000), [1])

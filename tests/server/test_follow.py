@@ -15,7 +15,7 @@ from gnnrec_protos.v1 import model_pb2
 from gnnrec_registry import ModelStore, Version
 from gnnrec_registry.arrays import Embeddings
 from gnnrec_server.rollout import follow
-from gnnrec_server.version import snapshot
+from gnnrec_server.version import loader
 from gnnrec_server.version.snapshot import Snapshot
 from tests import made
 from tests.server.running import Running, running, scrape
@@ -281,7 +281,7 @@ def test_two_versions_at_most_are_in_memory_while_one_is_loaded(
     store.aliases.promote("v1", alias="production")
     held: dict[str, list[str]] = {}
     loaded: list[weakref.ref[Snapshot]] = []
-    real = snapshot.load
+    real = loader.load
 
     def load(version: Version, **how: Any) -> Snapshot:
         gc.collect()
@@ -290,7 +290,7 @@ def test_two_versions_at_most_are_in_memory_while_one_is_loaded(
         loaded.append(weakref.ref(found))
         return found
 
-    monkeypatch.setattr(snapshot, "load", load)
+    monkeypatch.setattr(loader, "load", load)
     monkeypatch.setattr(follow, "_LINGER_S", 60.0)
     with running(tmp_path, cache_bytes=0) as server:
         gc.unfreeze()

@@ -71,7 +71,7 @@ def test_watchers_who_do_not_read_hold_up_nobody(registry: Path, hostile: Hostil
         for client in [hostile(server.ports.grpc) for _ in range(20)]:
             for _ in range(5):
                 client.call(WATCH)
-        until(lambda: len(server.server.boundary._streams) == 100)
+        until(lambda: len(server.server.gateway._streams._open) == 100)
         watch = health(server).Watch(health_pb2.HealthCheckRequest(), timeout=20)
         assert state(watch) == SERVING
         server.call_soon(lambda: server.server.health.set("", is_serving=False))
@@ -106,8 +106,8 @@ def test_a_watcher_who_does_not_read_in_time_is_watching_no_more(
     with running(registry, unread_timeout_s=0.2) as server:
         client = hostile(server.ports.grpc)
         client.call(WATCH)
-        until(lambda: len(server.server.boundary._streams) == 1)
-        until(lambda: len(server.server.boundary._streams) == 0)
+        until(lambda: len(server.server.gateway._streams._open) == 1)
+        until(lambda: len(server.server.gateway._streams._open) == 0)
         until(lambda: client.is_closed)
 
 
@@ -160,7 +160,7 @@ def test_more_streams_than_may_be_open_are_refused(registry: Path) -> None:
             assert caught.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
         assert scrape(server)["gnnrec_rejected_requests_total", (("reason", "overloaded"),)] == 2
         watches[0].cancel()
-        until(lambda: len(server.server.boundary._streams) == 2)
+        until(lambda: len(server.server.gateway._streams._open) == 2)
         assert state(health(server).Watch(health_pb2.HealthCheckRequest())) == SERVING
 
 
@@ -171,7 +171,7 @@ def test_one_connection_has_not_all_the_streams(registry: Path, hostile: Hostile
             client.call(WATCH)
         # the headers of a stream that goes on, or the trailers of one that is refused
         until(lambda: client.headers == 150)
-        assert len(server.server.boundary._streams) == 100
+        assert len(server.server.gateway._streams._open) == 100
         assert state(health(server).Watch(health_pb2.HealthCheckRequest(), timeout=5)) == SERVING
 
 

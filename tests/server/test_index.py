@@ -69,7 +69,7 @@ def test_many_queries_searched_at_once_get_the_answers_of_each_alone(
         for query, count in zip(queries, [0, 1, 5, 1024, 300] * 4, strict=True)
     ]
     index = FlatIndex(items)
-    ranked = index.begin_many(queries, 20, excluded)()
+    ranked = index.find_many(queries, 20, excluded)()
     for query, left_out, found in zip(queries, excluded, ranked, strict=True):
         alone = index.search(query, 20, left_out)
         permitted = np.setdiff1d(np.arange(3000), left_out)

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from gnnrec_server.errors import DeadlinePassed, Overloaded
-from gnnrec_server.load.admission import DEADLINE, Patience
-from gnnrec_server.load.search_thread import Finish, SearchQueue
+from gnnrec_server.load.search_thread import SearchThread
+from gnnrec_server.load.waiting import DEADLINE, WaitingRule
 from gnnrec_server.process.cancellation import pause
 from tests.server.waiting import Clock, until
 
@@ -18,27 +18,27 @@ class Slow:
 
     def __init__(self, max_wait_s: float) -> None:
         self.clock = Clock()
-        self.patience = Patience(max_wait_s, self.clock)
-        self.queue = SearchQueue(self.patience, clock=self.clock)
+        self.patience = WaitingRule(max_wait_s, self.clock)
+        self.queue = SearchThread(self.patience, clock=self.clock)
         self.gate = threading.Semaphore(0)
         self.began = 0
         self.computed: list[object] = []
         self.sizes: list[int] = []
 
-    def search(self, names: Sequence[object]) -> Finish[object]:
+    def search(self, names: Sequence[object]) -> Sequence[object]:
         self.began += 1
         self.gate.acquire()
         self.clock.now += 1.0
         self.computed += names
         self.sizes.append(len(names))
-        return lambda: [ValueError(name) if name == "bad" else name for name in names]
+        return [ValueError(name) if name == "bad" else name for name in names]
 
     async def ask(
         self, name: object, *, alone: bool = True, left_s: float = 1e9
     ) -> object | Exception:
         """Return the answer, or the error: of a call of its own, or of one with others."""
 
-        def search(names: Sequence[object]) -> Finish[object]:
+        def search(names: Sequence[object]) -> Sequence[object]:
             return self.search(names)
 
         DEADLINE.set(self.clock.now + left_s)
@@ -193,11 +193,11 @@ def test_what_came_while_it_was_busy_is_answered_together() -> None:
 
 def test_where_answering_together_fails_each_is_answered_alone() -> None:
     async def work(slow: Slow) -> None:
-        def search(names: Sequence[object]) -> Finish[object]:
+        def search(names: Sequence[object]) -> Sequence[object]:
             slow.sizes.append(len(names))
             if len(names) > 1 or names[0] == "bad":
                 raise ValueError(names)
-            return lambda: list(names)
+            return list(names)
 
         busy = await slow.busy()
         tasks = [asyncio.create_task(slow.queue.run(search, name)) for name in ("a", "bad", "b")]
@@ -213,10 +213,10 @@ def test_where_answering_together_fails_each_is_answered_alone() -> None:
 
 
 def test_a_defect_in_answering_together_ends_those_calls_and_not_the_thread() -> None:
-    queue = SearchQueue(Patience(0.0))
+    queue = SearchThread(WaitingRule(0.0))
 
-    def forgetful(names: Sequence[str]) -> Finish[str]:
-        return lambda: [] if names == ["first"] else list(names)
+    def forgetful(names: Sequence[str]) -> Sequence[str]:
+        return [] if names == ["first"] else list(names)
 
     async def ask() -> str:
         with pytest.raises(ValueError, match="shorter"):
@@ -231,20 +231,20 @@ def test_a_defect_in_answering_together_ends_those_calls_and_not_the_thread() ->
 
 def test_those_who_come_one_at_a_time_are_searched_for_in_the_event_loop() -> None:
     """Until others come as well, which the thread finds out now and then."""
-    queue = SearchQueue(Patience(0.0))
+    queue = SearchThread(WaitingRule(0.0))
     searched: list[tuple[str, str]] = []
 
-    def search(names: Sequence[str]) -> Finish[str]:
+    def search(names: Sequence[str]) -> Sequence[str | Exception]:
         searched.extend((name, threading.current_thread().name) for name in names)
-        return lambda: [ValueError(name) if name == "bad" else name for name in names]
+        return [ValueError(name) if name == "bad" else name for name in names]
 
     async def ask() -> None:
         for name in ("1st", "2nd", "3rd", "4th", "a", "b", "c"):
-            assert await queue.run(search, name, brief=search) == name
+            assert await queue.run(search, name, in_loop=search) == name
         with pytest.raises(ValueError, match="bad"):
-            await queue.run(search, "bad", brief=search)
+            await queue.run(search, "bad", in_loop=search)
         assert await queue.run(search, "long") == "long"
-        asked = [queue.run(search, str(number), brief=search) for number in range(40)]
+        asked = [queue.run(search, str(number), in_loop=search) for number in range(40)]
         assert await asyncio.gather(*asked) == [str(number) for number in range(40)]
 
     try:
@@ -262,7 +262,7 @@ def test_those_who_come_one_at_a_time_are_searched_for_in_the_event_loop() -> No
 def test_one_search_that_takes_far_longer_has_nobody_refused_for_it() -> None:
     """The next ones take as long as those before it, and that is what is expected of them."""
     clock = Clock()
-    patience = Patience(0.5, clock)
+    patience = WaitingRule(0.5, clock)
     for _ in range(20):
         patience.learn(0.01, 1)
     patience.learn(80.0, 1)
@@ -279,7 +279,7 @@ def test_a_request_that_has_been_taken_in_is_not_refused_later() -> None:
     async def work(slow: Slow) -> None:
         await slow.learn()
         queued = await slow.queued(*range(4))
-        going_on = asyncio.create_task(slow.queue.run(slow.search, "part", taken=True))
+        going_on = asyncio.create_task(slow.queue.run(slow.search, "part", admitted=True))
         await asyncio.sleep(0)
         assert isinstance(await slow.ask("refused"), Overloaded)
         slow.let_go(5)
@@ -293,11 +293,11 @@ def test_a_request_that_has_been_taken_in_is_not_refused_later() -> None:
 def test_what_is_computed_ends_at_its_next_pause_once_nobody_waits(gone: bool) -> None:
     """The caller has gone, or its deadline has passed; while one of several waits it goes on."""
     clock = Clock()
-    queue = SearchQueue(Patience(0.0), clock=clock)
+    queue = SearchThread(WaitingRule(0.0), clock=clock)
     began, go_on = threading.Event(), threading.Event()
     ended: list[str] = []
 
-    def search(names: Sequence[str]) -> Finish[str]:
+    def search(names: Sequence[str]) -> Sequence[str | Exception]:
         began.set()
         go_on.wait(10)
         try:
@@ -305,7 +305,7 @@ def test_what_is_computed_ends_at_its_next_pause_once_nobody_waits(gone: bool) -
         except DeadlinePassed:
             ended.extend(names)
             raise
-        return lambda: list(names)
+        return list(names)
 
     async def ask(name: str, left_s: float) -> str | None:
         DEADLINE.set(clock.now + left_s)
@@ -336,12 +336,12 @@ def test_what_is_computed_ends_at_its_next_pause_once_nobody_waits(gone: bool) -
 
 
 def test_where_each_is_computed_by_itself_none_waits_for_another_to_end() -> None:
-    queue = SearchQueue(Patience(0.0), together=False)
+    queue = SearchThread(WaitingRule(0.0), together=False)
     sizes = []
 
-    def search(names: Sequence[int]) -> Finish[int]:
+    def search(names: Sequence[int]) -> Sequence[int]:
         sizes.append(len(names))
-        return lambda: list(names)
+        return list(names)
 
     async def main() -> None:
         assert await asyncio.gather(*(queue.run(search, n) for n in range(9))) == list(range(9))

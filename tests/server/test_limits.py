@@ -52,14 +52,14 @@ class Gate:
     def __init__(self, server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
         self.open = threading.Event()
         self.searches = 0
-        begin = server.server.recommender.begin
+        search = server.server.recommender.search
 
         def held(queries: Any, *rest: Any, **named: Any) -> Any:
             self.searches += len(queries)
             self.open.wait(10)
-            return begin(queries, *rest, **named)
+            return search(queries, *rest, **named)
 
-        monkeypatch.setattr(server.server.recommender, "begin", held)
+        monkeypatch.setattr(server.server.recommender, "search", held)
 
 
 def test_a_message_over_the_limit_is_refused_and_harms_nothing(server: Running) -> None:
@@ -83,7 +83,7 @@ def test_overload_is_shed_with_a_time_to_come_back(
     gate = Gate(server, monkeypatch)
     with ThreadPoolExecutor(4) as callers:
         taken = [callers.submit(server.recommender.TopK, REQUEST, timeout=20) for _ in range(4)]
-        until(lambda: server.server.boundary.in_flight == 4)
+        until(lambda: server.server.gateway.in_flight == 4)
         with pytest.raises(grpc.RpcError) as caught:
             server.recommender.TopK(REQUEST, timeout=20)
         health = health_pb2_grpc.HealthStub(server.channel)
@@ -137,10 +137,10 @@ def test_who_has_gone_is_not_computed(server: Running, monkeypatch: pytest.Monke
     until(lambda: gate.searches == 1)
     gone = server.recommender.TopK.future(REQUEST)
     late = server.recommender.TopK.future(REQUEST, timeout=0.2)
-    until(lambda: server.server.boundary.in_flight == 3)
+    until(lambda: server.server.gateway.in_flight == 3)
     gone.cancel()
     assert late.exception().code() == grpc.StatusCode.DEADLINE_EXCEEDED  # type: ignore[union-attr]
-    until(lambda: server.server.boundary.in_flight == 1)
+    until(lambda: server.server.gateway.in_flight == 1)
     gate.open.set()
     assert first.result().version == "v1"
     assert gate.searches == 1

@@ -20,8 +20,8 @@ from gnnrec import Client
 from gnnrec_registry import ModelStore, NodeModel, Version
 from gnnrec_registry.errors import VersionCorrupt
 from gnnrec_server.errors import UnservableVersion
-from gnnrec_server.rollout import follow
-from gnnrec_server.version import snapshot
+from gnnrec_server.rollout import follow, loads
+from gnnrec_server.version import loader
 from gnnrec_server.version.cancellation import CalledOff, Load, current
 from gnnrec_server.version.snapshot import Snapshot
 from tests import made, unseen
@@ -46,8 +46,8 @@ class Hanging:
         self.begun: list[str] = []
         self.hanging = {"hangs"}
         self.go_on = threading.Event()
-        self._load = server.server.rollout._load_version
-        server.server.rollout._load_version = self
+        self._load = server.server.rollout._loads._load_version
+        server.server.rollout._loads._load_version = self
 
     def __call__(self, version: Version) -> Snapshot:
         self.begun.append(version.name)
@@ -58,7 +58,7 @@ class Hanging:
 
 @pytest.fixture
 def served(store: ModelStore, monkeypatch: pytest.MonkeyPatch) -> Iterator[Running]:
-    monkeypatch.setattr(follow, "_CALLED_OFF_S", 0.1)
+    monkeypatch.setattr(loads, "_CALLED_OFF_S", 0.1)
     with running(store.layout.root, load_timeout_s=0.5, served_aliases=("canary",)) as server:
         yield server
 
@@ -105,7 +105,7 @@ def test_a_load_that_no_alias_wants_any_more_makes_room_at_once(
     store: ModelStore, hanging: Hanging, served: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It need not come to its limit, and is no refusal."""
-    monkeypatch.setattr(served.server.rollout, "_load_timeout_s", 600.0)
+    monkeypatch.setattr(served.server.rollout._loads, "_timeout_s", 600.0)
     store.aliases.promote("hangs", alias="production")
     wait_for(lambda: hanging.begun == ["hangs"], "its load has begun")
     store.aliases.promote("v2", alias="production")
@@ -118,7 +118,7 @@ def test_a_load_that_no_alias_wants_any_more_makes_room_at_once(
 def test_what_needs_no_load_is_seen_while_one_is_under_way(
     store: ModelStore, hanging: Hanging, served: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(served.server.rollout, "_load_timeout_s", 600.0)
+    monkeypatch.setattr(served.server.rollout._loads, "_timeout_s", 600.0)
     store.aliases.promote("v2", alias="canary")
     wait_for(lambda: "canary" in served.server.recommender.serving.aliases, "canary is served")
     store.aliases.promote("hangs", alias="production")
@@ -157,14 +157,14 @@ def test_what_a_load_left_behind_returns_at_last_is_not_kept(
 def test_whatever_a_load_raises_is_a_refusal(
     store: ModelStore, served: Running, error: Callable[[], Exception], reason: str
 ) -> None:
-    real = served.server.rollout._load_version
+    real = served.server.rollout._loads._load_version
 
     def load(version: Version) -> Snapshot:
         if version.name == "v2":
             raise error()
         return real(version)
 
-    served.server.rollout._load_version = load
+    served.server.rollout._loads._load_version = load
     store.aliases.promote("v2", alias="production")
     refusals = served.server.rollout.refusals
     wait_for(lambda: "v2" in refusals, "it is refused")
@@ -176,14 +176,14 @@ def test_whatever_a_load_raises_is_a_refusal(
 def test_a_version_that_is_deleted_while_it_is_loaded_is_refused(
     store: ModelStore, served: Running
 ) -> None:
-    real = served.server.rollout._load_version
+    real = served.server.rollout._loads._load_version
 
     def load(version: Version) -> Snapshot:
         for path in version.folder.rglob("*.npy"):
             path.unlink()
         return real(version)
 
-    served.server.rollout._load_version = load
+    served.server.rollout._loads._load_version = load
     store.aliases.promote("v2", alias="production")
     refusals = served.server.rollout.refusals
     wait_for(lambda: "v2" in refusals, "it is refused")
@@ -243,14 +243,14 @@ def test_a_model_that_never_ends_is_ended_and_refused(tmp_path: Path) -> None:
     store = ModelStore(tmp_path, "toy")
     store.aliases.promote("v1", alias="production")
     with running(tmp_path, load_timeout_s=30.0) as server:
-        server.server.rollout._load_timeout_s = 0.5
+        server.server.rollout._loads._timeout_s = 0.5
         store.aliases.promote("v2", alias="production")
         refusals = server.server.rollout.refusals
         wait_for(lambda: "v2" in refusals, "v2 is refused")
         assert "not loaded within 0.5 s" in refusals["v2"].reason
         assert refusals["v2"].load is not None
         assert not refusals["v2"].load.is_running
-        server.server.rollout._load_timeout_s = 30.0
+        server.server.rollout._loads._timeout_s = 30.0
         store.aliases.promote("v3", alias="production")
         wait_until_served(server, "v3")
 
@@ -259,10 +259,8 @@ def test_a_first_load_that_takes_too_long_is_said_at_the_start(
     store: ModelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     go_on = threading.Event()
-    monkeypatch.setattr(follow, "_CALLED_OFF_S", 0.1)
-    monkeypatch.setattr(
-        "gnnrec_server.version.snapshot.load", lambda version, **how: go_on.wait(60)
-    )
+    monkeypatch.setattr(loads, "_CALLED_OFF_S", 0.1)
+    monkeypatch.setattr("gnnrec_server.version.loader.load", lambda version, **how: go_on.wait(60))
     try:
         with (
             pytest.raises(UnservableVersion, match=r"'v1' was not loaded within 0\.2 s"),
@@ -277,14 +275,14 @@ def test_another_alias_whose_load_hangs_does_not_hold_up_the_start(
     store: ModelStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store.aliases.promote("hangs", alias="canary")
-    go_on, real = threading.Event(), snapshot.load
+    go_on, real = threading.Event(), loader.load
 
     def load(version: Version, **how: Any) -> Snapshot:
         if version.name == "hangs":
             assert go_on.wait(60)
         return real(version, **how)
 
-    monkeypatch.setattr(snapshot, "load", load)
+    monkeypatch.setattr(loader, "load", load)
     monkeypatch.setattr(follow, "_OTHERS_S", 0.2)
     try:
         with running(store.layout.root, served_aliases=("canary",)) as server:

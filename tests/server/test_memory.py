@@ -5,7 +5,7 @@ import pytest
 from gnnrec_registry import ModelStore
 from gnnrec_server.errors import UnservableVersion
 from gnnrec_server.index.approximate import IndexPlan
-from gnnrec_server.version import memory_check, snapshot
+from gnnrec_server.version import loader, memory_check
 from tests import made
 
 
@@ -16,7 +16,7 @@ def test_a_version_that_does_not_fit_is_refused_before_it_is_read(
     (version.folder / "lightgcn" / "items.npy").write_bytes(b"")  # reading would say it is damaged
     monkeypatch.setattr(memory_check, "available", lambda: 100)
     with pytest.raises(UnservableVersion, match=r"needs about 0 MiB of memory, and 0 MiB are free"):
-        snapshot.load(version)
+        loader.load(version)
 
 
 def test_what_an_index_adds_is_counted(tmp_path: Path) -> None:

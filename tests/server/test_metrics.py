@@ -18,7 +18,7 @@ from gnnrec_server.process.address import Tcp
 from gnnrec_server.telemetry.collectors import expose
 from gnnrec_server.telemetry.metrics import Metrics
 from gnnrec_server.telemetry.worker_metrics import SharedMetrics
-from gnnrec_server.version import snapshot
+from gnnrec_server.version import loader
 from tests import made
 from tests.server.running import Running, running
 from tests.server.scraping import key, parse, scraped_text
@@ -161,13 +161,13 @@ def test_versions_that_are_gone_do_not_pile_up(tmp_path: Path) -> None:
     metrics = Metrics()
     for number in range(15):
         version = f"v{number}"
-        loaded = snapshot.load(made.publish(tmp_path, version=version, seed=number))
-        metrics.activate(loaded, "production", float(number))
+        loaded = loader.load(made.publish(tmp_path, version=version, seed=number))
+        metrics.activate(loaded.figures, "production", float(number))
         if number:
             metrics.release(f"v{number - 1}")
             # A request that began before the swap is counted under the version it began on.
-            metrics.finish("TopK", "OK", 0.01, version=f"v{number - 1}", variant="lightgcn")
-        metrics.finish("TopK", "OK", 0.01, version=version, variant="lightgcn")
+            metrics.count("TopK", "OK", 0.01, *metrics.counted(f"v{number - 1}", "lightgcn"))
+        metrics.count("TopK", "OK", 0.01, *metrics.counted(version, "lightgcn"))
     got = parse(generate_latest(metrics.registry).decode())
     counted = {
         dict(labels)["version"]: value

@@ -10,7 +10,7 @@ from torch import Tensor
 from gnnrec_registry import ModelStore, NodeModel
 from gnnrec_registry.errors import VersionCorrupt
 from gnnrec_server.errors import CannotStart, UnservableVersion
-from gnnrec_server.version import snapshot
+from gnnrec_server.version import loader
 from gnnrec_server.version.onnx_model import CPU
 from tests import made, unseen
 from tests.end_to_end.command import refusal
@@ -23,7 +23,7 @@ def test_a_tampered_model_is_refused_by_its_checksum(tmp_path: Path) -> None:
     content = path.read_bytes()
     path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
     with pytest.raises(VersionCorrupt, match=r"sage/sage\.onnx has another sha256"):
-        snapshot.load(version)
+        loader.load(version)
 
 
 class Renamed(unseen.Sage):
@@ -59,7 +59,7 @@ def test_a_model_that_breaks_the_format_is_named_with_the_reason(
 ) -> None:
     version = unseen.publish(tmp_path, "v1", sage=replace(unseen.sage(), onnx=build()))
     with pytest.raises(UnservableVersion, match=message) as caught:
-        snapshot.load(version)
+        loader.load(version)
     assert str(caught.value).startswith("version 'v1', variant 'sage': sage/sage.onnx ")
 
 
@@ -72,7 +72,7 @@ def broken() -> unseen.Sage:
 def test_a_hybrid_over_a_variant_without_fold_in_sees_features_alone(tmp_path: Path) -> None:
     alone = replace(unseen.lightgcn(), fold_in=None, fold=None)
     version = unseen.publish(tmp_path, lightgcn=alone, hybrid=unseen.hybrid())
-    model = snapshot.load(version).variants["hybrid"].model
+    model = loader.load(version).variants["hybrid"].model
     assert model is not None
     own = unseen.USER_FEATURES[[1]]
     around = unseen.ITEM_FEATURES[[2, 5]].mean(axis=0, keepdims=True)
@@ -86,7 +86,7 @@ def test_a_model_without_a_graph_variant_is_refused(tmp_path: Path) -> None:
     nameless = NodeModel(kind="hybrid", file="hybrid/hybrid.onnx")
     version = unseen.publish(tmp_path, hybrid=replace(unseen.hybrid(), model=nameless))
     with pytest.raises(UnservableVersion, match="does not name the variant of its graph"):
-        snapshot.load(version)
+        loader.load(version)
 
 
 def provider(registry: Path) -> str:

@@ -22,7 +22,7 @@ from gnnrec_server.query.queries import (
 )
 from gnnrec_server.query.recommender import Recommender
 from gnnrec_server.telemetry.metrics import Metrics
-from gnnrec_server.version import snapshot
+from gnnrec_server.version import loader
 from gnnrec_server.version.newcomers import embed_item, embed_user
 from gnnrec_server.version.snapshot import Snapshot
 from tests import unseen
@@ -33,7 +33,7 @@ LIMITS = Limits(k=50, list_length=40)
 
 @pytest.fixture(scope="module")
 def loaded(tmp_path_factory: pytest.TempPathFactory) -> Snapshot:
-    return snapshot.load(unseen.publish(tmp_path_factory.mktemp("registry"), "v1"))
+    return loader.load(unseen.publish(tmp_path_factory.mktemp("registry"), "v1"))
 
 
 @pytest.fixture(scope="module")
@@ -52,7 +52,7 @@ def new_user(
 
 
 def embed(loaded: Snapshot, variant: str, user: NewUser) -> Embeddings:
-    return embed_user(loaded, loaded.variant(variant), user).vector
+    return embed_user(loaded, loaded.variant(variant), user.weights, user.features).vector
 
 
 def test_a_fold_in_is_the_sum_over_the_root_of_the_degree(loaded: Snapshot) -> None:
@@ -90,7 +90,7 @@ def test_a_user_of_the_training_asked_as_new_gets_the_exported_embedding(
 
 def test_a_capped_graph_answers_nearly_as_the_whole_one(tmp_path: Path, loaded: Snapshot) -> None:
     """Only users whose items have more users than the cap differ."""
-    capped = snapshot.load(unseen.publish(tmp_path), max_neighbours=3)
+    capped = loader.load(unseen.publish(tmp_path), max_neighbours=3)
     popular, rare = new_user([0], {"age": 30.0}), new_user([5], {"age": 30.0})
     assert not np.allclose(embed(capped, "sage", popular), embed(loaded, "sage", popular))
     assert np.array_equal(embed(capped, "sage", rare), embed(loaded, "sage", rare))
@@ -115,21 +115,21 @@ def test_a_new_item_is_embedded_from_its_features(loaded: Snapshot) -> None:
         "hybrid": unseen.hybrid_model()(torch.zeros(1, unseen.WIDTH), x),
     }
     for variant, output in expected.items():
-        got = embed_item(loaded, loaded.variant(variant), NewItem(features)).vector
+        got = embed_item(loaded, loaded.variant(variant), features).vector
         np.testing.assert_allclose(got, output[0].detach(), atol=1e-6)
 
 
 @pytest.mark.parametrize("variant", ["lightgcn", "fused", "sage", "hybrid"])
 def test_unknown_items_are_reported_and_change_nothing(loaded: Snapshot, variant: str) -> None:
     chosen = loaded.variant(variant)
-    some = embed_user(loaded, chosen, new_user({"x": 1.0, "i2": 2.0, "y": 1.0}))
+    some = embed_user(loaded, chosen, {"x": 1.0, "i2": 2.0, "y": 1.0}, {})
     assert some.unknown_item_ids == ["x", "y"]
     assert np.array_equal(some.vector, embed(loaded, variant, new_user({"i2": 2.0})))
 
 
 def test_unknown_texts_are_counted_and_change_nothing(loaded: Snapshot) -> None:
     odd = new_user([3], {"goal": "fame", "interests": ["Law", "Chess", "Go"]})
-    newcomer = embed_user(loaded, loaded.variant("hybrid"), odd)
+    newcomer = embed_user(loaded, loaded.variant("hybrid"), odd.weights, odd.features)
     assert newcomer.unknown_features == {"goal": 1, "interests": 2}
     plain = embed(loaded, "hybrid", new_user([3], {"interests": ["Law"]}))
     assert np.array_equal(newcomer.vector, plain)
@@ -166,7 +166,7 @@ def test_an_embedding_that_is_not_finite_answers_nothing(tmp_path: Path) -> None
     """Weights that are allowed can be too large for the items that they are multiplied with."""
     fold = unseen.FOLD * np.float32(1e30)
     fused = replace(unseen.lightgcn(), fold=fold, fold_in=unseen.MIXED)
-    huge = snapshot.load(unseen.publish(tmp_path, "v1", fused=fused))
+    huge = loader.load(unseen.publish(tmp_path, "v1", fused=fused))
     with pytest.raises(InvalidQuery, match="beyond a float's range"):
         embed(huge, "fused", new_user({"i1": 1e15}))
     assert np.isfinite(embed(huge, "fused", new_user({"i1": 1.0}))).all()
@@ -175,7 +175,7 @@ def test_an_embedding_that_is_not_finite_answers_nothing(tmp_path: Path) -> None
 @pytest.mark.parametrize("variant", ["lightgcn", "fused", "plain"])
 def test_a_variant_without_a_model_takes_no_new_items(loaded: Snapshot, variant: str) -> None:
     with pytest.raises(CannotEmbed, match="new items; variants that can: 'hybrid', 'sage'"):
-        embed_item(loaded, loaded.variant(variant), NewItem({"level": "first"}))
+        embed_item(loaded, loaded.variant(variant), {"level": "first"})
 
 
 def top_k(recommender: Recommender, subject: Any, variant: str, **rest: Any) -> list[str]:

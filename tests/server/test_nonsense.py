@@ -21,9 +21,9 @@ from gnnrec_server.query.recommender import Recommender
 from gnnrec_server.rollout.follow import Rollout
 from gnnrec_server.rollout.registry_view import Followed, Lookout
 from gnnrec_server.telemetry.metrics import Metrics
-from gnnrec_server.trials.counters import Tallies
+from gnnrec_server.trials.counters import TrialCounters
 from gnnrec_server.trials.trials import Trials
-from gnnrec_server.version import snapshot
+from gnnrec_server.version import loader
 from gnnrec_server.version.snapshot import Snapshot
 from tests import made
 from tests.server.running import Running, running
@@ -70,7 +70,7 @@ def published(tmp_path_factory: pytest.TempPathFactory) -> Published:
         "v4", alias="canary", percent=10, shadow=True, guard=Guard(max_errors=0.1), why="why"
     )
     canary = json.loads(store.layout.alias("canary").read_bytes())
-    loaded = {name: snapshot.load(store.open(name)) for name in VERSIONS}
+    loaded = {name: loader.load(store.open(name)) for name in VERSIONS}
     return Published(store, canary, loaded)
 
 
@@ -80,7 +80,7 @@ class Following:
     def __init__(self, published: Published, *others: str) -> None:
         self.metrics = Metrics()
         self.recommender = Recommender("production", self.metrics)
-        self.trials = Trials(self.metrics.trials, Tallies())
+        self.trials = Trials(self.metrics.trials, TrialCounters())
         self.rollout = Rollout(
             published.store,
             Followed("production", others),

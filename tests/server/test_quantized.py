@@ -36,7 +36,7 @@ def same(
     index: FlatIndex, queries: Embeddings, k: int, excluded: Sequence[Rows], items: Embeddings
 ) -> int:
     """Compare with brute force what is found together and alone; count what together is sure."""
-    together: list[Found | None] = index.begin_many(queries, k, excluded)()
+    together: list[Found | None] = index.find_many(queries, k, excluded)()
     for query, left_out, found in zip(queries, excluded, together, strict=True):
         expected = brute_force(items, query, k, np.setdiff1d(np.arange(len(items)), left_out))
         for some in (found, index.search(query, k, left_out)):
@@ -129,11 +129,11 @@ def test_a_second_look_finds_what_codes_cannot_tell() -> None:
     queries = normal(3, 4, 16)
     index = QuantizedIndex(items)
     excluded = [NOTHING] * 4
-    assert index.begin_many(queries, 20, excluded)() == [None] * 4
-    again = index.begin_again(queries, 20, excluded)()
+    assert index.find_many(queries, 20, excluded)() == [None] * 4
+    again = index.find_again(queries, 20, excluded)()
     assert None not in again
     for query, found in zip(queries, again, strict=True):
         assert found is not None
         expected = brute_force(items, query, 20, np.arange(COUNT))
         assert (found[0].tolist(), found[1].tolist()) == expected
-    assert FlatIndex(items).begin_again(queries, 20, excluded)() == [None] * 4
+    assert FlatIndex(items).find_again(queries, 20, excluded)() == [None] * 4

@@ -31,7 +31,7 @@ from gnnrec_server.query.queries import (
 )
 from gnnrec_server.query.recommender import Recommender
 from gnnrec_server.telemetry.metrics import Metrics
-from gnnrec_server.version import snapshot
+from gnnrec_server.version import loader
 from tests import made
 from tests.server.serving import serving_only
 
@@ -44,7 +44,7 @@ KEPT = Filter("a", Range())
 def recommender(tmp_path_factory: pytest.TempPathFactory) -> Recommender:
     recommender = Recommender("production", Metrics())
     version = made.publish(tmp_path_factory.mktemp("registry"), version="v1")
-    recommender.swap(serving_only(snapshot.load(version)))
+    recommender.swap(serving_only(loader.load(version)))
     return recommender
 
 
@@ -211,8 +211,8 @@ def test_a_version_that_does_not_reproduce_its_golden_answers_is_refused(tmp_pat
     }
     store = ModelStore(tmp_path, "toy")
     good = store.publish(made.export(users, items, golden={"k": 1, "queries": [right]}))
-    assert snapshot.load(good).version == good.name
+    assert loader.load(good).version == good.name
     wrong = right | {"scores": [float(items[best] @ users[1]) + 0.01]}
     bad = store.publish(made.export(users, items, golden={"k": 1, "queries": [wrong]}))
     with pytest.raises(UnservableVersion, match=r"does not reproduce golden\.json.*'u1'"):
-        snapshot.load(bad)
+        loader.load(bad)

@@ -92,13 +92,13 @@ def test_a_shadow_that_is_slow_drops_and_holds_nobody_up(
 ) -> None:
     go_on = threading.Event()
     shadow = server.server.shadow
-    parse = shadow._parse
+    compute = shadow._compute
 
-    def held(request: Any) -> Any:
+    def held(*arguments: Any) -> None:
         assert go_on.wait(20)
-        return parse(request)
+        compute(*arguments)
 
-    monkeypatch.setattr(shadow, "_parse", held)
+    monkeypatch.setattr(shadow, "_compute", held)
     try_out(store, server, "poor", percent=50, shadow=True)
     try:
         old = [

@@ -10,13 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnnrec_server.trials import counters
-from gnnrec_server.trials.counters import RECENT, Count, Line, Sum, Tallies, Tally
+from gnnrec_server.trials.counters import RECENT, Count, Line, Sum, TrialCounter, TrialCounters
 
 ENDS = st.tuples(st.sampled_from(Line), st.none() | st.floats(0, 10), st.booleans(), st.booleans())
 
 
-def blank() -> Tally:
-    return Tally(np.zeros(counters._NUMBERS))
+def blank() -> TrialCounter:
+    return TrialCounter(np.zeros(counters._NUMBERS))
 
 
 @given(asked=st.lists(st.tuples(st.integers(0, 2), ENDS), max_size=60), recent=st.integers(1, 20))
@@ -45,7 +45,7 @@ def test_it_does_not_matter_which_process_counts(
 
 
 def _count(folder: Path, number: int) -> None:
-    tally = Tallies(folder).open("trial", 100.0 + number)
+    tally = TrialCounters(folder).open("trial", 100.0 + number)
     for _ in range(RECENT + number):
         tally.enter(Line.STABLE, 0.5, failed=True)
         tally.add(Count.STABLE_ERRORS)
@@ -53,7 +53,7 @@ def _count(folder: Path, number: int) -> None:
 
 
 def test_what_other_processes_count_is_seen_at_once_and_kept_when_they_die(tmp_path: Path) -> None:
-    here = Tallies(tmp_path / "trials")
+    here = TrialCounters(tmp_path / "trials")
     own = here.open("trial", 50.0)
     own.enter(Line.STABLE, 0.1)
     context = multiprocessing.get_context("spawn")
@@ -82,7 +82,7 @@ def test_without_room_for_a_file_a_process_counts_for_itself(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     (tmp_path / "trials").write_text("not a folder")
-    here = Tallies(tmp_path / "trials")
+    here = TrialCounters(tmp_path / "trials")
     here.open("trial", 1.0).enter(Line.STABLE, 0.1)
     assert here.sum("trial")[Line.STABLE] == 1
     assert "a trial is counted by this worker for itself: " in caplog.text

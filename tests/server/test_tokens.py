@@ -139,4 +139,4 @@ def test_a_stream_that_has_ended_is_forgotten(registry: Path) -> None:
             watch = stub.Watch(health_pb2.HealthCheckRequest())
             assert next(watch).status == health_pb2.HealthCheckResponse.SERVING
             watch.cancel()
-        until(lambda: not server.server.boundary._streams)
+        until(lambda: not server.server.gateway._streams._open)

@@ -130,14 +130,14 @@ def test_a_version_being_loaded_is_said_while_others_answer(
 ) -> None:
     begun, go_on = threading.Event(), threading.Event()
     rollout = server.server.rollout
-    load = rollout._load_version
+    load = rollout._loads._load_version
 
     def slow(version: Any) -> Any:
         begun.set()
         assert go_on.wait(20)
         return load(version)
 
-    monkeypatch.setattr(rollout, "_load_version", slow)
+    monkeypatch.setattr(rollout._loads, "_load_version", slow)
     store.aliases.promote("v3", alias="production")
     try:
         assert begun.wait(20)
@@ -217,7 +217,7 @@ def test_of_a_refused_version_nothing_stays_in_memory(
     store.publish(wrong(), version="bad")
     store.publish(wrong(), version="worse")
     rollout = alone.server.rollout
-    real, held = rollout._load_version, []
+    real, held = rollout._loads._load_version, []
 
     def load(version: Version) -> Snapshot:
         held.append((version.name, alive()))
@@ -226,7 +226,7 @@ def test_of_a_refused_version_nothing_stays_in_memory(
             raise KeyError("a defect") from ValueError(loaded)
         return real(version)
 
-    monkeypatch.setattr(rollout, "_load_version", load)
+    monkeypatch.setattr(rollout._loads, "_load_version", load)
     for version in ("bad", "worse"):
         for attempts in (1, 2):
             if attempts == 1:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from gnnrec_server.errors import CannotStart
-from gnnrec_server.process.files import Watched
+from gnnrec_server.process.files import WatchedFiles
 
 
 @pytest.fixture
@@ -20,7 +20,7 @@ def pair(files: list[Path]) -> Callable[[], list[str]]:
 
 
 def test_files_are_read_again_when_one_of_them_changes(files: list[Path]) -> None:
-    held = Watched("it", files, pair(files))
+    held = WatchedFiles("it", files, pair(files))
     assert held.value == ["1", "1"]
     files[1].write_text("22")
     held.look()
@@ -29,7 +29,7 @@ def test_files_are_read_again_when_one_of_them_changes(files: list[Path]) -> Non
 
 def test_files_that_do_not_change_are_not_read(files: list[Path]) -> None:
     reads: list[int] = []
-    held = Watched("it", files, lambda: reads.append(1))
+    held = WatchedFiles("it", files, lambda: reads.append(1))
     held.look()
     held.look()
     assert len(reads) == 1
@@ -44,7 +44,7 @@ def test_files_that_only_became_readable_are_read(files: list[Path]) -> None:
             raise CannotStart("permission denied")
         return pair(files)()
 
-    held = Watched("it", files, read)
+    held = WatchedFiles("it", files, read)
     files[0].write_text("new")
     is_readable = False
     held.look()
@@ -57,7 +57,7 @@ def test_files_that_only_became_readable_are_read(files: list[Path]) -> None:
 
 def test_a_file_that_is_replaced_while_it_is_read_is_not_taken_half_new(files: list[Path]) -> None:
     """The key came after the certificate was read: both are read again at the next look."""
-    held = Watched("it", files, pair(files))
+    held = WatchedFiles("it", files, pair(files))
     late = True
 
     def read() -> list[str]:
@@ -85,7 +85,7 @@ def test_files_that_cannot_be_used_leave_what_was_read_until_they_change(
             raise CannotStart("it is bad")
         return pair(files)()
 
-    held = Watched("it", files, read)
+    held = WatchedFiles("it", files, read)
     files[0].write_text("bad")
     held.look()
     held.look()

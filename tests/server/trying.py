@@ -46,4 +46,4 @@ def trial(server: Running) -> Trial:
 def settle(server: Running) -> None:
     """Return once all that has ended so far is looked into and counted."""
     server.client.get_model()
-    wait_for(lambda: server.server.blame.waiting == 0, "failures are looked into")
+    wait_for(lambda: server.server.faults.waiting == 0, "failures are looked into")

@@ -1,27 +1,30 @@
-"""How connections are made: gRPC's own settings, TLS, and who may call."""
+"""gRPC over grpcio: its options, its credentials, and the registration of wrapped methods."""
 
-import ipaddress
-import logging
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import grpc
+from grpc import aio
 
-from gnnrec_server.process.files import Watched
-from gnnrec_server.rpc import tls, tokens
-from gnnrec_server.settings import Settings
-
-_log = logging.getLogger("gnnrec.server")
+from gnnrec_server.process.files import WatchedFiles
+from gnnrec_server.rpc import tls
+from gnnrec_server.rpc.gateway import Gateway
 
 
-def options(settings: Settings) -> list[tuple[str, int]]:
-    """Return what gRPC itself is told."""
+def options(
+    *,
+    max_message_bytes: int,
+    max_pending: int = 0,
+    max_connection_age_s: float = 0.0,
+    max_connection_age_grace_s: float = 30.0,
+    shares_port: bool = False,
+) -> list[tuple[str, int]]:
+    """Return gRPC's own options for a server; see Settings for what they are."""
     options = [
         # A second server on the same port must fail, not share it; workers share theirs.
-        ("grpc.so_reuseport", int(settings.workers > 1)),
-        ("grpc.max_receive_message_length", settings.max_message_bytes),
-        ("grpc.max_send_message_length", settings.max_message_bytes),
+        ("grpc.so_reuseport", int(shares_port)),
+        ("grpc.max_receive_message_length", max_message_bytes),
+        ("grpc.max_send_message_length", max_message_bytes),
         # Dead peers are noticed within 80 s, and idle clients may ping every 10 s.
         ("grpc.keepalive_time_ms", 60_000),
         ("grpc.keepalive_timeout_ms", 20_000),
@@ -29,39 +32,45 @@ def options(settings: Settings) -> list[tuple[str, int]]:
         ("grpc.keepalive_permit_without_calls", 1),
         ("grpc.http2.min_ping_interval_without_data_ms", 10_000),
     ]
-    if settings.max_pending:
+    if max_pending:
         options += [
-            ("grpc.server.max_pending_requests", max(1, settings.max_pending * 4 // 5)),
-            ("grpc.server.max_pending_requests_hard_limit", settings.max_pending),
+            ("grpc.server.max_pending_requests", max(1, max_pending * 4 // 5)),
+            ("grpc.server.max_pending_requests_hard_limit", max_pending),
         ]
-    if settings.max_connection_age_s:
+    if max_connection_age_s:
         options += [
-            ("grpc.max_connection_age_ms", int(1000 * settings.max_connection_age_s)),
-            ("grpc.max_connection_age_grace_ms", int(1000 * settings.max_connection_age_grace_s)),
+            ("grpc.max_connection_age_ms", int(1000 * max_connection_age_s)),
+            ("grpc.max_connection_age_grace_ms", int(1000 * max_connection_age_grace_s)),
         ]
     return options
 
 
-def watch_tokens(settings: Settings) -> Watched[Mapping[bytes, str]] | None:
-    """Return the tokens, if there is a file of them, or raise CannotStart."""
-    path = settings.tokens_file
-    if path is None:
-        return None
-    if settings.tls is None and not _is_loopback(settings.host):
-        _log.warning(
-            "tokens go over the network in the clear: give --tls-cert and --tls-key, "
-            "or let a proxy end TLS"
-        )
-    return Watched("tokens", [path], partial(tokens.read, path))
+class GuardedServer:
+    """A server whose RPCs all go through the gateway; given to the add_..._to_server functions.
+
+    They are all generic ones: for registered methods grpc.aio waits, at each call, for every one of
+    them anew, which costs as much as to answer from the cache.
+    """
+
+    def __init__(self, server: aio.Server, gateway: Gateway) -> None:
+        """Add to `server`."""
+        self._server = server
+        self._gateway = gateway
+
+    def add_generic_rpc_handlers(self, handlers: object) -> None:
+        """Add nothing: what generated code adds here, it adds as registered methods as well."""
+
+    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
+        """Add the methods of a service, wrapped."""
+        wrapped = {
+            name: self._gateway.wrap(handler, f"/{service}/{name}")
+            for name, handler in handlers.items()
+        }
+        generic = grpc.method_handlers_generic_handler(service, wrapped)
+        self._server.add_generic_rpc_handlers((generic,))
 
 
-def watch_certificates(settings: Settings) -> Watched[tls.Certificates] | None:
-    """Return the certificates, if TLS is asked for, or raise CannotStart."""
-    files = settings.tls
-    return Watched("certificates", files.paths, partial(tls.read, files)) if files else None
-
-
-def credentials(watched: Watched[tls.Certificates]) -> grpc.ServerCredentials:
+def credentials(watched: WatchedFiles[tls.Certificates]) -> grpc.ServerCredentials:
     """Return credentials that give each new connection what is read last."""
     given = watched.value
 
@@ -79,10 +88,3 @@ def credentials(watched: Watched[tls.Certificates]) -> grpc.ServerCredentials:
 
 def _configuration(held: tls.Certificates) -> Any:
     return grpc.ssl_server_certificate_configuration([(held.key, held.chain)], held.client_ca)
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host.strip("[]")).is_loopback
-    except ValueError:
-        return host == "localhost" or host.startswith("unix:")

@@ -16,7 +16,7 @@ import numpy as np
 from gnnrec_registry.arrays import Embeddings
 from gnnrec_registry.ranking import NO_ROW, Rows, Scores, exact_scores, order
 from gnnrec_server.index import codes
-from gnnrec_server.index.exact import FlatIndex, Found, Rank, contains, each, pairs
+from gnnrec_server.index.exact import FlatIndex, Found, Rank, contains, excluded_cells, per_query
 
 Kind = Literal["auto", "flat", "ivf", "hnsw"]
 
@@ -106,7 +106,7 @@ class ApproximateIndex(FlatIndex):
         nothing = [np.empty(0, np.int64)] * len(queries)
         best = [
             (found or super(ApproximateIndex, self).search(query, k, nothing[0]))[1]
-            for query, found in zip(queries, super()._begin(queries, k, nothing)(), strict=True)
+            for query, found in zip(queries, super()._find(queries, k, nothing)(), strict=True)
         ]
         self._effort = 4
         while True:
@@ -134,13 +134,13 @@ class ApproximateIndex(FlatIndex):
     def search(self, query: Embeddings, k: int, excluded: Rows) -> Found:
         """Return the k best that it finds of the items that are not excluded, as FlatIndex does."""
         if self.can_search_many(excluded):
-            (found,) = self._begin(query[None, :], k, [excluded])()
+            (found,) = self._find(query[None, :], k, [excluded])()
             if found is not None:
                 return found
         # Where too few were found there may be more that it has not looked at.
         return super().search(query, k, excluded)
 
-    def _begin(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
+    def _find(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
         rows = self._candidates(queries, k, excluded)
 
         def rank() -> list[Found | None]:
@@ -150,7 +150,7 @@ class ApproximateIndex(FlatIndex):
             # Where the best and the worst candidate score alike it had nothing to choose by, and
             # which of the equal ones stand first is for a look at all of them to say.
             differ = scores[:, 0] > np.where(there, scores, np.inf).min(axis=1)
-            return each(scores[:, :k], ranked[:, :k], enough & differ)
+            return per_query(scores[:, :k], ranked[:, :k], enough & differ)
 
         return rank
 
@@ -167,7 +167,7 @@ class ApproximateIndex(FlatIndex):
         """Return the k best of candidates (B, C) not excluded; NO_ROW where there are fewer."""
         if any(map(len, excluded)):
             at = rows + np.arange(len(queries))[:, None] * len(self)
-            left_out = contains(pairs(excluded, len(self)), at)
+            left_out = contains(excluded_cells(excluded, len(self)), at)
             rows = np.where(left_out & (rows != NO_ROW), NO_ROW, rows)
         scores = exact_scores(queries, self._items, rows)
         best = order(scores, rows)[:, :k]

@@ -53,7 +53,7 @@ class QuantizedIndex(FlatIndex):
 
     def sure_share(self, queries: Embeddings) -> float:
         """Return for how large a share of queries (B, D) the codes alone find the answer."""
-        found = self.begin_many(queries, _SAMPLE_K, [np.empty(0, np.int64)] * len(queries))()
+        found = self.find_many(queries, _SAMPLE_K, [np.empty(0, np.int64)] * len(queries))()
         return sum(each is not None for each in found) / len(found)
 
     @property
@@ -63,13 +63,13 @@ class QuantizedIndex(FlatIndex):
 
     def search(self, query: Embeddings, k: int, excluded: Rows) -> Found:
         """Return the k best items that are not excluded, as FlatIndex does."""
-        (found,) = self._begin(query[None, :], k, [excluded])()
+        (found,) = self._find(query[None, :], k, [excluded])()
         return super().search(query, k, excluded) if found is None else found
 
     def search_where(self, query: Embeddings, k: int, permitted: Mask) -> Found:
         """Return the k best of the items where `permitted` (I,), as search does."""
         if np.count_nonzero(permitted) > SCORE_ALL:
-            (found,) = self._begin(query[None, :], k, [np.flatnonzero(~permitted)])()
+            (found,) = self._find(query[None, :], k, [np.flatnonzero(~permitted)])()
             if found is not None:
                 return found
         return super().search_where(query, k, permitted)
@@ -78,14 +78,14 @@ class QuantizedIndex(FlatIndex):
         """Return True: what a query leaves out costs next to nothing."""
         return True
 
-    def begin_again(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
+    def find_again(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
         """Look at the embeddings, as FlatIndex does at once."""
-        return super()._begin(queries, k, excluded)
+        return super()._find(queries, k, excluded)
 
-    def _begin(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
+    def _find(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
         count = int(self._breadth * candidates(k, len(self)))
         if BLOCK * count > len(self):
-            return super()._begin(queries, k, excluded)
+            return super()._find(queries, k, excluded)
         together = max(_TOGETHER, _PRODUCTS // len(self))
         found: list[Found | None] = []
         for first in range(0, len(queries), together):

@@ -113,11 +113,11 @@ class FlatIndex:
             if len(excluded) == 0:
                 return scores, rows
             rows[contains(excluded, rows)] = NO_ROW
-            return _pressed(scores, rows, count)
+            return _close_gaps(scores, rows, count)
 
         return self._top_k(find, query, k, lambda _: excluded)
 
-    def begin_many(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
+    def find_many(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
         """Find candidates for queries that ask alike; what is returned ranks them.
 
         queries (B, D), excluded: distinct rows for each query, ascending
@@ -127,22 +127,22 @@ class FlatIndex:
         """
         parts = self._parts(len(queries), k)
         if len(parts) == 1:
-            return self._begin(queries, k, excluded)
+            return self._find(queries, k, excluded)
         begun = []
         for some in parts:
             pause()
-            begun.append(self._begin(queries[some], k, excluded[some]))
+            begun.append(self._find(queries[some], k, excluded[some]))
         return lambda: [found for rank in begun for found in rank()]
 
-    def begin_again(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
-        """Do what begin_many does by another way, where that finds more; no query is found here."""
+    def find_again(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
+        """Do what find_many does by another way, where that finds more; no query is found here."""
         nothing: list[Found | None] = [None] * len(queries)
         return lambda: nothing
 
     def search_many(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> list[Found]:
         """Return for each query what search returns for it, however equal the scores are.
 
-        It is for queries of which begin_many finds that they need more than a look at the best.
+        It is for queries of which find_many finds that they need more than a look at the best.
         """
         answers: list[Found] = []
         for some in self._parts(len(queries), k):
@@ -151,7 +151,7 @@ class FlatIndex:
         return answers
 
     def can_search_many(self, excluded: Rows) -> bool:
-        """Return whether a query that leaves out so much is one for begin_many."""
+        """Return whether a query that leaves out so much is one for find_many."""
         return len(excluded) <= _OVER_FETCH
 
     def search_where(self, query: Embeddings, k: int, permitted: Mask) -> Found:
@@ -206,7 +206,7 @@ class FlatIndex:
         return [slice(first, first + together) for first in range(0, queries, together)]
 
     def _search_many(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> list[Found]:
-        found = FlatIndex._begin(self, queries, k, excluded)()
+        found = FlatIndex._find(self, queries, k, excluded)()
         which = [number for number, each in enumerate(found) if each is None]
         if which:
             scores, rows = rank_all(
@@ -237,8 +237,8 @@ class FlatIndex:
         )
         return scores, rows
 
-    def _begin(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
-        left_out = pairs(excluded, len(self))
+    def _find(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
+        left_out = excluded_cells(excluded, len(self))
         count = candidates(k, len(self))
         most = max(map(len, excluded))
         scores, rows = self._nearest(queries, min(count + min(most, _FIRST_FETCH), len(self)))
@@ -249,13 +249,13 @@ class FlatIndex:
             if most:
                 at = rows + np.arange(len(queries))[:, None] * len(self)
                 found[contains(left_out, at)] = NO_ROW
-                approximate, found = _pressed(scores, found, count)
+                approximate, found = _close_gaps(scores, found, count)
                 if rows.shape[1] < len(self):
                     enough = found[:, -1] != NO_ROW
             best, ranked, settled = settle(
                 queries, self._items, self._max_norm, k, approximate, found
             )
-            return each(best, ranked, enough & settled)
+            return per_query(best, ranked, enough & settled)
 
         return rank
 
@@ -268,7 +268,7 @@ def contains(ascending: Rows, numbers: Rows) -> Mask:
     return found
 
 
-def _pressed(scores: Scores, rows: Rows, count: int) -> tuple[Scores, Rows]:
+def _close_gaps(scores: Scores, rows: Rows, count: int) -> tuple[Scores, Rows]:
     """Return the first `count` of each line that are no gap, and gaps where there are no more."""
     gaps = (rows == NO_ROW).any(axis=1)
     pressed, pressed_rows = scores[:, :count].copy(), rows[:, :count].copy()
@@ -284,7 +284,7 @@ def _pressed(scores: Scores, rows: Rows, count: int) -> tuple[Scores, Rows]:
     return pressed, pressed_rows
 
 
-def pairs(excluded: Sequence[Rows], items: int) -> Rows:
+def excluded_cells(excluded: Sequence[Rows], items: int) -> Rows:
     """Return every pair of a query and a row that it leaves out, as one ascending number."""
     lengths = [len(rows) for rows in excluded]
     numbers = np.repeat(np.arange(len(excluded)) * items, lengths)
@@ -292,7 +292,7 @@ def pairs(excluded: Sequence[Rows], items: int) -> Rows:
     return numbers
 
 
-def each(scores: Scores, rows: Rows, settled: Mask) -> list[Found | None]:
+def per_query(scores: Scores, rows: Rows, settled: Mask) -> list[Found | None]:
     """Return the lines without their gaps, None for those that are not settled."""
     if settled.all() and (rows != NO_ROW).all():
         return list(zip(scores, rows, strict=True))

@@ -1,10 +1,10 @@
 """The ready answers to requests that come again and again."""
 
 from collections import OrderedDict
+from dataclasses import dataclass
 
 from gnnrec_server.query.recommender import Recommender
 from gnnrec_server.query.routing import Serving
-from gnnrec_server.rpc.requests import Reply
 from gnnrec_server.telemetry import collectors
 from gnnrec_server.telemetry.metrics import Metrics
 
@@ -12,16 +12,29 @@ from gnnrec_server.telemetry.metrics import Metrics
 _OVERHEAD = 300
 
 
-class AnswerCache:
-    """Answers by the request's bytes, the least recently used forgotten first.
+@dataclass(slots=True, eq=False)
+class Reply:
+    """An answer as it goes over the wire, and what is counted of it."""
 
-    The bytes say all that an answer depends on but for what answers; so when that changes, all is
+    content: bytes
+    version: str
+    variant: str
+    k: int = 0
+    """Of a TopK whose answer depends on nothing but its bytes and what is served; else 0."""
+    short: bool = False
+    """Whether it has fewer than k items."""
+
+
+class AnswerCache:
+    """Replies by the request's bytes, the least recently used forgotten first.
+
+    The bytes say all that an answer depends on but for what is served; so when that changes, all is
     forgotten. Only answers of TopK about what the version knows are kept. No version is held: what
     is no longer served goes, whether or not anybody asks.
     """
 
     def __init__(self, max_bytes: int, recommender: Recommender, metrics: Metrics) -> None:
-        """Keep answers of at most so many bytes together; with 0 none."""
+        """Keep replies of at most so many bytes together; with 0 none."""
         self._max_bytes = max_bytes
         self._recommender = recommender
         self._metrics = metrics
@@ -30,14 +43,10 @@ class AnswerCache:
         self._replies: OrderedDict[bytes, Reply] = OrderedDict()
         self._bytes = 0
         self._answers = recommender.serving.answers
-
-    @property
-    def serving(self) -> Serving:
-        """What is served now; put wants to know what was when the request came."""
-        return self._recommender.serving
+        """What marks the versions that the replies are of; see Serving.answers."""
 
     def get(self, rpc: str, request: bytes) -> Reply | None:
-        """Return the answer to a request, and count it as answered, if it is known."""
+        """Return the reply to a request, and count it as answered, if it is known."""
         if rpc != "TopK" or not self._max_bytes:
             return None
         if self._answers is not self._recommender.serving.answers:
@@ -54,13 +63,11 @@ class AnswerCache:
         return reply
 
     def put(self, request: bytes, reply: Reply, serving: Serving) -> None:
-        """Keep an answer that was computed since `serving` was served."""
+        """Keep a reply of what `serving` has answered, since `get` was asked for the request."""
         if not reply.k or not self._max_bytes:
             return
         if serving.answers is not self._recommender.serving.answers:
             return
-        if self._answers is not serving.answers:
-            self._forget()
         if request not in self._replies:
             self._bytes += _size(request, reply)
         self._replies[request] = reply

@@ -1,4 +1,4 @@
-"""The queue before a thread that searches, which answers together what has come together."""
+"""The thread that searches, and the queue before it: what has queued is answered together."""
 
 import asyncio
 import threading
@@ -9,72 +9,65 @@ from queue import SimpleQueue
 from typing import Any, TypeVar
 
 from gnnrec_server.errors import DeadlinePassed
-from gnnrec_server.load.admission import DEADLINE, Patience
+from gnnrec_server.load.waiting import DEADLINE, WaitingRule
 from gnnrec_server.process import threads
 from gnnrec_server.process.cancellation import CHECK
 
 _A = TypeVar("_A")
 _T = TypeVar("_T")
 
-Finish = Callable[[], Sequence[_T | Exception]]
-"""Returns a result for each argument, or the error that it ends in; runs in the event loop."""
+Compute = Callable[[Sequence[_A]], Sequence[_T | Exception]]
+"""Computes a result for each of several requests, or the error that it ends in; in their order."""
 
-Together = Callable[[Sequence[_A]], Finish[_T]]
-"""Searches for several arguments at once, in the thread; what it returns does what remains.
-
-What remains of one search is done while the thread makes the next.
-"""
-
-
-# After so many calls in a row that the thread searched for alone, so many are searched for where
-# they come; the next one shows again whether others come meanwhile. Where some did, all go to the
+# After so many calls in a row that the thread computed one at a time, so many are computed in the
+# event loop; the next shows again whether others come meanwhile. Where some did, all go to the
 # thread for a while: under load the loop often sees one call only, and would never see two.
 _ALONE = 4
-_NEARBY = 8
+_IN_LOOP = 8
 _TOGETHER = 500
 
 # What keeps the event loop for longer is left to the thread.
 _BRIEF_S = 0.002
 
 
-class _Waiting:
-    """A call in the queue, and where its result goes."""
+class _Call:
+    """A request in the queue, and where its result goes."""
 
-    __slots__ = ("argument", "came", "deadline", "function", "result", "taken", "waiter")
+    __slots__ = ("admitted", "argument", "came", "compute", "deadline", "result", "waiter")
 
     def __init__(
         self,
-        function: Any,
+        compute: Any,
         argument: Any,
         came: float,
         deadline: float,
-        taken: bool,
+        admitted: bool,
         waiter: Any,
     ) -> None:
-        self.function = function
+        self.compute = compute
         self.argument = argument
         self.came = came
         self.deadline = deadline
-        self.taken = taken
+        self.admitted = admitted
         self.waiter = waiter
         self.result: Any = None
 
 
-class SearchQueue:
+class SearchThread:
     """One thread that never waits while there is something to do.
 
-    It takes all that has queued while it was busy, and answers those that ask alike in one call: so
-    a lone request is answered at once, and the more come, the less each costs. Who waits too long
-    is refused, as `patience` says. A request that is cancelled while it waits is not computed, and
-    one that is being computed ends at its next pause once nobody waits for it any more.
+    It takes all that has queued while it was busy, and computes in one call what asks alike: so a
+    lone request is answered at once, and the more come, the less each costs. Who waits too long is
+    refused, as the waiting rule says. A request that is cancelled while it waits is not computed,
+    and one that is being computed ends at its next pause once nobody waits for it any more.
 
-    While requests come one at a time, those that take a moment only are searched for in the event
-    loop: to wake the thread, and it the loop, would take as long again.
+    While requests come one at a time, those that take a moment only are computed in the event
+    loop: to wake the thread, and the thread the loop, would take as long again.
     """
 
     def __init__(
         self,
-        patience: Patience,
+        waiting: WaitingRule,
         initializer: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         on_wait: Callable[[float], object] = float,
@@ -82,75 +75,74 @@ class SearchQueue:
         together: bool = True,
         name: str = "search",
     ) -> None:
-        """Compute in a thread that begins with `initializer`, once there is something.
+        """Start no thread yet; the first request does, and the thread begins with `initializer`.
 
-        `on_wait` hears how many seconds the first of those that are answered together has waited.
-        Where `together` is off each call is computed by itself, in the order in which they came.
+        `on_wait` hears how many seconds the first of those that are computed together has waited.
+        Where `together` is off each request is computed by itself, in the order of their coming.
         """
         self._together = together
         self._name = name
-        self._patience = patience
+        self._waiting = waiting
         self._initializer = initializer
         self._clock = clock
         self._on_wait = on_wait
-        self._todo: SimpleQueue[_Waiting | None] = SimpleQueue()
+        self._queue: SimpleQueue[_Call | None] = SimpleQueue()
         self._thread: threading.Thread | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
-        self._nearby = 0
-        """How many may be searched for in the event loop before the thread is asked again."""
+        self._left_in_loop = 0
+        """How many may be computed in the event loop before the thread is asked again."""
         self._alone = 0
-        """How many in a row the thread has searched for alone; below 0 after others had come."""
+        """How many in a row the thread has computed alone; below 0 after others had come."""
 
     async def run(
         self,
-        function: Together[_A, _T],
+        compute: Compute[_A, _T],
         argument: _A,
         *,
-        brief: Together[_A, _T] | None = None,
-        taken: bool = False,
+        in_loop: Compute[_A, _T] | None = None,
+        admitted: bool = False,
     ) -> _T:
-        """Return what `function` returns for `argument`, asked for alone or with others.
+        """Return what `compute` returns for `argument`, called for it alone or with others.
 
-        `brief` is what may be called in its place in the event loop, which it must not keep for
-        long. `taken` says that the request has been let in before: it is not refused now, however
-        long it waits. Raises Overloaded, DeadlinePassed, or the error that the function returns or
-        raises.
+        `in_loop` may be called in its place in the event loop, which it must not keep for long.
+        `admitted` says that the request has been let in before: it is not refused now, however
+        long it waits. Raises Overloaded, DeadlinePassed, or the error that is returned or raised.
         """
         deadline = DEADLINE.get()
         came = self._clock()
         if came >= deadline:
             raise DeadlinePassed("the deadline had passed before the request was computed")
-        patience = self._patience
-        if not taken:
-            patience.check_coming(deadline - came)
-        if brief is not None and self._nearby and not patience.queued:
-            return self._search_here(brief, argument)
+        waiting = self._waiting
+        if not admitted:
+            waiting.check_coming(deadline - came)
+        if in_loop is not None and self._left_in_loop and not waiting.queued:
+            return self._compute_in_loop(in_loop, argument)
         loop = self._loop or self._start()
         waiter = loop.create_future()
-        patience.queued += 1
-        self._todo.put(_Waiting(function, argument, came, deadline, taken, waiter))
+        waiting.queued += 1
+        self._queue.put(_Call(compute, argument, came, deadline, admitted, waiter))
         try:
             result: _T = await waiter
             return result
         finally:
-            patience.queued -= 1
+            waiting.queued -= 1
 
     def shutdown(self) -> None:
         """End the thread once the queue is empty; one that hangs is left behind."""
         if self._thread is not None:
-            self._todo.put(None)
+            self._queue.put(None)
             threads.join(self._thread)
             self._thread = None
 
-    def _search_here(self, function: Together[_A, _T], argument: _A) -> _T:
-        self._nearby -= 1
+    def _compute_in_loop(self, compute: Compute[_A, _T], argument: _A) -> _T:
+        self._left_in_loop -= 1
         self._on_wait(0.0)
         began = self._clock()
-        (result,) = _begin(function, [argument])()
+        (result,) = _computed(compute, [argument])
         took_s = self._clock() - began
-        self._patience.learn(took_s, 1)
+        self._waiting.learn(took_s, 1)
         if took_s > _BRIEF_S:
-            self._nearby = 0
+            self._left_in_loop = 0
         if isinstance(result, Exception):
             raise result
         return result
@@ -163,89 +155,85 @@ class SearchQueue:
     def _work(self) -> None:
         if self._initializer is not None:
             self._initializer()
-        todo = self._todo
-        while (first := todo.get()) is not None:
+        queue = self._queue
+        while (first := queue.get()) is not None:
             self._answer_with_others(first)
             del first  # until the next comes it would hold the version that answered
 
-    def _answer_with_others(self, first: _Waiting) -> None:
+    def _answer_with_others(self, first: _Call) -> None:
         """Answer a call, and those that have come after it if they are answered together."""
-        todo = self._todo
-        groups: dict[Any, list[_Waiting]] = {first.function: [first]}
-        for _ in range(todo.qsize() if self._together else 0):  # nobody else takes from it
-            each = todo.get()
-            if each is None:
-                todo.put(None)  # the end comes after those that stand before it
+        queue = self._queue
+        groups: dict[Any, list[_Call]] = {first.compute: [first]}
+        for _ in range(queue.qsize() if self._together else 0):  # nobody else takes from it
+            call = queue.get()
+            if call is None:
+                queue.put(None)  # the end comes after those that stand before it
                 break
-            groups.setdefault(each.function, []).append(each)
-        for function, group in groups.items():
-            self._answer(function, group)
+            groups.setdefault(call.compute, []).append(call)
+        for compute, group in groups.items():
+            self._answer(compute, group)
 
-    def _answer(self, function: Together[Any, Any], group: list[_Waiting]) -> None:
+    def _answer(self, compute: Compute[Any, Any], group: list[_Call]) -> None:
         began = self._clock()
         self._on_wait(began - group[0].came)
-        asking = [each for each in group if self._is_asking(each, began)]
-        CHECK.set(partial(self._check, asking))
-        finish = _begin(function, [each.argument for each in asking])
+        wanted = [call for call in group if self._is_wanted(call, began)]
+        CHECK.set(partial(self._check, wanted))
+        results = _computed(compute, [call.argument for call in wanted]) if wanted else ()
         took_s = self._clock() - began
-        if asking:
-            self._patience.learn(took_s, len(asking))
+        if wanted:
+            self._waiting.learn(took_s, len(wanted))
+        for call, result in zip(wanted, results, strict=True):
+            call.result = result
         assert self._loop is not None
-        self._loop.call_soon_threadsafe(self._hand_out, group, asking, finish, took_s)
+        self._loop.call_soon_threadsafe(self._hand_out, group, took_s)
 
-    def _hand_out(
-        self, group: list[_Waiting], asking: list[_Waiting], finish: Finish[Any], took_s: float
-    ) -> None:
-        """Do what remains, and wake those who wait; runs in their event loop."""
-        if self._patience.queued > 1:
+    def _hand_out(self, group: list[_Call], took_s: float) -> None:
+        """Wake those who wait; runs in their event loop."""
+        if self._waiting.queued > 1:
             self._alone = -_TOGETHER
         elif took_s <= _BRIEF_S:
             self._alone += 1
-        self._nearby = _NEARBY if self._alone >= _ALONE and took_s <= _BRIEF_S else 0
-        try:
-            results = list(zip(asking, finish(), strict=True))
-        except Exception as error:  # a defect; without a result they would wait for ever
-            results = [(each, error) for each in asking]
-        for each, result in results:
-            each.result = result
-        for each in group:
-            if each.waiter.done():
+        self._left_in_loop = _IN_LOOP if self._alone >= _ALONE and took_s <= _BRIEF_S else 0
+        for call in group:
+            if call.waiter.done():
                 continue  # has gone
-            if isinstance(each.result, Exception):
-                each.waiter.set_exception(each.result)
+            if isinstance(call.result, Exception):
+                call.waiter.set_exception(call.result)
             else:
-                each.waiter.set_result(each.result)
+                call.waiter.set_result(call.result)
 
-    def _check(self, asking: list[_Waiting]) -> None:
+    def _check(self, wanted: list[_Call]) -> None:
         """Raise DeadlinePassed if none of the calls that are being computed is waited for."""
         now = self._clock()
-        if all(each.waiter.cancelled() or now > each.deadline for each in asking):
+        if all(call.waiter.cancelled() or now > call.deadline for call in wanted):
             raise DeadlinePassed("the caller stopped waiting while the request was computed")
 
-    def _is_asking(self, each: _Waiting, now: float) -> bool:
+    def _is_wanted(self, call: _Call, now: float) -> bool:
         """Return whether a call is still to be computed; give it its error if it is too late."""
-        if each.waiter.cancelled():
+        if call.waiter.cancelled():
             return False
         try:
-            if now > each.deadline:
+            if now > call.deadline:
                 raise DeadlinePassed("the deadline passed while the request waited")
-            if not each.taken:
-                self._patience.check_waited(now - each.came)
+            if not call.admitted:
+                self._waiting.check_waited(now - call.came)
         except Exception as error:
-            each.result = error
+            call.result = error
             return False
         return True
 
 
-def _begin(function: Together[_A, _T], arguments: list[_A]) -> Finish[_T]:
-    """Return what does the rest; where searching together fails, each is searched for alone."""
-    if not arguments:
-        return tuple
+def _computed(compute: Compute[_A, _T], arguments: list[_A]) -> Sequence[_T | Exception]:
+    """Return the results for the arguments; where computing them together fails, of each alone.
+
+    What returns another number of results than it has arguments is a defect, and fails.
+    """
     try:
-        return function(arguments)
+        results = compute(arguments)
+        if len(results) == len(arguments):
+            return results
+        raise RuntimeError(f"{len(results)} results for {len(arguments)} requests")
     except Exception as error:
         if len(arguments) == 1:
-            failed = error
-            return lambda: [failed]
-    begun = [_begin(function, [each]) for each in arguments]
-    return lambda: [result for finish in begun for result in finish()]
+            return [error]
+    return [result for argument in arguments for result in _computed(compute, [argument])]

@@ -34,7 +34,7 @@ class _Connection:
         self.read_at = now
 
 
-class Unread:
+class UnreadAnswers:
     """The answers that are under way to their callers."""
 
     def __init__(

@@ -1,5 +1,6 @@
 """Where a server listens: HOST:PORT, [IPV6]:PORT, or unix:PATH for a socket in the file system."""
 
+import ipaddress
 import os
 import socket
 import stat
@@ -167,3 +168,11 @@ def _read_path(text: str) -> UnixSocket:
             f"address {text!r} cannot be used: {problem}; choose another with --address"
         )
     return UnixSocket(Path(path))
+
+
+def is_loopback(host: str) -> bool:
+    """Tell whether only this machine reaches a host, an IP or a name, or unix:PATH."""
+    try:
+        return ipaddress.ip_address(host.strip("[]")).is_loopback
+    except ValueError:
+        return host == "localhost" or host.startswith("unix:")

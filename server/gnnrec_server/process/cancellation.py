@@ -1,7 +1,7 @@
 """Ending computation that nobody waits for any more: long work asks between its pieces.
 
-The thread that computes sets CHECK to what raises DeadlinePassed once the callers have gone; whatever
-a request can make long calls `pause` now and then.
+The thread that computes sets CHECK to what raises DeadlinePassed once the callers have gone;
+whatever a request can make long calls `pause` now and then.
 """
 
 from collections.abc import Callable

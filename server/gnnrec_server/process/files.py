@@ -12,7 +12,7 @@ _log = logging.getLogger("gnnrec.server")
 T = TypeVar("T")
 
 
-class Watched(Generic[T]):
+class WatchedFiles(Generic[T]):
     """What some files say, kept current by calling look; files that cannot be read change nothing.
 
     `read` raises CannotStart, with what is wrong, for files that cannot be used.

@@ -8,13 +8,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
 from gnnrec_registry.attributes import Attribute, Numbers
 from gnnrec_server.errors import InvalidQuery, MissingAttributes
+from gnnrec_server.index.exact import Mask
 from gnnrec_server.process.cancellation import pause
-
-Mask = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)

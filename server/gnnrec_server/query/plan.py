@@ -9,8 +9,8 @@ import numpy as np
 from gnnrec_registry.arrays import Embeddings
 from gnnrec_registry.ranking import Rows
 from gnnrec_server.errors import InvalidQuery
-from gnnrec_server.index.exact import Found
-from gnnrec_server.query.filters import Mask, meet
+from gnnrec_server.index.exact import Found, Mask
+from gnnrec_server.query.filters import meet
 from gnnrec_server.query.queries import (
     KnownItem,
     KnownUser,
@@ -137,12 +137,12 @@ def place(
                 )
             return Placed(values, _NO_ROWS)
         case NewUser():
-            user = embed_user(snapshot, variant, subject)
+            user = embed_user(snapshot, variant, subject.weights, subject.features)
             metrics.count_newcomer("new_user", variant.name, user.unknown_features)
             had = _NO_ROWS if include_seen else user.item_rows
             return Placed(user.vector, had, user.unknown_item_ids)
         case NewItem():
-            item = embed_item(snapshot, variant, subject)
+            item = embed_item(snapshot, variant, subject.features)
             metrics.count_newcomer("new_item", variant.name, item.unknown_features)
             return Placed(item.vector, _NO_ROWS)
 

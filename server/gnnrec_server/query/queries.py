@@ -74,6 +74,15 @@ class NewUser:
     interactions: tuple[Interaction, ...] = ()
     features: Mapping[str, Value] = field(default_factory=dict)
 
+    @property
+    def weights(self) -> dict[str, float]:
+        """How much the interactions with each item count together, by item id."""
+        weights: dict[str, float] = {}
+        for interaction in self.interactions:
+            before = weights.get(interaction.item_id, 0.0)
+            weights[interaction.item_id] = before + interaction.weight
+        return weights
+
     def __post_init__(self) -> None:
         """Refuse one of whom nothing is said, and weights that cannot be reckoned with."""
         if not self.interactions and not self.features:

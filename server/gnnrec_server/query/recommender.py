@@ -1,88 +1,46 @@
-"""The core: queries in, answers out, from one snapshot each. It has never heard of gRPC."""
+"""The core: queries in, answers out, each from one snapshot. It has never heard of gRPC."""
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
-from typing import ParamSpec, TypeVar
 
 import numpy as np
 
 from gnnrec_registry.arrays import Embeddings
-from gnnrec_registry.ranking import NO_ROW, Rows, Scores
-from gnnrec_server.errors import DeadlinePassed, UnknownItem, UnknownUser
+from gnnrec_registry.ranking import NO_ROW, Rows
+from gnnrec_server.errors import UnknownItem, UnknownUser
 from gnnrec_server.index.exact import FlatIndex, Found, Rank
-from gnnrec_server.process.cancellation import pause
+from gnnrec_server.process.cancellation import attempt, pause
+from gnnrec_server.query.answer import ScoreAnswer, TopKAnswer, top_k_answer
 from gnnrec_server.query.plan import Plan, place, plan, search
 from gnnrec_server.query.queries import ScoreQuery, TopKQuery
 from gnnrec_server.query.routing import Serving
 from gnnrec_server.telemetry.metrics import Metrics, UnknownKind
 from gnnrec_server.version.snapshot import Snapshot
 
-P = ParamSpec("P")
-T = TypeVar("T")
-
 Query = TopKQuery | Plan | Exception
-"""What is asked, the search that it comes to, or why it cannot be asked."""
+"""A query, the search that it comes to, or the error that it ends in."""
+
+Result = TopKAnswer | Plan | Exception
+"""An answer or an error; a plan where the effort was too small to find the answer for sure."""
 
 
 class Effort(Enum):
-    """How far a search goes."""
+    """How much a search may cost before it gives back its plan instead of an answer."""
 
     GLANCE = auto()
-    """One look at the index, together with others: always short."""
+    """One look at the index, together with other queries: always short."""
     USUAL = auto()
-    """That, and what has lists or filters of its own, by itself."""
+    """A look at the index, and for a query with lists or filters a search of its own."""
     AGAIN = auto()
-    """A second look, at the embeddings themselves, for what codes could not tell."""
+    """A second look: at the embeddings, for what the index's 8-bit codes could not tell."""
     WHOLE = auto()
-    """Until everything has its answer."""
+    """Until there is an answer, if every item has to be scored."""
 
 
 _KINDS: Mapping[type[Exception], UnknownKind] = {UnknownUser: "user", UnknownItem: "item"}
-
-
-@dataclass(slots=True, eq=False)
-class TopKAnswer:
-    """Items best first, as parallel sequences."""
-
-    snapshot: Snapshot
-    variant: str
-    query: TopKQuery
-    rows: Rows
-    scores: Scores
-    probabilities: Scores | None
-    titles: list[str] | None
-    unknown_item_ids: list[str]
-
-    @property
-    def version(self) -> str:
-        """The version that answered."""
-        return self.snapshot.version
-
-    @property
-    def item_ids(self) -> list[str]:
-        """The items."""
-        return self.snapshot.item_ids.texts(self.rows)
-
-
-@dataclass(frozen=True)
-class ScoreAnswer:
-    """Scores in the order of the query; 0 where not known."""
-
-    version: str
-    variant: str
-    scores: Scores
-    known: list[bool]
-    unknown_item_ids: list[str]
-
-
-Result = TopKAnswer | Plan | Exception
-"""An answer; where the effort was not enough for one, the search that is yet to be made."""
-
-Finish = Callable[[], list[Result]]
-"""Makes the answers of what was searched for, in order."""
 
 
 class Recommender:
@@ -128,45 +86,33 @@ class Recommender:
         What is no query but an error already is returned as it is.
         """
         serving = self._serving
-        found = self.begin(queries, serving)()
+        found = self.search(queries, serving).answers()
         plans = [each for each in found if isinstance(each, Plan)]
-        whole = iter(self.begin(plans, serving, Effort.WHOLE)())
+        whole = iter(self.search(plans, serving, Effort.WHOLE).answers())
         answers = [next(whole) if isinstance(each, Plan) else each for each in found]
         return [each for each in answers if not isinstance(each, Plan)]
 
-    def begin(
+    def search(
         self, queries: Sequence[Query], serving: Serving, effort: Effort = Effort.USUAL
-    ) -> Finish:
-        """Search what is served for queries; what is returned makes their answers.
+    ) -> "Search":
+        """Find candidates for queries in what is served; `answers` of the result ranks them.
 
-        Where several ask alike they are searched for together. Unless the effort is WHOLE, some may
-        have no answer then but a plan, which this takes in place of the query.
+        Queries that ask alike are searched for together. Unless the effort is WHOLE, the results
+        of some may be plans, which this takes in place of the queries.
         """
         with self._metrics.stages["embed"].time():
-            plans = [self._attempt_plan(query, serving) for query in queries]
+            plans = [self._planned(query, serving) for query in queries]
         with self._metrics.stages["search"].time():
-            groups = _alike(plans, effort)
+            groups = _find_together(plans, effort)
             shared = {number for members, _ in groups for number in members}
             alone: dict[int, Found | Exception] = {
-                number: _attempt(search, made)
+                number: attempt(search, made)
                 for number, made in enumerate(plans)
                 if isinstance(made, Plan)
                 and number not in shared
                 and (effort is Effort.WHOLE or (effort is Effort.USUAL and not made.can_share))
             }
-
-        def finish() -> list[Result]:
-            found: dict[int, Found | Exception | None] = {**alone}
-            with self._metrics.stages["rank"].time():
-                for members, rank in groups:
-                    ranked = _attempt(rank)
-                    if not isinstance(ranked, Exception):  # else each fails, or not, by itself
-                        found.update(zip(members, ranked, strict=True))
-            answers = [_answer(made, found.get(number)) for number, made in enumerate(plans)]
-            self._count(answers, plans)
-            return answers
-
-        return finish
+        return Search(self._metrics, plans, groups, alone)
 
     def score(self, query: ScoreQuery) -> ScoreAnswer:
         """Return the score of each named item."""
@@ -200,29 +146,71 @@ class Recommender:
             unknown_item_ids=list(placed.unknown_item_ids),
         )
 
-    def _attempt_plan(self, query: Query, serving: Serving) -> Plan | Exception:
+    def _planned(self, query: Query, serving: Serving) -> Plan | Exception:
         pause()
-        return _attempt(self._plan, serving, query) if isinstance(query, TopKQuery) else query
+        return attempt(self._plan, serving, query) if isinstance(query, TopKQuery) else query
 
     def _plan(self, serving: Serving, query: TopKQuery) -> Plan:
         return plan(serving.choose(query.target, query.subject), query, self._metrics)
 
-    def _count(self, results: Sequence[Result], plans: Sequence[Plan | Exception]) -> None:
+
+@dataclass(slots=True, eq=False)
+class Search:
+    """Candidates that were found for some queries.
+
+    To find them is the long part, in which FAISS and ONNX Runtime leave the interpreter to other
+    threads. To rank them is short and takes the interpreter, so `answers` may be called by another
+    thread than the one that searched.
+    """
+
+    metrics: Metrics
+    plans: Sequence[Plan | Exception]
+    groups: Sequence[tuple[list[int], Rank]]
+    """Queries that were searched for together, by their places, and what ranks their candidates."""
+    alone: Mapping[int, Found | Exception]
+    """What was found for queries that were searched for one by one, by their places."""
+
+    def answers(self) -> list[Result]:
+        """Rank the candidates and return the results in the order of the queries; call it once."""
+        found: dict[int, Found | Exception | None] = {**self.alone}
+        with self.metrics.stages["rank"].time():
+            for members, rank in self.groups:
+                ranked = attempt(rank)
+                if not isinstance(ranked, Exception):  # else each fails, or not, by itself
+                    found.update(zip(members, ranked, strict=True))
+        results = [_result(made, found.get(number)) for number, made in enumerate(self.plans)]
+        self._count(results)
+        return results
+
+    def _count(self, results: Sequence[Result]) -> None:
         asked: Counter[int] = Counter()
         short = 0
-        for made, result in zip(plans, results, strict=True):
+        for made, result in zip(self.plans, results, strict=True):
             if isinstance(result, TopKAnswer) and isinstance(made, Plan):
                 asked[made.query.k] += 1
                 short += len(result.rows) < made.query.k
                 if result.unknown_item_ids:
-                    self._metrics.count_unknown("listed_item", len(result.unknown_item_ids))
+                    self.metrics.count_unknown("listed_item", len(result.unknown_item_ids))
             elif isinstance(result, UnknownUser | UnknownItem):
-                self._metrics.count_unknown(_KINDS[type(result)])
-        self._metrics.count_answers(asked, short)
+                self.metrics.count_unknown(_KINDS[type(result)])
+        self.metrics.count_answers(asked, short)
 
 
-def _alike(plans: Sequence[Plan | Exception], effort: Effort) -> list[tuple[list[int], Rank]]:
-    """Search together for plans that differ in their vectors and exclusions alone."""
+def _result(made: Plan | Exception, found: Found | Exception | None) -> Result:
+    if isinstance(made, Exception):
+        return made
+    if isinstance(found, tuple):
+        return attempt(top_k_answer, made, *found)
+    return made if found is None else found
+
+
+def _find_together(
+    plans: Sequence[Plan | Exception], effort: Effort
+) -> list[tuple[list[int], Rank]]:
+    """Find candidates for plans that differ in their vectors and exclusions alone, in one search.
+
+    Returns for each such search the places of its plans, and what ranks the candidates.
+    """
     alike: dict[tuple[FlatIndex, int], list[int]] = {}
     for number, made in enumerate(plans):
         if isinstance(made, Plan) and made.can_share:
@@ -232,74 +220,22 @@ def _alike(plans: Sequence[Plan | Exception], effort: Effort) -> list[tuple[list
         group = [made for number in members if isinstance(made := plans[number], Plan)]
         vectors = np.concatenate([made.vector for made in group]).reshape(len(group), -1)
         excluded = [made.excluded for made in group]
-        rank = _attempt(_how(index, effort), vectors, k, excluded)
+        rank = attempt(_finder(index, effort), vectors, k, excluded)
         if not isinstance(rank, Exception):  # else each fails, or not, by itself
             groups.append((members, rank))
     return groups
 
 
-def _how(index: FlatIndex, effort: Effort) -> Callable[[Embeddings, int, Sequence[Rows]], Rank]:
+def _finder(index: FlatIndex, effort: Effort) -> Callable[[Embeddings, int, Sequence[Rows]], Rank]:
     match effort:
         case Effort.AGAIN:
-            return index.begin_again
+            return index.find_again
         case Effort.WHOLE:
-            return partial(_begin_whole, index)
+            return partial(_find_whole, index)
         case _:
-            return index.begin_many
+            return index.find_many
 
 
-def _begin_whole(index: FlatIndex, vectors: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
+def _find_whole(index: FlatIndex, vectors: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
     found: list[Found | None] = [*index.search_many(vectors, k, excluded)]
     return lambda: found
-
-
-def _attempt(function: Callable[P, T], *arguments: P.args, **named: P.kwargs) -> T | Exception:
-    """Return what a function returns or raises: one entry's error must not be another's.
-
-    Where nobody waits any more that ends them all.
-    """
-    try:
-        return function(*arguments, **named)
-    except DeadlinePassed:
-        raise
-    except Exception as error:
-        return error
-
-
-def _answer(made: Plan | Exception, found: Found | Exception | None) -> Result:
-    if isinstance(made, Exception):
-        return made
-    if isinstance(found, tuple):
-        return _attempt(_filled, made, *found)
-    return made if found is None else found
-
-
-def _filled(made: Plan, scores: Scores, rows: Rows) -> TopKAnswer:
-    query = made.query
-    return TopKAnswer(
-        made.snapshot,
-        made.variant.name,
-        query,
-        rows,
-        scores,
-        _softmax(scores) if query.with_probabilities else None,
-        _titles(made.snapshot, rows) if query.with_titles else None,
-        list(made.unknown_item_ids),
-    )
-
-
-def _titles(snapshot: Snapshot, rows: Rows) -> list[str]:
-    titles = snapshot.item_titles
-    return [] if titles is None else [titles[row] for row in rows]
-
-
-def _softmax(scores: Scores) -> Scores:
-    """Return exp(s) / sum exp(s), shifted by the maximum so that it cannot overflow."""
-    if len(scores) == 0:
-        return scores
-    if np.isinf(scores[0]):  # beyond the range of a float: all that are there share alike
-        powers = (scores == scores[0]).astype(np.float64)
-    else:
-        powers = np.exp(scores.astype(np.float64) - scores[0])
-    shares: Scores = (powers / powers.sum()).astype(np.float32)
-    return shares

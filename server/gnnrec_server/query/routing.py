@@ -72,6 +72,10 @@ class Serving:
             return self.residents[candidate.version].snapshot
         return self._of(alias)
 
+    def version_of(self, alias: str) -> str:
+        """Return the version that answers for an alias, the own one for empty text; or nothing."""
+        return self.aliases.get(alias or self.alias, "")
+
     def aliases_of(self, version: str) -> list[str]:
         """Return the aliases that stand for a version here, by name."""
         return sorted(alias for alias, named in self.aliases.items() if named == version)

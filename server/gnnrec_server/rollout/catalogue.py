@@ -101,14 +101,15 @@ class Catalogue:
         version = entry.name
         aliases = [name for name, pointed in named.items() if pointed == version]
         created_at = None if isinstance(entry, Damaged) else entry.manifest.created_at
-        refusal = self._rollout.refusals.get(version)
+        state = self._rollout.states.get(version)
         if version in serving.residents:
             reason = self._stands_in(version)
             return VersionState(version, "loaded", reason, created_at, aliases)
         if isinstance(entry, Damaged):
             return VersionState(version, "refused", entry.reason, None, aliases)
-        if version == self._rollout.loading:
+        if state == "loading":
             return VersionState(version, "loading", "", created_at, aliases)
+        refusal = self._rollout.refusals.get(version)
         if refusal is not None:
             return VersionState(version, "refused", refusal.reason, created_at, aliases)
         return VersionState(version, "available", "", created_at, aliases)

@@ -9,23 +9,23 @@ import logging
 import math
 import random
 import time
-import traceback
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
-from typing import Any
+from functools import partial
 
 from gnnrec_registry import Candidate, ModelStore, Move, RegistryError, Version
-from gnnrec_server.errors import CannotStart, ServingError, UnservableVersion
+from gnnrec_server.errors import CannotStart
 from gnnrec_server.process import memory
 from gnnrec_server.process.threads import OneThread
 from gnnrec_server.query.recommender import Recommender
 from gnnrec_server.query.routing import Resident, Serving
+from gnnrec_server.rollout.loads import Loads
 from gnnrec_server.rollout.problems import Problems, told
 from gnnrec_server.rollout.registry_view import Followed, Lookout, View
-from gnnrec_server.rollout.retries import Refusal, asking, without_frames
+from gnnrec_server.rollout.retries import Refusal, asking
 from gnnrec_server.telemetry.metrics import Metrics
+from gnnrec_server.telemetry.version_metrics import State
 from gnnrec_server.trials.trials import Trials
-from gnnrec_server.version.cancellation import CalledOff, Load
 from gnnrec_server.version.snapshot import Snapshot
 
 _log = logging.getLogger("gnnrec.server")
@@ -41,9 +41,6 @@ _ANSWER_S = 30.0
 
 # At the start the further aliases and candidates get so long once the own alias is served.
 _OTHERS_S = 60.0
-
-# A load that was called off gets so long to end; then its thread is left behind.
-_CALLED_OFF_S = 5.0
 
 
 class RegistryHangs(OSError):
@@ -75,16 +72,24 @@ class Rollout:
         self._recommender = recommender
         self._metrics = metrics
         self._trials = trials
-        self._loader = loader
-        self._load_version = load
         self._poll_interval_s = poll_interval_s
-        self._load_timeout_s = load_timeout_s
         self._clock = clock
         self._lookout = Lookout(store, followed, metrics.poll_errors.inc)
         self._problems = Problems()
         # The registry is looked at, and memory given back, while a load is under way.
         self._looker = OneThread("look")
         self._freer = OneThread("free")
+        self._loads = Loads(
+            store,
+            load,
+            loader,
+            self._freer,
+            metrics,
+            self._lookout.stamp,
+            self._after_load,
+            load_timeout_s,
+            clock,
+        )
         self._reading: asyncio.Future[View] | None = None
         self._before_read: tuple[list[str], int] = [], 0
         """What had been loaded, and how many loads had ended, when the reading began."""
@@ -94,20 +99,30 @@ class Rollout:
         self._round: set[str] = set()
         """What was tried since there was last nothing to try."""
         self._recent: list[str] = []
-        self._fresh: dict[str, Snapshot] = {}
         self._left: list[tuple[float, Resident]] = []
-        self._task: asyncio.Task[None] | None = None
-        self._unwanted = asyncio.Event()
-        self._ended = 0
-        """How many loads have come to an end."""
-        self.loading: str | None = None
-        """The version being loaded, if any."""
-        self.refusals: dict[str, Refusal] = {}
-        """The versions that are wanted and cannot be served."""
         self.moves: Mapping[str, Move] = {}
         """The last move of each followed alias, as far as it could be read."""
         self.behind: Mapping[str, tuple[str, str]] = {}
         """The aliases that are answered by another version than they name: named, answering."""
+
+    @property
+    def loading(self) -> str | None:
+        """The version being loaded, if any."""
+        return self._loads.loading
+
+    @property
+    def refusals(self) -> dict[str, Refusal]:
+        """The versions that are wanted and cannot be served."""
+        return self._loads.refusals
+
+    @property
+    def states(self) -> dict[str, State]:
+        """The state of each version of which there is something to say."""
+        states = self._loads.states
+        return states | dict.fromkeys(self._recommender.serving.residents, "serving")
+
+    def _show_states(self) -> None:
+        self._metrics.show_states(self.states)
 
     async def start(self) -> None:
         """Load what the aliases name, or raise why there is nothing to serve.
@@ -149,9 +164,8 @@ class Rollout:
 
     def close(self) -> None:
         """End, without waiting for a load or a look that may hang."""
-        if self._task is not None:
-            self._task.cancel()
-        for thread in (self._loader, self._looker, self._freer):
+        self._loads.close()
+        for thread in (self._looker, self._freer):
             thread.shutdown(wait=False, cancel_futures=True)
 
     async def look(self) -> None:
@@ -177,8 +191,8 @@ class Rollout:
         self.moves = view.moves
         self._apply(view, loaded)
         if self.loading is not None and self.loading not in self._lacking(view):
-            self._unwanted.set()
-        is_idle = self.loading is None and self._ended == ended
+            self._loads.call_off()
+        is_idle = self.loading is None and self._loads.ended == ended
         if is_idle:
             version = self._next(view)
             if version is not None:
@@ -202,7 +216,7 @@ class Rollout:
                 self._recommender.serving.aliases, list(self.refusals),
             )  # fmt: skip
             # What is loaded or refused from now on is not in the answer: it waits for the next.
-            self._before_read = list(self._fresh), self._ended
+            self._before_read = list(self._loads.fresh), self._loads.ended
         await asyncio.wait([self._reading], timeout=_ANSWER_S)
         if not self._reading.done():
             raise RegistryHangs(f"no answer for {_ANSWER_S:g} s; it is waited for")
@@ -248,84 +262,13 @@ class Rollout:
         """Begin to load a version; its end wakes those who follow."""
         self._round.add(version)
         self._to_retry.discard(version)
-        self._unwanted.clear()
-        self.loading = version
-        self._metrics.set_state(version, "loading")
-        self._task = asyncio.create_task(self._try(version, view))
+        free = partial(self._free, 0.0)  # so that two versions at most share the memory
+        self._loads.begin(version, asking(view.moves.values(), version), free)
+        self._show_states()
 
-    async def _try(self, version: str, view: View) -> None:
-        """Load a version, or refuse it; or neither, if nobody wants it any more."""
-        load = Load()
-        try:
-            await self._free(0.0)  # so that two versions at most share the memory
-            made = await self._made(version, load)
-            if self._unwanted.is_set():
-                self._metrics.set_state(version, None)
-                _log.info("version %s: the load was called off, no alias wants it", version)
-            elif isinstance(made, Exception):
-                self._refuse(version, view, load, made)
-                # What had been loaded of it is free: nothing of it is in cycles.
-                await asyncio.get_running_loop().run_in_executor(self._freer, memory.trim_heap)
-            else:
-                self._fresh[version] = made
-                self.refusals.pop(version, None)
-                self._metrics.loads.labels("loaded").inc()
-                seconds = sum(made.load_seconds.values())
-                _log.info("version %s loaded in %.2f s", version, seconds)
-        except Exception as error:  # a bad version must not stop serving
-            self._refuse(version, view, load, without_frames(version, error))
-        finally:
-            load.call_off()  # whoever ends this does not want it
-            self.loading = None
-            self._ended += 1
-            self.wake()
-
-    async def _made(self, version: str, load: Load) -> Snapshot | Exception:
-        """Return a version, loaded, or why it cannot be; a thread that does not end is left."""
-        making = asyncio.get_running_loop().run_in_executor(self._loader, self._make, version, load)
-        unwanted = asyncio.create_task(self._unwanted.wait())
-        limit_s = self._load_timeout_s or None
-        either: list[asyncio.Future[Any]] = [making, unwanted]
-        await asyncio.wait(either, timeout=limit_s, return_when=asyncio.FIRST_COMPLETED)
-        unwanted.cancel()
-        if making.done():
-            return making.result()
-        load.call_off()
-        await asyncio.wait([making], timeout=_CALLED_OFF_S)
-        if not making.done():
-            making.cancel()  # whatever it returns at last, nobody holds it
-            self._loader.leave_behind()
-            _log.warning("version %s: its load does not end, and is left behind", version)
-        return UnservableVersion(
-            f"version {version!r} was not loaded within {self._load_timeout_s:g} s; if it only "
-            "takes long, give it more: --load-timeout"
-        )
-
-    def _make(self, version: str, load: Load) -> Snapshot | Exception:
-        """Load a version, or return why not, in the loader's thread."""
-
-        def make() -> Snapshot:
-            load.stamp = self._lookout.stamp(version)
-            return self._load_version(self.store.open(version))
-
-        try:
-            return load.run(make)
-        except Exception as error:
-            if not isinstance(error, RegistryError | ServingError | OSError | CalledOff):
-                _log.debug("version %s:\n%s", version, "".join(traceback.format_exception(error)))
-            return without_frames(version, error)
-
-    def _refuse(self, version: str, view: View, load: Load, error: Exception) -> None:
-        earlier = self.refusals.get(version)
-        moves = asking(view.moves.values(), version)
-        attempts = earlier.attempts + 1 if earlier is not None and moves <= earlier.moves else 1
-        refusal = Refusal(error, attempts, self._clock(), moves, load.stamp, load)
-        self.refusals[version] = refusal
-        self._metrics.loads.labels("refused").inc()
-        self._metrics.set_state(version, "refused")
-        _log.error(
-            "version %s refused: %s; next try in %.0f s", version, refusal.reason, refusal.delay_s
-        )
+    def _after_load(self) -> None:
+        self._show_states()
+        self.wake()
 
     def _apply(self, view: View, loaded: Collection[str]) -> None:
         """Swap to what is wanted and loaded; remember what else there is."""
@@ -333,9 +276,8 @@ class Rollout:
         for version in self.refusals.keys() - set(view.wanted):
             del self.refusals[version]
             self._to_retry.discard(version)
-            self._metrics.set_state(version, None)
         now = time.time()
-        fresh = {name: Resident(self._fresh.pop(name), now) for name in loaded}
+        fresh = {name: Resident(self._loads.fresh.pop(name), now) for name in loaded}
         have = {**fresh, **before.residents}
         aliases = self._aliases(view, have)
         candidates = {
@@ -361,8 +303,7 @@ class Rollout:
         if serving != before:
             self._recommender.swap(serving)
             self._tell(before, serving)
-        for version in fresh.keys() - needed:  # an alias has moved on while it was loaded
-            self._metrics.set_state(version, None)
+        self._show_states()
         left = [each for name, each in have.items() if name not in needed]
         if left:
             self._left += [(self._clock(), each) for each in left]
@@ -385,12 +326,13 @@ class Rollout:
         """Say in metrics and log what has changed."""
         for version, resident in after.residents.items():
             if version not in before.residents:
-                self._metrics.hold(resident.snapshot)
+                self._metrics.hold(resident.snapshot.figures)
         for alias in before.aliases.keys() - after.aliases.keys():
             self._metrics.deactivate(alias)
         for alias, version in after.aliases.items():
             if before.aliases.get(alias) != version:
-                self._metrics.activate(after.residents[version].snapshot, alias, time.time())
+                figures = after.residents[version].snapshot.figures
+                self._metrics.activate(figures, alias, time.time())
                 _log.info("alias %s: serving version %s", alias, version)
         for version in before.residents.keys() - after.residents.keys():
             self._metrics.release(version)

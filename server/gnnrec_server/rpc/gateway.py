@@ -1,52 +1,44 @@
 """The one place where an RPC is let in, timed, counted and, where it fails, ended with a status.
 
-Of ours nothing else calls abort; the stock services may. It wraps the handlers before they are
+Of ours nothing else ends a call; the stock services may. It wraps the handlers before they are
 given to gRPC: an interceptor, which does the same for each call anew, costs a tenth of all that an
 RPC costs.
 """
 
 import asyncio
-import inspect
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-import grpc
 from google.protobuf.message import DecodeError
-from google.rpc import code_pb2
 from grpc import aio
 
 from gnnrec_server import errors
-from gnnrec_server.load import admission
-from gnnrec_server.load.admission import Admission, Patience
-from gnnrec_server.load.answer_cache import AnswerCache
-from gnnrec_server.load.unread import Unread
-from gnnrec_server.process.files import Watched
-from gnnrec_server.rpc import statuses, tokens
-from gnnrec_server.rpc.requests import Reply
-from gnnrec_server.telemetry import logs
-from gnnrec_server.telemetry.metrics import Metrics, Reason
+from gnnrec_server.load import waiting
+from gnnrec_server.load.admission import Admission
+from gnnrec_server.load.answer_cache import AnswerCache, Reply
+from gnnrec_server.load.unread import UnreadAnswers
+from gnnrec_server.load.waiting import WaitingRule
+from gnnrec_server.process.files import WatchedFiles
+from gnnrec_server.query.queries import Limits
+from gnnrec_server.query.recommender import Recommender
+from gnnrec_server.rpc import calls, statuses, tokens
+from gnnrec_server.rpc.exchanges import exchanges
+from gnnrec_server.rpc.streams import Streams
+from gnnrec_server.telemetry.metrics import Metrics
 from gnnrec_server.telemetry.tracing import Tracing
-from gnnrec_server.trials.observer import Witness
+from gnnrec_server.trials.observer import Observer
 
 _RECOMMENDER = "gnnrec.v1.RecommenderService"
-_HEALTH = "grpc.health.v1.Health"
-_REQUEST_ID = "x-request-id"
 
-# Who watches needs one for each service; a connection may be a proxy's.
-_STREAMS_OF_ONE = 100
-
-_REJECTED: dict[type[Exception], Reason] = {
-    errors.Overloaded: "overloaded",
-    errors.DeadlinePassed: "deadline",
-    errors.Unauthenticated: "unauthenticated",
-    errors.NotReady: "not_ready",
-}
+# Larger messages list so much that the thread for long work computes them.
+_LARGE = 65_536
 
 _log = logging.getLogger("gnnrec.server")
+
+Handler = Callable[[Any, Any], Awaitable[Any]]
 
 
 @dataclass(frozen=True)
@@ -56,158 +48,64 @@ class CallLimits:
     admissions: Mapping[str, Admission]
     """By service; calls of others are not counted."""
     unlimited: Admission
-    long_patience: Patience
+    long_waiting: WaitingRule
     """Of the thread that computes what is large."""
-    unread: Unread
+    unread: UnreadAnswers
     max_streams: int
     max_message_bytes: int
+    queries: Limits
 
 
-Handler = Callable[[Any, Any], Awaitable[Any]]
-
-# Larger messages list so much that the thread for what takes long has them.
-_LARGE = 65_536
-
-
-class Boundary:
+class Gateway:
     """Wraps every RPC of the server."""
 
     def __init__(
         self,
         metrics: Metrics,
         limits: CallLimits,
+        recommender: Recommender,
         cache: AnswerCache,
-        witness: Witness,
-        tokens: Watched[Mapping[bytes, str]] | None = None,
+        observer: Observer,
+        known_tokens: WatchedFiles[Mapping[bytes, str]] | None = None,
         tracing: Tracing | None = None,
     ) -> None:
-        """Count into `metrics`, keep to `limits`, tell `witness`; with `tokens`, ask for one."""
-        self._tracing = tracing
-        self._metrics = metrics
-        self._limits = limits
-        self._cache = cache
-        self._witness = witness
-        self._tokens = tokens
+        """Count into `metrics`, keep to `limits`, tell `observer`; with tokens, ask for one."""
+        self.metrics = metrics
+        self.limits = limits
+        self.recommender = recommender
+        self.cache = cache
+        self.observer = observer
+        self.tracing = tracing
+        self._known_tokens = known_tokens
+        self._streams = Streams(metrics, self.authenticate, limits.max_streams)
+        self._reading = asyncio.Lock()
         self.in_flight = 0
         """How many unary RPCs are being answered."""
-        self._streams: dict[asyncio.Task[Any], str] = {}
-        """The streams that are open, and whose they are."""
-        self._ending = False
-        self._reading = asyncio.Lock()
 
     def end_streams(self) -> None:
         """End the streams, which would never end of themselves, with UNAVAILABLE."""
-        self._ending = True
-        for task in list(self._streams):
-            task.cancel()
+        self._streams.end()
 
     def wrap(self, handler: Any, method: str) -> Any:
         """Return a method's handler, wrapped; `method` is named as /service/method."""
         if handler.unary_unary is not None:
             # The message is parsed once the caller is let in, and some answers are bytes already.
-            answer = self._unary(handler, method)
+            answer = UnaryMethod(self, handler, method).answer
             return handler._replace(
                 unary_unary=answer, request_deserializer=None, response_serializer=None
             )
+        wrap = self._streams.wrap
         if handler.unary_stream is not None:
-            return handler._replace(unary_stream=self._stream(handler.unary_stream, method))
-        return handler._replace(stream_stream=self._stream(handler.stream_stream, method))
+            return handler._replace(unary_stream=wrap(handler.unary_stream, method))
+        return handler._replace(stream_stream=wrap(handler.stream_stream, method))
 
-    def _unary(self, handler: Any, method: str) -> Handler:
-        service, _, rpc = method.lstrip("/").partition("/")
-        limited = service == _RECOMMENDER
-        handle: Handler = handler.unary_unary
-        parse, serialize = handler.request_deserializer, handler.response_serializer
-        cache, witness = self._cache, self._witness
-        unread, max_bytes = self._limits.unread, self._limits.max_message_bytes
-        admission = self._limits.admissions.get(service, self._limits.unlimited)
-        tracing = self._tracing if limited else None
-        calls = self._metrics.calls(service, rpc)
+    def authenticate(self, service: str, metadata: Mapping[str, Any]) -> str:
+        """Return the name of the caller's token, empty where none is asked for."""
+        if self._known_tokens is None or service == calls.HEALTH:
+            return ""
+        return tokens.check(self._known_tokens.value, metadata.get("authorization"))
 
-        async def answer(raw: bytes, context: Any) -> bytes:
-            began = time.perf_counter()
-            self.in_flight += 1
-            calls.start(self.in_flight)
-            metadata = dict(context.invocation_metadata())
-            _set_request_id(metadata, context)
-            span = None if tracing is None else tracing.begin(method, metadata.items())
-            code, caller, inside, named = "OK", "", False, None
-            size = -1
-            request = None
-            try:
-                caller = self._authenticate(service, metadata)
-                if unread.is_full:
-                    admission.make_room()
-                if limited:
-                    _set_deadline(context)
-                    named = cache.get(rpc, raw)
-                    if named is not None:
-                        size = len(named.content)
-                        return named.content
-                admission.enter()
-                inside = True
-                serving = cache.serving
-                if len(raw) > _LARGE:
-                    named = request = await self._read_large(parse, raw, limited)
-                else:
-                    named = request = _parsed(parse, raw)
-                named = response = await handle(request, context)
-                is_reply = type(response) is Reply
-                content: bytes = response.content if is_reply else serialize(response)
-                if len(content) > max_bytes:
-                    raise errors.AnswerTooLarge(
-                        f"the answer has {len(content)} bytes, and --max-message-bytes of the "
-                        f"server permits {max_bytes}; ask for less at a time"
-                    )
-                if is_reply:
-                    cache.put(raw, response, serving)
-                size = len(content)
-                return content
-            except asyncio.CancelledError:
-                code = "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"
-                raise
-            except aio.AbortError:
-                code = _name(context.code())  # a stock servicer has answered for itself
-                raise
-            except Exception as error:
-                ending = statuses.end(error, method)
-                code = ending.code
-                if type(error) in _REJECTED:
-                    self._metrics.reject(_REJECTED[type(error)])
-                if isinstance(error, errors.Overloaded):
-                    admission.note_shed()
-                _let_go(error)
-                await _abort(context, ending)
-            finally:
-                if size >= 0:  # it is in until it is read
-                    unread.hold(context, size, admission.leave if inside else None)
-                elif inside:
-                    admission.leave()
-                self.in_flight -= 1
-                seconds = time.perf_counter() - began
-                calls.finish(self.in_flight, code, seconds)
-                if type(named) is Reply and named.version and not witness.is_needed:
-                    self._metrics.count(rpc, code, seconds, named.version, named.variant)
-                elif limited:
-                    names = _names(named)
-                    if witness.is_needed:
-                        names = witness.see(rpc, raw, request, named, code, seconds)
-                    self._metrics.finish(rpc, code, seconds, **names)
-                if tracing is not None and span is not None:
-                    k = getattr(request, "k", None)
-                    tracing.end(span, code, *self._metrics.served(**_names(named)), k)
-                if _log.isEnabledFor(logging.DEBUG):
-                    told = {"rpc": method, "code": code, "duration_s": round(seconds, 6)}
-                    _log.debug(
-                        "%s %s in %.2f ms", method, code, 1000 * seconds,
-                        extra=told | {"caller": caller},
-                    )  # fmt: skip
-                # gRPC keeps what aborts a call, and with it this frame, until garbage is looked for
-                raw, request, named, response = b"", None, None, None
-
-        return answer
-
-    async def _read_large(self, parse: Callable[[bytes], Any], raw: bytes, limited: bool) -> Any:
+    async def parse_large(self, parse: Callable[[bytes], Any], raw: bytes, limited: bool) -> Any:
         """Parse a message that takes milliseconds, in which nobody else is answered.
 
         So it is not read if it would be refused then, and one after the other: whoever came
@@ -215,115 +113,207 @@ class Boundary:
         """
         async with self._reading:
             if limited:
-                left_s = admission.DEADLINE.get() - time.monotonic()
-                self._limits.long_patience.check_unread(left_s)
-            request = _parsed(parse, raw)
+                left_s = waiting.DEADLINE.get() - time.monotonic()
+                self.limits.long_waiting.check_unread(left_s)
+            request = parsed(parse, raw)
             await asyncio.sleep(0)
             return request
 
-    def _stream(self, handle: Callable[..., Any], method: str) -> Callable[..., Any]:
-        service = method.lstrip("/").partition("/")[0]
 
-        @asynccontextmanager
-        async def held(context: Any) -> AsyncIterator[None]:
-            task = asyncio.current_task()
-            assert task is not None
-            metadata = dict(context.invocation_metadata())
-            _set_request_id(metadata, context)
-            try:
-                self._authenticate(service, metadata)
-                self._check_streams(context.peer())
-            except (errors.Unauthenticated, errors.Overloaded) as error:
-                self._metrics.reject(_REJECTED[type(error)])
-                await _abort(context, statuses.end(error, method))
-            self._streams[task] = context.peer()
-            try:
-                yield
-            except asyncio.CancelledError:
-                if not self._ending:
-                    raise
-                stopping = errors.NotReady("the server is stopping")
-                try:
-                    await _abort(context, statuses.end(stopping, method))
-                except aio.BaseError:  # where a message is unread, nothing can follow it
-                    raise asyncio.CancelledError from None
-            finally:
-                del self._streams[task]
+class _Call:
+    """One call on its way through the gateway: what has been found out about it so far."""
 
-        async def write(request: Any, context: Any) -> None:
-            async with held(context):
-                await handle(request, context)
+    __slots__ = (
+        "began", "caller", "code", "context", "inside", "raw", "reply", "request",
+        "size", "span",
+    )  # fmt: skip
 
-        async def generate(request: Any, context: Any) -> AsyncIterator[Any]:
-            async with held(context):
-                async for response in handle(request, context):
-                    yield response
+    def __init__(self, raw: bytes, context: Any, began: float) -> None:
+        self.raw = raw
+        self.context = context
+        self.began = began
+        self.code = "OK"
+        self.caller = ""
+        """The name of the caller's token."""
+        self.inside = False
+        """Whether it counts as a request in the server."""
+        self.size = -1
+        """How many bytes the answer has, -1 where it has failed."""
+        self.request: Any = None
+        """The message, once it is parsed."""
+        self.reply: Any = None
+        """The Reply or the message that answers it, once there is one."""
+        self.span: Any = None
 
-        return generate if inspect.isasyncgenfunction(handle) else write
-
-    def _check_streams(self, peer: str) -> None:
-        """Raise Overloaded where too many streams are open, in all or of one connection."""
-        theirs = sum(each == peer for each in self._streams.values())
-        if len(self._streams) >= self._limits.max_streams or theirs >= _STREAMS_OF_ONE:
-            raise errors.Overloaded("too many streams are open; end some, or try again", 5.0)
-
-    def _authenticate(self, service: str, metadata: Mapping[str, Any]) -> str:
-        """Return the name of the caller's token, empty where none is asked for."""
-        if self._tokens is None or service == _HEALTH:
-            return ""
-        return tokens.check(self._tokens.value, metadata.get("authorization"))
+    def release(self) -> None:
+        """Let go of the messages: gRPC keeps what aborts a call until garbage is looked for."""
+        self.raw, self.request, self.reply, self.context = b"", None, None, None
 
 
-class Guarded:
-    """A server whose RPCs all go through the boundary; given to the add_..._to_server functions.
+class UnaryMethod:
+    """The way of every call of one unary RPC, step by step."""
 
-    They are all generic ones: for registered methods grpc.aio waits, at each call, for every one of
-    them anew, which costs as much as to answer from the cache.
-    """
+    def __init__(self, gateway: Gateway, handler: Any, method: str) -> None:
+        """Wrap a method's handler; `method` is named as /service/method."""
+        self._gateway = gateway
+        self._method = method
+        self._service, _, self._rpc = method.lstrip("/").partition("/")
+        self._is_recommender = self._service == _RECOMMENDER
+        self._handle: Handler = handler.unary_unary
+        self._parse, self._serialize = handler.request_deserializer, handler.response_serializer
+        limits = gateway.limits
+        self._admission = limits.admissions.get(self._service, limits.unlimited)
+        self._tracing = gateway.tracing if self._is_recommender else None
+        self._counters = gateway.metrics.calls(self._service, self._rpc)
 
-    def __init__(self, server: aio.Server, boundary: Boundary) -> None:
-        """Add to `server`."""
-        self._server = server
-        self._boundary = boundary
+    async def answer(self, raw: bytes, context: Any) -> bytes:
+        """Authenticate, look among the ready answers, admit, parse, answer, and account for it."""
+        call = self._begin(raw, context)
+        raw = b""  # see _Call.release
+        try:
+            self._authenticate(call)
+            if self._is_recommender:
+                calls.set_deadline(context)
+                if (ready := self._cached(call)) is not None:
+                    return ready
+            self._admit(call)
+            return await self._answered(call)
+        except asyncio.CancelledError:
+            call.code = "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"
+            raise
+        except aio.AbortError:  # a stock servicer has answered for itself
+            call.code = calls.code_name(context.code())
+            raise
+        except Exception as error:
+            await self._end(call, error)
+        finally:
+            self._account(call)
 
-    def add_generic_rpc_handlers(self, handlers: object) -> None:
-        """Add nothing: what generated code adds here, it adds as registered methods as well."""
+    def _begin(self, raw: bytes, context: Any) -> _Call:
+        call = _Call(raw, context, time.perf_counter())
+        gateway = self._gateway
+        gateway.in_flight += 1
+        self._counters.start(gateway.in_flight)
+        return call
 
-    def add_registered_method_handlers(self, service: str, handlers: Mapping[str, Any]) -> None:
-        """Add the methods of a service, wrapped."""
-        wrapped = {
-            name: self._boundary.wrap(handler, f"/{service}/{name}")
-            for name, handler in handlers.items()
-        }
-        generic = grpc.method_handlers_generic_handler(service, wrapped)
-        self._server.add_generic_rpc_handlers((generic,))
+    def _authenticate(self, call: _Call) -> None:
+        """Name the call and its caller; raise Unauthenticated, or Overloaded for lack of memory."""
+        metadata = dict(call.context.invocation_metadata())
+        calls.set_request_id(metadata, call.context)
+        if self._tracing is not None:
+            call.span = self._tracing.begin(self._method, metadata.items())
+        call.caller = self._gateway.authenticate(self._service, metadata)
+        if self._gateway.limits.unread.is_full:
+            self._admission.make_room()
+
+    def _cached(self, call: _Call) -> bytes | None:
+        """Return the ready answer to a request of the same bytes, if there is one."""
+        reply = self._gateway.cache.get(self._rpc, call.raw)
+        if reply is None:
+            return None
+        call.reply, call.size = reply, len(reply.content)
+        return reply.content
+
+    def _admit(self, call: _Call) -> None:
+        self._admission.enter()
+        call.inside = True
+
+    async def _answered(self, call: _Call) -> bytes:
+        """Parse the message, have the service answer it, and return the answer's bytes."""
+        gateway, raw = self._gateway, call.raw
+        serving = gateway.recommender.serving
+        if len(raw) > _LARGE:
+            call.request = await gateway.parse_large(self._parse, raw, self._is_recommender)
+        else:
+            call.request = parsed(self._parse, raw)
+        reply = await self._handle(call.request, call.context)
+        is_reply = type(reply) is Reply
+        content: bytes = reply.content if is_reply else self._serialize(reply)
+        call.reply = reply
+        max_bytes = gateway.limits.max_message_bytes
+        if len(content) > max_bytes:
+            raise errors.AnswerTooLarge(
+                f"the answer has {len(content)} bytes, and --max-message-bytes of the "
+                f"server permits {max_bytes}; ask for less at a time"
+            )
+        if is_reply:
+            gateway.cache.put(raw, reply, serving)
+        call.size = len(content)
+        return content
+
+    async def _end(self, call: _Call, error: Exception) -> NoReturn:
+        """End the call with the status of an error."""
+        ending = statuses.end(error, self._method)
+        call.code = ending.code
+        if type(error) in calls.REJECTED:
+            self._gateway.metrics.reject(calls.REJECTED[type(error)])
+        if isinstance(error, errors.Overloaded):
+            self._admission.note_refusal()
+        _let_go(error)
+        await calls.abort(call.context, ending)
+
+    def _account(self, call: _Call) -> None:
+        """Count the call, trace it, tell trials of it, and log it; it is in until it is read."""
+        gateway = self._gateway
+        if call.size >= 0:
+            leave = self._admission.leave if call.inside else None
+            gateway.limits.unread.hold(call.context, call.size, leave)
+        elif call.inside:
+            self._admission.leave()
+        gateway.in_flight -= 1
+        seconds = time.perf_counter() - call.began
+        self._counters.finish(gateway.in_flight, call.code, seconds)
+        if self._is_recommender:
+            version, variant = self._asked_of(call, seconds)
+            gateway.metrics.count(self._rpc, call.code, seconds, version, variant)
+            if self._tracing is not None and call.span is not None:
+                k = getattr(call.request, "k", None)
+                self._tracing.end(call.span, call.code, version, variant, k)
+        if _log.isEnabledFor(logging.DEBUG):
+            told = {"rpc": self._method, "code": call.code, "duration_s": round(seconds, 6)}
+            _log.debug(
+                "%s %s in %.2f ms", self._method, call.code, 1000 * seconds,
+                extra=told | {"caller": call.caller},
+            )  # fmt: skip
+        call.release()
+
+    def _asked_of(self, call: _Call, seconds: float) -> tuple[str, str]:
+        """Return the version and variant that answered or were asked, each empty if not served."""
+        gateway, reply = self._gateway, call.reply
+        is_observed = gateway.observer.is_needed
+        if type(reply) is Reply and reply.version and not is_observed:
+            return reply.version, reply.variant
+        named = call.request if call.size < 0 else reply
+        version, alias, variant = (
+            getattr(named, name, "") for name in ("version", "alias", "variant")
+        )
+        if is_observed and named is not None:
+            version = self._observe(call, seconds) or version
+        if not version:
+            version = gateway.recommender.serving.version_of(alias)
+        return gateway.metrics.counted(version, variant)
+
+    def _observe(self, call: _Call, seconds: float) -> str:
+        """Tell the trials of a call; return the version that failed one which names none."""
+        gateway, has_failed = self._gateway, call.size < 0
+        reply = None if has_failed else call.reply
+        seen = exchanges(
+            self._rpc, call.raw, call.request, reply, call.code, seconds, gateway.limits.queries
+        )
+        failed_of = ""
+        for exchange in seen:
+            gateway.observer.see(exchange)
+            if has_failed and not exchange.asked.version:
+                failed_of = gateway.observer.version_for(exchange.asked)
+        return failed_of
 
 
-def _set_request_id(metadata: Mapping[str, Any], context: Any) -> None:
-    made = logs.request_id(metadata.get(_REQUEST_ID))
-    logs.REQUEST_ID.set(made)
-    context.set_trailing_metadata(((_REQUEST_ID, made),))
-
-
-def _set_deadline(context: Any) -> None:
-    remaining_s = context.time_remaining()
-    if remaining_s is None:
-        return
-    if remaining_s <= 0:
-        raise errors.DeadlinePassed("the deadline had passed before the request was looked at")
-    admission.DEADLINE.set(time.monotonic() + remaining_s)
-
-
-def _parsed(parse: Callable[[bytes], Any], raw: bytes) -> Any:
+def parsed(parse: Callable[[bytes], Any], raw: bytes) -> Any:
+    """Return the message of some bytes, or raise InvalidQuery."""
     try:
         return parse(raw)
     except DecodeError:
         raise errors.InvalidQuery("request", "is not a message of this RPC") from None
-
-
-def _names(message: Any) -> dict[str, str]:
-    """Return version, alias and variant as an answer, or else a request, names them."""
-    return {name: getattr(message, name, "") for name in ("version", "alias", "variant")}
 
 
 def _let_go(error: BaseException | None) -> None:
@@ -335,16 +325,3 @@ def _let_go(error: BaseException | None) -> None:
     while error is not None:
         error.__traceback__ = None
         error = error.__cause__ or error.__context__
-
-
-async def _abort(context: Any, ending: statuses.Ending) -> NoReturn:
-    """End the call, under its request id."""
-    request_id = (_REQUEST_ID, logs.REQUEST_ID.get())
-    await context.abort(ending.status, ending.text, (*ending.metadata, request_id))
-    raise AssertionError("abort raises")
-
-
-def _name(code: Any) -> str:
-    if code is None:
-        return "UNKNOWN"
-    return code.name if isinstance(code, grpc.StatusCode) else code_pb2.Code.Name(code)

@@ -2,10 +2,12 @@
 
 import ssl
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Self
 
 from gnnrec_server.errors import CannotStart
+from gnnrec_server.process.files import WatchedFiles
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,13 @@ def read(files: TlsFiles) -> Certificates:
                 f"--tls-client-ca {files.client_ca} holds no PEM certificates ({_why(error)})"
             ) from None
     return Certificates(chain, key, client_ca)
+
+
+def watch(files: TlsFiles | None) -> WatchedFiles[Certificates] | None:
+    """Return what the files hold, kept current, if there are any; or raise CannotStart."""
+    if files is None:
+        return None
+    return WatchedFiles("certificates", files.paths, partial(read, files))
 
 
 def _bytes(option: str, path: Path) -> bytes:

@@ -9,9 +9,11 @@ import hmac
 import re
 import secrets
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 
 from gnnrec_server.errors import CannotStart, Unauthenticated
+from gnnrec_server.process.files import WatchedFiles
 
 _LINE = re.compile(r"([0-9a-fA-F]{64})(?:\s+(.*))?")
 _SCHEME = "bearer "
@@ -39,6 +41,11 @@ def read(path: Path) -> Mapping[bytes, str]:
     if not names:
         raise CannotStart(f"--tokens-file {path} holds no token; gnnrec token makes one")
     return names
+
+
+def watch(path: Path | None) -> WatchedFiles[Mapping[bytes, str]] | None:
+    """Return the tokens of a file, kept current, if there is one; or raise CannotStart."""
+    return None if path is None else WatchedFiles("tokens", [path], partial(read, path))
 
 
 def check(names: Mapping[bytes, str], authorization: str | None) -> str:

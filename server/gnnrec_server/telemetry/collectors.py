@@ -27,7 +27,7 @@ _SECONDS = (
 )  # fmt: skip
 
 
-class Series:
+class Collectors:
     """The metrics of one process, in a registry of its own."""
 
     def __init__(self, shared: Path | None = None) -> None:

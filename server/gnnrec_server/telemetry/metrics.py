@@ -8,7 +8,7 @@ from prometheus_client import Counter, Gauge, Histogram
 
 from gnnrec_server.process.address import Tcp
 from gnnrec_server.telemetry import collectors
-from gnnrec_server.telemetry.collectors import Labels, Series
+from gnnrec_server.telemetry.collectors import Collectors, Labels
 from gnnrec_server.telemetry.trial_metrics import TrialMetrics
 from gnnrec_server.telemetry.version_metrics import VersionMetrics
 
@@ -58,16 +58,16 @@ class Metrics(VersionMetrics):
 
     def __init__(self, shared: Path | None = None) -> None:
         """Make every metric; `shared` is a SharedMetrics' directory, given to a worker process."""
-        super().__init__(Series(shared))
-        self.registry = self._series.registry
-        self.trials = TrialMetrics(self._series)
+        super().__init__(Collectors(shared))
+        self.registry = self._collectors.registry
+        self.trials = TrialMetrics(self._collectors)
         self._requests: dict[Labels, Counter] = {}
         self._durations: dict[Labels, Histogram] = {}
         self._make_rpc_metrics()
         self._make_query_metrics()
 
     def _make_rpc_metrics(self) -> None:
-        counter, histogram = self._series.counter, self._series.histogram
+        counter, histogram = self._collectors.counter, self._collectors.histogram
         self.started = counter("grpc_server_started", "RPCs started.", _GRPC)
         self.handled = counter(
             "grpc_server_handled", "RPCs completed, by code.", (*_GRPC, "grpc_code")
@@ -81,7 +81,7 @@ class Metrics(VersionMetrics):
         self.durations = histogram(
             "gnnrec_request_duration_seconds", "Time to finish a request.", ("rpc", "version")
         )
-        self.in_flight = self._series.gauge(
+        self.in_flight = self._collectors.gauge(
             "gnnrec_in_flight_requests", "RPCs being answered.", joined="livesum"
         )
         self.rejected = counter(
@@ -96,7 +96,7 @@ class Metrics(VersionMetrics):
         )
 
     def _make_query_metrics(self) -> None:
-        counter, histogram = self._series.counter, self._series.histogram
+        counter, histogram = self._collectors.counter, self._collectors.histogram
         stages = histogram(
             "gnnrec_stage_duration_seconds", "Time that a request spends in a stage.", ("stage",)
         )
@@ -124,7 +124,7 @@ class Metrics(VersionMetrics):
         self.cached = counter(
             "gnnrec_cache_lookups", "Requests looked up among the ready answers.", ("result",)
         )
-        self.cache_bytes = self._series.gauge(
+        self.cache_bytes = self._collectors.gauge(
             "gnnrec_cache_bytes", "Size of the ready answers.", joined="livesum"
         )
         for result in ("hit", "miss"):
@@ -158,22 +158,6 @@ class Metrics(VersionMetrics):
             self.handling.labels(*labels)
             self.handled.labels(*labels, "OK")
 
-    def finish(
-        self,
-        rpc: str,
-        code: str,
-        seconds: float,
-        *,
-        version: str = "",
-        alias: str = "",
-        variant: str = "",
-    ) -> None:
-        """Count a finished request under what answered, or else what was asked for.
-
-        A name that is not served, which a caller may have made up, is counted as empty text.
-        """
-        self.count(rpc, code, seconds, *self.served(version, alias, variant))
-
     def count(self, rpc: str, code: str, seconds: float, version: str, variant: str) -> None:
         """Count a finished request under a version and variant that have answered."""
         labels = (rpc, version, variant, code)
@@ -191,10 +175,10 @@ class Metrics(VersionMetrics):
         """Drop the series of versions under which nothing is counted any more."""
         for labels in [labels for labels in self._requests if self._is_forgotten(labels[1])]:
             del self._requests[labels]
-            self._series.drop(self.requests, labels)
+            self._collectors.drop(self.requests, labels)
         for labels in [labels for labels in self._durations if self._is_forgotten(labels[1])]:
             del self._durations[labels]
-            self._series.drop(self.durations, labels)
+            self._collectors.drop(self.durations, labels)
 
     def reject(self, reason: Reason) -> None:
         """Count a request that was turned away before it was looked at."""

@@ -7,7 +7,7 @@ from typing import Literal, get_args
 from prometheus_client import Counter, Histogram
 
 from gnnrec_registry import Candidate
-from gnnrec_server.telemetry.collectors import Labels, Series, observe
+from gnnrec_server.telemetry.collectors import Collectors, Labels, observe
 
 ShadowResult = Literal["compared", "dropped", "failed"]
 Return = Literal["returned", "overtaken", "failed"]
@@ -33,57 +33,57 @@ class _Counted:
 class TrialMetrics:
     """What a server process tells of the trials that it takes part in."""
 
-    def __init__(self, series: Series) -> None:
+    def __init__(self, collectors: Collectors) -> None:
         """Make the metrics."""
-        self._series = series
+        self._collectors = collectors
         self._tried: set[Labels] = set()
         self._sides: dict[Labels, _Counted] = {}
-        self._behind = series.gauge(
+        self._behind = collectors.gauge(
             "gnnrec_alias_behind",
             "1 for an alias that is answered by another version than it names, which is refused.",
             ("alias", "named", "version"),
         )
-        self._percent = series.gauge(
+        self._percent = collectors.gauge(
             "gnnrec_trial_percent",
             "The share of subjects that an alias's candidate answers, in percent.",
             _SIDE,
         )
-        self._waiting = series.gauge(
+        self._waiting = collectors.gauge(
             "gnnrec_trial_waiting",
             "1 for a candidate that answers nobody: it is not loaded, or cannot be.",
             _SIDE,
         )
-        self._requests = series.counter(
+        self._requests = collectors.counter(
             "gnnrec_trial_requests",
             "Requests of a trial's two sides, each entry of a batch for itself, by result.",
             (*_BOTH_SIDES, "result"),
         )
-        self._durations = series.histogram(
+        self._durations = collectors.histogram(
             "gnnrec_trial_duration_seconds",
             "Time to finish a request of a trial's two sides; batches are left out.",
             _BOTH_SIDES,
         )
-        self._shadowed = series.counter(
+        self._shadowed = collectors.counter(
             "gnnrec_shadow_requests",
             "Requests offered to an alias's shadow, by result.",
             (*_SIDE, "result"),
         )
-        self._overlap = series.histogram(
+        self._overlap = collectors.histogram(
             "gnnrec_shadow_overlap",
             "The share of the answered items that the shadow has among its own.",
             _SIDE,
             _SHARES,
         )
-        self._drift = series.histogram(
+        self._drift = collectors.histogram(
             "gnnrec_shadow_score_drift",
             "Mean distance of the shadow's scores, as a share of the answered scores.",
             _SIDE,
             _DRIFTS,
         )
-        self._seconds = series.histogram(
+        self._seconds = collectors.histogram(
             "gnnrec_shadow_duration_seconds", "Time in which the shadow has computed.", _SIDE
         )
-        self._returns = series.counter(
+        self._returns = collectors.counter(
             "gnnrec_guard_returns",
             "Trials that a guard was to end, by result.",
             ("alias", "result"),
@@ -94,7 +94,7 @@ class TrialMetrics:
         values: dict[Labels, float] = {
             (alias, *versions): 1.0 for alias, versions in behind.items()
         }
-        self._series.show(self._behind, values)
+        self._collectors.show(self._behind, values)
 
     def show_trials(self, candidates: Mapping[str, Candidate]) -> None:
         """Show what each alias tries, and drop the series of trials that have ended."""
@@ -103,16 +103,16 @@ class TrialMetrics:
         }
         for labels in self._tried - tried.keys():
             for result in _RESULTS:
-                self._series.drop(self._shadowed, (*labels, result))
+                self._collectors.drop(self._shadowed, (*labels, result))
             for histogram in (self._overlap, self._drift, self._seconds):
-                self._series.drop(histogram, labels)
+                self._collectors.drop(histogram, labels)
         for labels in tried.keys() - self._tried:
             for result in _RESULTS:
                 self._shadowed.labels(*labels, result)
             for histogram in (self._overlap, self._drift, self._seconds):
                 histogram.labels(*labels)
         self._tried = set(tried)
-        self._series.show(self._percent, tried)
+        self._collectors.show(self._percent, tried)
 
     def show_sides(self, versions: Mapping[str, tuple[str, str]]) -> None:
         """Show both sides of each alias's trial at 0, and drop those of trials that have ended.
@@ -127,8 +127,8 @@ class TrialMetrics:
         for labels in self._sides.keys() - sides:
             del self._sides[labels]
             for result in _ENDS:
-                self._series.drop(self._requests, (*labels, result))
-            self._series.drop(self._durations, labels)
+                self._collectors.drop(self._requests, (*labels, result))
+            self._collectors.drop(self._durations, labels)
         for labels in sides - self._sides.keys():
             ok, failed = (self._requests.labels(*labels, result) for result in _ENDS)
             self._sides[labels] = _Counted(ok, failed, self._durations.labels(*labels))
@@ -141,7 +141,7 @@ class TrialMetrics:
         values: dict[Labels, float] = {
             (alias, candidate): 1.0 for alias, (_, candidate) in versions.items()
         }
-        self._series.show(self._waiting, values)
+        self._collectors.show(self._waiting, values)
 
     def count_request(self, labels: Labels, failed: bool, seconds: float | None) -> None:
         """Count a request of a side: alias, version, side; one of a batch has no duration."""

@@ -2,13 +2,12 @@
 
 import math
 import platform
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version as installed
 from typing import Literal
 
-from gnnrec_server.telemetry.collectors import Labels, Series
-from gnnrec_server.version.snapshot import Snapshot
+from gnnrec_server.telemetry.collectors import Collectors, Labels
 
 _VARIANT = ("version", "variant")
 # A server that follows daily rollouts for years must not keep series of all it ever served.
@@ -18,24 +17,39 @@ State = Literal["loading", "serving", "refused"]
 
 
 @dataclass(frozen=True)
-class _Held:
+class VariantFigures:
+    """What is told of a variant in memory."""
+
+    name: str
+    items: int
+    index_bytes: int
+    recall: float
+    """The share of the 100 best items that a search of its index finds."""
+    provider: str | None
+    """What its ONNX model was bound to, such as CPUExecutionProvider; None without a model."""
+
+
+@dataclass(frozen=True)
+class VersionFigures:
     """What is told of a version in memory."""
 
-    items: dict[Labels, float]
-    sizes: dict[Labels, float]
-    recalls: dict[Labels, float]
-    providers: dict[Labels, float]
+    model: str
+    version: str
+    default_variant: str
+    created_at: float
+    """When it was published, in Unix seconds."""
+    load_seconds: Mapping[str, float]
+    """How long each phase of loading it took."""
+    variants: Sequence[VariantFigures]
 
 
 class VersionMetrics:
     """What a server process tells of the versions that it has loaded."""
 
-    def __init__(self, series: Series) -> None:
+    def __init__(self, collectors: Collectors) -> None:
         """Make the metrics."""
-        self._series = series
-        self._held: dict[str, _Held] = {}
-        self._states: dict[str, State] = {}
-        self._served_by: dict[str, str] = {}
+        self._collectors = collectors
+        self._held: dict[str, VersionFigures] = {}
         self._info: dict[str, Labels] = {}
         self._times: dict[str, tuple[float, float]] = {}
         # The variants of each version that requests may still be counted under, oldest first.
@@ -43,7 +57,7 @@ class VersionMetrics:
         self._make_model_metrics()
 
     def _make_model_metrics(self) -> None:
-        counter, gauge = self._series.counter, self._series.gauge
+        counter, gauge = self._collectors.counter, self._collectors.gauge
         self.model_info = gauge(
             "gnnrec_model_info",
             "1 for the version that each alias names.",
@@ -92,13 +106,12 @@ class VersionMetrics:
         for result in ("loaded", "refused"):
             self.loads.labels(result)
 
-    def served(self, version: str = "", alias: str = "", variant: str = "") -> tuple[str, str]:
-        """Return version and variant as a request names them, each empty where not served of late.
+    def counted(self, version: str, variant: str) -> tuple[str, str]:
+        """Return the version and variant that a request is counted under.
 
-        Where it names neither version nor alias, it means the alias that was activated first.
+        Each is empty where it is not served of late: callers may have made the name up, and every
+        name is a series.
         """
-        if not version:
-            version = self._served_by.get(alias or next(iter(self._served_by), ""), "")
         variants = self._counted.get(version)
         if variants is None:
             return "", ""
@@ -107,82 +120,64 @@ class VersionMetrics:
     def _is_forgotten(self, version: str) -> bool:
         return version != "" and version not in self._counted
 
-    def activate(self, snapshot: Snapshot, alias: str, activated_at: float) -> None:
+    def activate(self, figures: VersionFigures, alias: str, activated_at: float) -> None:
         """Describe the version that an alias names from now on."""
-        self.hold(snapshot)
-        manifest = snapshot.manifest
-        self._served_by[alias] = manifest.version
-        self._info[alias] = (manifest.model, alias, manifest.version, manifest.default_variant)
-        self._times[alias] = (activated_at, manifest.created_at.timestamp())
+        self.hold(figures)
+        self._info[alias] = (figures.model, alias, figures.version, figures.default_variant)
+        self._times[alias] = (activated_at, figures.created_at)
         self._show_aliases()
-        for phase, seconds in snapshot.load_seconds.items():
+        for phase, seconds in figures.load_seconds.items():
             self.load_seconds.labels(phase).set(seconds)
 
     def deactivate(self, alias: str) -> None:
         """Forget an alias that no version is served under any more."""
-        del self._served_by[alias], self._info[alias], self._times[alias]
+        del self._info[alias], self._times[alias]
         self._show_aliases()
 
-    def hold(self, snapshot: Snapshot) -> None:
+    def hold(self, figures: VersionFigures) -> None:
         """Describe a version in memory, whether or not an alias names it."""
-        version, variants = snapshot.version, list(snapshot.variants.values())
-        counts: dict[Labels, float] = {}
-        sizes: dict[Labels, float] = {}
-        recalls: dict[Labels, float] = {}
-        for each in variants:
-            counts[version, each.name] = len(each.index)
-            sizes[version, each.name] = each.index.nbytes
-            recalls[version, each.name] = each.index.recall
-        self._held[version] = _Held(
-            items=counts,
-            sizes=sizes,
-            recalls=recalls,
-            providers={
-                (each.name, each.model.encoder.provider): 1.0
-                for each in variants
-                if each.model is not None
-            },
-        )
-        self.set_state(version, "serving")
+        self._held[figures.version] = figures
         self._show_held()
-        self._counted.pop(version, None)
-        self._counted[version] = frozenset(snapshot.variants)
+        self._counted.pop(figures.version, None)
+        self._counted[figures.version] = frozenset(each.name for each in figures.variants)
         self._forget_old()
 
     def release(self, version: str) -> None:
         """Forget a version that is no longer in memory; what it answered stays counted."""
         self._held.pop(version, None)
-        self.set_state(version, None)
         self._show_held()
 
-    def set_state(self, version: str, state: State | None) -> None:
-        """Say what state a version is in; None when there is nothing to say of it any more."""
-        if state is None:
-            self._states.pop(version, None)
-        else:
-            self._states[version] = state
-        self._series.show(self.model_state, dict.fromkeys(self._states.items(), 1.0))
+    def show_states(self, states: Mapping[str, State]) -> None:
+        """Show the state of each version of which there is something to say."""
+        self._collectors.show(self.model_state, dict.fromkeys(states.items(), 1.0))
 
     def _show_aliases(self) -> None:
         times = self._times.items()
-        self._series.show(self.model_info, dict.fromkeys(self._info.values(), 1.0))
+        self._collectors.show(self.model_info, dict.fromkeys(self._info.values(), 1.0))
         began: dict[Labels, float] = {(alias,): moment for alias, (moment, _) in times}
         made: dict[Labels, float] = {(alias,): moment for alias, (_, moment) in times}
-        self._series.show(self.activated, began, gone=math.nan)
-        self._series.show(self.created, made, gone=math.nan)
+        self._collectors.show(self.activated, began, gone=math.nan)
+        self._collectors.show(self.created, made, gone=math.nan)
 
     def _show_held(self) -> None:
-        held = self._held.values()
-        self._series.show(self.index_items, _joined(one.items for one in held))
-        self._series.show(self.index_bytes, _joined(one.sizes for one in held))
-        self._series.show(self.index_recall, _joined(one.recalls for one in held))
-        self._series.show(self.onnx_provider, _joined(one.providers for one in held))
+        items: dict[Labels, float] = {}
+        sizes: dict[Labels, float] = {}
+        recalls: dict[Labels, float] = {}
+        providers: dict[Labels, float] = {}
+        for version, figures in self._held.items():
+            for variant in figures.variants:
+                labels = version, variant.name
+                items[labels] = variant.items
+                sizes[labels] = variant.index_bytes
+                recalls[labels] = variant.recall
+                if variant.provider is not None:
+                    providers[variant.name, variant.provider] = 1.0
+        self._collectors.show(self.index_items, items)
+        self._collectors.show(self.index_bytes, sizes)
+        self._collectors.show(self.index_recall, recalls)
+        self._collectors.show(self.onnx_provider, providers)
 
     def _forget_old(self) -> None:
         """Let go of versions that have not been loaded for long."""
         for version in set(list(self._counted)[:-_VERSIONS_COUNTED]) - self._held.keys():
             del self._counted[version]
-
-
-def _joined(parts: Iterable[dict[Labels, float]]) -> dict[Labels, float]:
-    return {labels: value for part in parts for labels, value in part.items()}

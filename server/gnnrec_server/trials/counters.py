@@ -50,7 +50,7 @@ _NUMBERS = _ROOM + len(Line) * RECENT * _COLUMNS
 _BYTES = 8 * _NUMBERS
 
 
-class Tally:
+class TrialCounter:
     """What one process has counted of one trial; each number has one thread that writes it."""
 
     def __init__(self, numbers: NDArray[np.float64]) -> None:
@@ -103,7 +103,7 @@ class Last:
 class Sum:
     """What several tallies of a trial say together."""
 
-    def __init__(self, tallies: Sequence[Tally]) -> None:
+    def __init__(self, tallies: Sequence[TrialCounter]) -> None:
         """Add up; of each line the last of all remain."""
         self._counts = np.sum([each.counts for each in tallies], axis=0)
         self._began_at = min(each.counts[Count.BEGAN_AT] for each in tallies)
@@ -139,7 +139,7 @@ class Sum:
         return Last(timed[:, 1], timed[:, 3], rows[:, 2].copy())
 
 
-class Tallies:
+class TrialCounters:
     """The tallies of the trials that a server takes part in.
 
     With a folder, which the workers of one server share, each process counts into a file of its
@@ -149,13 +149,13 @@ class Tallies:
     def __init__(self, folder: Path | None = None) -> None:
         """Count in `folder`, or in memory where there is but one process."""
         self._folder = folder
-        self._own: dict[str, Tally] = {}
+        self._own: dict[str, TrialCounter] = {}
 
-    def open(self, trial: str, began_at: float) -> Tally:
+    def open(self, trial: str, began_at: float) -> TrialCounter:
         """Return what this process counts of a trial into; `trial` is the same text everywhere."""
         tally = self._own.get(trial)
         if tally is None:
-            tally = self._own[trial] = Tally(self._numbers(trial))
+            tally = self._own[trial] = TrialCounter(self._numbers(trial))
             if not tally.counts[Count.BEGAN_AT]:  # else a process of the same id was here before
                 tally.counts[Count.BEGAN_AT] = began_at
         return tally
@@ -184,7 +184,7 @@ class Tallies:
             _log.warning("a trial is counted by this worker for itself: %s", error)
             return np.zeros(_NUMBERS)
 
-    def _others(self, trial: str) -> list[Tally]:
+    def _others(self, trial: str) -> list[TrialCounter]:
         if self._folder is None:
             return []
         found = []
@@ -195,7 +195,7 @@ class Tallies:
                 numbers = np.memmap(path, np.float64, "r", shape=(_NUMBERS,))
             except (OSError, ValueError):  # gone, or just being made
                 continue
-            found.append(Tally(numbers))
+            found.append(TrialCounter(numbers))
         return found
 
     def _place(self, trial: str) -> Path:

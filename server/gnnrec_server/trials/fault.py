@@ -8,23 +8,24 @@ import asyncio
 import time
 from collections.abc import Callable
 from concurrent.futures import Executor
-from functools import partial
-from typing import Any
 
 from gnnrec_registry.ranking import NO_ROW
 from gnnrec_server.query.plan import place, plan, search
 from gnnrec_server.query.queries import ScoreQuery, TopKQuery
 from gnnrec_server.query.recommender import Recommender
+from gnnrec_server.trials.exchange import Asked
 from gnnrec_server.trials.shadow import Uncounted
 from gnnrec_server.trials.trials import Trial, Trials, may_be_of_the_version
 from gnnrec_server.version.snapshot import Snapshot
+
+Read = Callable[[], TopKQuery | ScoreQuery]
 
 # What comes on top of so many, and what is larger, is not computed again.
 _DEPTH = 1024
 _LARGEST_BYTES = 64 * 1024
 
 
-class Blame:
+class FaultFinder:
     """Counts the requests of trials; those that failed or took long once they are looked into.
 
     A failure counts if the other version answers the same request. A request took long if it took
@@ -35,21 +36,19 @@ class Blame:
         self,
         recommender: Recommender,
         trials: Trials,
-        parse: Callable[[Any], TopKQuery | ScoreQuery],
         executor: Executor,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        """`parse` makes a query of a request; compute in the one thread of `executor`."""
+        """Compute in the one thread of `executor`."""
         self._recommender = recommender
         self._trials = trials
-        self._parse = parse
         self._executor = executor
         self._clock = clock
         self.waiting = 0
         """How many are still to be looked into."""
 
     def count(
-        self, trial: Trial, asked: Any, version: str, code: str, seconds: float | None
+        self, trial: Trial, asked: Asked, version: str, code: str, seconds: float | None
     ) -> None:
         """Count a finished TopK or Score, or an entry of a batch, now or soon; never waits."""
         if trial.side(version) is None:
@@ -66,14 +65,13 @@ class Blame:
             self._look_into(trial, asked, version, code, seconds)
 
     def _look_into(
-        self, trial: Trial, asked: Any, version: str, code: str, seconds: float | None
+        self, trial: Trial, asked: Asked, version: str, code: str, seconds: float | None
     ) -> None:
-        if self.waiting >= _DEPTH or asked.ByteSize() > _LARGEST_BYTES:
+        if self.waiting >= _DEPTH or asked.size_bytes > _LARGEST_BYTES:
             if code == "OK":
                 self._trials.count(trial, version, code, seconds)
             return
-        # An entry of a batch would hold the whole of it.
-        read = partial(type(asked).FromString, asked.SerializeToString())
+        read = asked.copied()
         work = self._is_slow if code in ("OK", "DEADLINE_EXCEEDED") else self._has_failed
         self.waiting += 1
         loop = asyncio.get_running_loop()
@@ -90,11 +88,11 @@ class Blame:
 
         found.add_done_callback(count)
 
-    def _has_failed(self, trial: Trial, version: str, read: Callable[[], Any]) -> bool:
+    def _has_failed(self, trial: Trial, version: str, read: Read) -> bool:
         """Tell whether the other version answers what this one has failed to answer."""
         return self._compute_s(trial.other(version), read) is not None
 
-    def _is_slow(self, trial: Trial, version: str, read: Callable[[], Any]) -> bool:
+    def _is_slow(self, trial: Trial, version: str, read: Read) -> bool:
         """Tell whether a version takes longer than its guard permits, and the other does not."""
         limit_s = _limit_s(trial, version)
         other_s = self._compute_s(trial.other(version), read)
@@ -103,13 +101,13 @@ class Blame:
         # Twice, as anything may come in between once.
         return all((self._compute_s(version, read) or 0.0) > limit_s for _ in range(2))
 
-    def _compute_s(self, version: str, read: Callable[[], Any]) -> float | None:
+    def _compute_s(self, version: str, read: Read) -> float | None:
         """Return how long a version takes to compute a request, None if it does not answer it."""
         resident = self._recommender.serving.residents.get(version)
         if resident is None:
             return None
         try:
-            query = self._parse(read())
+            query = read()
             began = self._clock()
             _compute(resident.snapshot, query)
             return self._clock() - began

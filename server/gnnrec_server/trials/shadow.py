@@ -5,7 +5,6 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -16,6 +15,7 @@ from gnnrec_server.query.queries import ScoreQuery, TopKQuery
 from gnnrec_server.query.recommender import Recommender
 from gnnrec_server.telemetry.trial_metrics import ShadowResult, TrialMetrics
 from gnnrec_server.trials.counters import Count, Line
+from gnnrec_server.trials.exchange import Answered, Asked
 from gnnrec_server.trials.trials import Trial
 from gnnrec_server.version.snapshot import Snapshot
 
@@ -32,36 +32,34 @@ class Shadow:
         self,
         recommender: Recommender,
         metrics: TrialMetrics,
-        parse: Callable[[Any], TopKQuery | ScoreQuery],
         initializer: Callable[[], None],
         depth: int = _DEPTH,
     ) -> None:
-        """`parse` makes a query of a request; the thread begins with `initializer`."""
+        """Let at most `depth` wait for the thread, which begins with `initializer`."""
         self._recommender = recommender
         self._metrics = metrics
-        self._parse = parse
         self._pool = OneThread("shadow", initializer)
         self._places = threading.Semaphore(depth)
 
-    def offer(self, trial: Trial, request: Any, answer: Any) -> None:
+    def offer(self, trial: Trial, asked: Asked, answer: Answered) -> None:
         """Have a TopK or Score answered by the trial's candidate too, or drop it; never waits."""
         if not self._places.acquire(blocking=False):
             trial.tally.add(Count.SHADOW_DROPPED)
             self._count(trial, "dropped")
             return
-        future = self._pool.submit(self._compute, trial, request, answer)
+        future = self._pool.submit(self._compute, trial, asked, answer)
         future.add_done_callback(lambda _: self._places.release())
 
     def close(self) -> None:
         """Finish what is being computed, and no more."""
         self._pool.shutdown(cancel_futures=True)
 
-    def _compute(self, trial: Trial, request: Any, answer: Any) -> None:
+    def _compute(self, trial: Trial, asked: Asked, answer: Answered) -> None:
         resident = self._recommender.serving.residents.get(trial.candidate.version)
         if resident is None:
             return  # the trial has just ended
         try:
-            query = self._parse(request)
+            query = asked.query()
             if isinstance(query, ScoreQuery):
                 found = _score(resident.snapshot, query, answer)
             else:
@@ -101,7 +99,7 @@ class _Compared:
     """None of scores: whoever asks for them has chosen the items."""
 
 
-def _list(snapshot: Snapshot, query: TopKQuery, answer: Any) -> _Compared:
+def _list(snapshot: Snapshot, query: TopKQuery, answer: Answered) -> _Compared:
     """Compute the k best items, and the scores of those that were answered."""
     began = time.perf_counter()
     made = plan(snapshot, query, Uncounted())
@@ -116,7 +114,7 @@ def _list(snapshot: Snapshot, query: TopKQuery, answer: Any) -> _Compared:
     return _Compared(seconds, _drift(np.array(answer.scores, np.float32)[known], scores), overlap)
 
 
-def _score(snapshot: Snapshot, query: ScoreQuery, answer: Any) -> _Compared:
+def _score(snapshot: Snapshot, query: ScoreQuery, answer: Answered) -> _Compared:
     """Compute the scores that were asked for; those of items that both know are compared."""
     began = time.perf_counter()
     variant = snapshot.variant(query.target.variant)

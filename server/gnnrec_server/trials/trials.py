@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from gnnrec_registry import Candidate, Move
 from gnnrec_server.telemetry.trial_metrics import Side, TrialMetrics
-from gnnrec_server.trials.counters import RECENT, Count, Line, Sum, Tallies, Tally
+from gnnrec_server.trials.counters import RECENT, Count, Line, Sum, TrialCounter, TrialCounters
 
 # The server was full or stopping, an answer was too large to be sent, the caller went away.
 _NOT_OF_THE_VERSION = {
@@ -34,7 +34,7 @@ class Trial:
     """The same in every process, and never that of another trial."""
     move: Move
     candidate: Candidate
-    tally: Tally
+    tally: TrialCounter
     """What this process counts into."""
     problem: str = ""
     """Why the candidate answers nobody here; empty if it does."""
@@ -78,7 +78,7 @@ class Trials:
     def __init__(
         self,
         metrics: TrialMetrics,
-        tallies: Tallies,
+        tallies: TrialCounters,
         clock: Callable[[], float] = time.time,
     ) -> None:
         """Begin with none; count into `tallies`, which may be shared, and into `metrics`."""

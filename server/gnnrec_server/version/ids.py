@@ -72,12 +72,6 @@ class IdTable:
         content, places = self._content, self._places
         return [content[places[row] : places[row + 1]] for row in rows.tolist()]
 
-    @property
-    def nbytes(self) -> int:
-        """How much memory it takes."""
-        arrays = self._starts.nbytes + self._rows.nbytes + self._buckets.nbytes
-        return len(self._content) + arrays
-
 
 def varint(number: int) -> bytes:
     """Return a length as messages carry it: in base 128, the lowest digit first."""

@@ -12,7 +12,6 @@ from gnnrec_registry.errors import InvalidFeature
 from gnnrec_registry.features import Matrix, Value
 from gnnrec_registry.ranking import NO_ROW, Rows
 from gnnrec_server.errors import CannotEmbed, InvalidQuery
-from gnnrec_server.query.queries import Interaction, NewItem, NewUser
 from gnnrec_server.version.node_models import Weights
 from gnnrec_server.version.snapshot import LoadedVariant, Snapshot
 
@@ -28,27 +27,36 @@ class Newcomer:
     """How many texts of each feature training has not seen."""
 
 
-def embed_user(snapshot: Snapshot, variant: LoadedVariant, user: NewUser) -> Newcomer:
+def embed_user(
+    snapshot: Snapshot,
+    variant: LoadedVariant,
+    weights: Mapping[str, float],
+    features: Mapping[str, Value],
+) -> Newcomer:
     """Embed a new user by what the variant takes: features and interactions, or the latter alone.
+
+    weights: how much the interactions with each item count, by item id
 
     Raises InvalidQuery where nothing is left to embed from, CannotEmbed where the variant takes no
     new users.
     """
-    rows, weights, unknown_ids = _find(snapshot, user.interactions)
+    rows, known_weights, unknown_ids = _find(snapshot, weights)
     unknown: Counter[str] = Counter()
     if variant.model is not None:
-        if len(rows) == 0 and not user.features:
-            raise InvalidQuery("new_user", f"{_none_known(snapshot, user)}, and it has no features")
-        own = _encode(snapshot.features.users, "new_user", user.features, unknown)
-        vector = variant.model.user(own, rows, weights)
+        if len(rows) == 0 and not features:
+            raise InvalidQuery(
+                "new_user", f"{_none_known(snapshot, weights)}, and it has no features"
+            )
+        own = _encode(snapshot.features.users, "new_user", features, unknown)
+        vector = variant.model.user(own, rows, known_weights)
     elif variant.folding is not None:
         if len(rows) == 0:
             raise InvalidQuery(
                 "new_user",
-                f"{_none_known(snapshot, user)}, and variant {variant.name!r} embeds new users "
+                f"{_none_known(snapshot, weights)}, and variant {variant.name!r} embeds new users "
                 f"from interactions; variants that take features: {_that_take_features(snapshot)}",
             )
-        vector = variant.folding.user(rows, weights)
+        vector = variant.folding.user(rows, known_weights)
     else:
         able = [each.name for each in snapshot.variants.values() if each.takes_new_users]
         raise CannotEmbed(
@@ -58,7 +66,9 @@ def embed_user(snapshot: Snapshot, variant: LoadedVariant, user: NewUser) -> New
     return Newcomer(_finite("new_user", vector), rows, unknown_ids, unknown)
 
 
-def embed_item(snapshot: Snapshot, variant: LoadedVariant, item: NewItem) -> Newcomer:
+def embed_item(
+    snapshot: Snapshot, variant: LoadedVariant, features: Mapping[str, Value]
+) -> Newcomer:
     """Embed a new item by its features; raises CannotEmbed where the variant takes none."""
     if variant.model is None:
         raise CannotEmbed(
@@ -66,7 +76,7 @@ def embed_item(snapshot: Snapshot, variant: LoadedVariant, item: NewItem) -> New
             f"variants that can: {_that_take_features(snapshot)}"
         )
     unknown: Counter[str] = Counter()
-    own = _encode(snapshot.features.items, "new_item", item.features, unknown)
+    own = _encode(snapshot.features.items, "new_item", features, unknown)
     vector = _finite("new_item", variant.model.item(own))
     return Newcomer(vector, np.empty(0, np.int64), [], unknown)
 
@@ -80,13 +90,8 @@ def _finite(field: str, vector: Embeddings) -> Embeddings:
     return vector
 
 
-def _find(
-    snapshot: Snapshot, interactions: tuple[Interaction, ...]
-) -> tuple[Rows, Weights, list[str]]:
+def _find(snapshot: Snapshot, weights: Mapping[str, float]) -> tuple[Rows, Weights, list[str]]:
     """Return the distinct known rows, ascending, their summed weights, and the unknown ids."""
-    weights: dict[str, float] = {}
-    for interaction in interactions:
-        weights[interaction.item_id] = weights.get(interaction.item_id, 0.0) + interaction.weight
     item_ids = list(weights)
     rows = snapshot.item_ids.rows(item_ids)
     known = rows != NO_ROW
@@ -106,8 +111,8 @@ def _encode(
         raise InvalidQuery(f"{field}.features[{error.name}]", error.problem) from None
 
 
-def _none_known(snapshot: Snapshot, user: NewUser) -> str:
-    if not user.interactions:
+def _none_known(snapshot: Snapshot, weights: Mapping[str, float]) -> str:
+    if not weights:
         return "has no interactions"
     return f"has no interaction with an item of version {snapshot.version!r}"
 

@@ -1,32 +1,20 @@
 """A version in memory: ids, embeddings and indexes that belong together, immutable."""
 
-import json
-import time
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnrec_registry import Manifest, NodeFeatures, Version
+from gnnrec_registry import Manifest, NodeFeatures
 from gnnrec_registry.arrays import Embeddings
 from gnnrec_registry.attributes import Attribute
-from gnnrec_registry.layout import GOLDEN
 from gnnrec_registry.ranking import NO_ROW, Rows
-from gnnrec_server.errors import MissingVariant, UnknownItem, UnknownUser, UnservableVersion
-from gnnrec_server.index.approximate import IndexPlan, build
+from gnnrec_server.errors import MissingVariant, UnknownItem, UnknownUser
 from gnnrec_server.index.exact import FlatIndex
-from gnnrec_server.version import cancellation, memory_check
+from gnnrec_server.telemetry.version_metrics import VariantFigures, VersionFigures
 from gnnrec_server.version.ids import IdTable
-from gnnrec_server.version.node_models import Folding, Model, load_foldings, load_models
-
-# Two machines may round the last bit of a score differently.
-_GOLDEN_TOLERANCE = 1e-5
-
-_DEFAULT_INDEX = IndexPlan()
-
-_WARM_UP_USERS = 16
-_WARM_UP_K = 20
+from gnnrec_server.version.node_models import Folding, Model
 
 
 @dataclass(frozen=True)
@@ -45,6 +33,13 @@ class LoadedVariant:
     def takes_new_users(self) -> bool:
         """Whether new users can be embedded at all."""
         return self.folding is not None or self.model is not None
+
+    @property
+    def figures(self) -> VariantFigures:
+        """What metrics tell of it."""
+        index, model = self.index, self.model
+        provider = None if model is None else model.encoder.provider
+        return VariantFigures(self.name, len(index), index.nbytes, index.recall, provider)
 
     @property
     def embedding_dim(self) -> int:
@@ -77,6 +72,19 @@ class Snapshot:
     def features(self) -> NodeFeatures:
         """How nodes are described to the models; no columns in a version without."""
         return self.manifest.features or NodeFeatures()
+
+    @property
+    def figures(self) -> VersionFigures:
+        """What metrics tell of it."""
+        manifest = self.manifest
+        return VersionFigures(
+            model=manifest.model,
+            version=manifest.version,
+            default_variant=manifest.default_variant,
+            created_at=manifest.created_at.timestamp(),
+            load_seconds=self.load_seconds,
+            variants=[variant.figures for variant in self.variants.values()],
+        )
 
     @cached_property
     def default_variant(self) -> LoadedVariant:
@@ -119,95 +127,3 @@ class Snapshot:
         unknown = [item_ids[place] for place in np.flatnonzero(rows == NO_ROW)]
         known = np.unique(rows)
         return known[known != NO_ROW], list(dict.fromkeys(unknown))
-
-
-def load(
-    version: Version,
-    *,
-    max_neighbours: int = 32,
-    require_gpu: bool = False,
-    index: IndexPlan = _DEFAULT_INDEX,
-) -> Snapshot:
-    """Verify a version, read it, build its indexes and have it reproduce its golden answers.
-
-    Between its steps, and the files that it verifies, it ends if it is called off; see loading.
-    Raises the registry's VersionCorrupt for damage, UnservableVersion for a wrong answer a model
-    that does not run or too little memory, CannotStart for one on the CPU where a GPU is required.
-    """
-    clock = _Clock()
-    memory_check.check(version, index)
-    version.verify(lambda read: cancellation.current().check())
-    clock.lap("verify")
-    indptr, items = version.seen
-    user_ids, item_ids = IdTable(version.user_ids), IdTable(version.item_ids)
-    clock.lap("read")
-    foldings = load_foldings(version)
-    models = load_models(version, foldings, max_neighbours, require_gpu)
-    clock.lap("models")
-    variants = {}
-    for name in version.manifest.variants:
-        cancellation.current().check()
-        users, embeddings = version.embeddings(name)
-        where = f"version {version.name!r}, variant {name!r}"
-        built = build(index, users, embeddings, where)
-        variants[name] = LoadedVariant(
-            name, np.asarray(users), built, foldings.get(name), models.get(name)
-        )
-    clock.lap("build")
-    snapshot = Snapshot(
-        manifest=version.manifest,
-        user_ids=user_ids,
-        item_ids=item_ids,
-        item_titles=version.item_titles,
-        attributes=version.attributes(),
-        seen_indptr=np.asarray(indptr),
-        seen_items=np.asarray(items),
-        variants=variants,
-        load_seconds=clock.laps,
-    )
-    _replay_golden(snapshot, version.read(GOLDEN))
-    clock.lap("golden")
-    _warm_up(snapshot)
-    clock.lap("warm_up")
-    return snapshot
-
-
-def _warm_up(snapshot: Snapshot) -> None:
-    """Answer for some users by every variant, so that the first who ask need not wait longer."""
-    rows = np.linspace(0, len(snapshot.user_ids) - 1, _WARM_UP_USERS).astype(np.int64)
-    for variant in snapshot.variants.values():
-        for row in rows:
-            vector = np.array(variant.users[row])
-            variant.index.search(vector, _WARM_UP_K, snapshot.seen(row).astype(np.int64))
-
-
-def _replay_golden(snapshot: Snapshot, content: bytes) -> None:
-    golden = json.loads(content)
-    for query in golden["queries"]:
-        variant = snapshot.variant(query["variant"])
-        exact = variant.index.exact
-        row = snapshot.user_row(query["user_id"])
-        expected = np.array(query["scores"], np.float32)
-        vector = np.array(variant.users[row])
-        scores, _ = exact.search(vector, golden["k"], snapshot.seen(row).astype(np.int64))
-        named = np.array([snapshot.item_row(item_id) for item_id in query["item_ids"]], np.int64)
-        for found in (scores, variant.index.scores(vector, named)):
-            if found.shape != expected.shape or not np.allclose(
-                found, expected, rtol=_GOLDEN_TOLERANCE, atol=_GOLDEN_TOLERANCE
-            ):
-                raise UnservableVersion(
-                    f"version {snapshot.version!r} does not reproduce golden.json: variant "
-                    f"{variant.name!r}, user {query['user_id']!r}"
-                )
-
-
-class _Clock:
-    def __init__(self) -> None:
-        self.laps: dict[str, float] = {}
-        self._last = time.monotonic()
-
-    def lap(self, name: str) -> None:
-        cancellation.current().check()
-        now = time.monotonic()
-        self.laps[name] = now - self._last
-        self._last = now

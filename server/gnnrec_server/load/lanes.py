@@ -1,0 +1,139 @@
+"""Where a request is computed: in the thread for short work, or in the one for long work.
+
+What takes a few milliseconds never waits behind what takes longer. A request is judged by what it
+asks for and by the size of the catalogue, not by a measured time, which the first abuser would set.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Generic, TypeVar
+
+from gnnrec_server.load.answer_cache import Reply
+from gnnrec_server.load.search_thread import Compute, SearchThread
+from gnnrec_server.process.cancellation import attempt
+from gnnrec_server.query.answer import ScoreAnswer, TopKAnswer
+from gnnrec_server.query.plan import Plan
+from gnnrec_server.query.queries import ScoreQuery, TopKQuery
+from gnnrec_server.query.recommender import Effort, Query, Recommender
+from gnnrec_server.telemetry.metrics import Metrics
+
+# What looks at no more numbers of embeddings takes a few milliseconds.
+SHORT_NUMBERS = 50_000_000
+# The same where filters say which items count, and where all are scored in double precision.
+_SHORT_FILTERED_NUMBERS = 8_000_000
+SHORT_WHOLE_NUMBERS = 500_000
+# A second look for up to so many items takes about as long as the first.
+_FEW = 100
+
+Q = TypeVar("Q", TopKQuery, ScoreQuery)
+
+
+@dataclass(frozen=True, slots=True)
+class Unparsed(Generic[Q]):
+    """A request whose message takes long to read, and so is read where it is computed."""
+
+    parse: Callable[[], Q]
+    """Returns its query, or raises InvalidQuery."""
+
+
+@dataclass(frozen=True)
+class Replies:
+    """Makes replies of answers, in the thread that found them."""
+
+    top_k: Callable[[TopKAnswer], Reply]
+    score: Callable[[ScoreAnswer], Reply]
+
+
+class Lanes:
+    """The two threads that search, and which of them a TopK or a Score goes to."""
+
+    def __init__(
+        self,
+        short: SearchThread,
+        long: SearchThread,
+        recommender: Recommender,
+        replies: Replies,
+        metrics: Metrics,
+    ) -> None:
+        """Search in `short` what takes a few milliseconds, and in `long` all else."""
+        self.short = short
+        self.long = long
+        self._recommender = recommender
+        self._replies = replies
+        self._respond = metrics.stages["respond"]
+        # one object each, since the thread computes together what has the same one
+        self._usual: Compute[Query, Reply | Plan] = self._top_k
+        self._glance: Compute[Query, Reply | Plan]
+        self._glance = partial(self._top_k, effort=Effort.GLANCE)
+        self._again: Compute[Query, Reply | Plan]
+        self._again = partial(self._top_k, effort=Effort.AGAIN)
+        self._whole: Compute[Query, Reply | Plan]
+        self._whole = partial(self._top_k, effort=Effort.WHOLE)
+
+    async def top_k(self, asked: TopKQuery | Unparsed[TopKQuery]) -> Reply:
+        """Answer a TopK, together with others where they ask alike."""
+        if isinstance(asked, Unparsed):
+            return _reply(await self.long.run(self._parsed_top_k, asked))
+        lane = self.long if self.is_long(asked) else self.short
+        in_loop = self._glance if asked.is_plain else None
+        found: Reply | Plan = await lane.run(self._usual, asked, in_loop=in_loop)
+        return found if isinstance(found, Reply) else await self._look_again(found)
+
+    async def score(self, asked: ScoreQuery | Unparsed[ScoreQuery]) -> Reply:
+        """Answer a Score; a short one at once, since a thread would take longer to be woken."""
+        if isinstance(asked, Unparsed):
+            return await self.long.run(self._parsed_scores, asked)
+        if asked.is_short:
+            return self._score(asked)
+        return await self.short.run(self._scores, asked)
+
+    def is_long(self, query: TopKQuery) -> bool:
+        """Return whether a query that is short to read takes long to answer."""
+        return bool(query.filters) and self._recommender.numbers > _SHORT_FILTERED_NUMBERS
+
+    async def _look_again(self, plan: Plan) -> Reply:
+        """Answer what the first look could not: by the embeddings, and at last by all of them."""
+        found: Reply | Plan = plan
+        numbers = plan.variant.index.numbers
+        if plan.query.k <= _FEW:
+            lane = self.short if numbers <= _SHORT_FILTERED_NUMBERS else self.long
+            found = await lane.run(self._again, plan, admitted=True)
+        if isinstance(found, Plan):
+            lane = self.short if numbers <= SHORT_WHOLE_NUMBERS else self.long
+            found = await lane.run(self._whole, found, admitted=True)
+        return _reply(found)
+
+    def _top_k(
+        self, queries: Sequence[Query], effort: Effort = Effort.USUAL
+    ) -> Sequence[Reply | Plan | Exception]:
+        """Answer queries in the thread; while it does, the next ones meet in the queue."""
+        answers = self._recommender.search(queries, self._recommender.serving, effort).answers()
+        with self._respond.time():
+            return [
+                self._replies.top_k(answer) if isinstance(answer, TopKAnswer) else answer
+                for answer in answers
+            ]
+
+    def _parsed_top_k(
+        self, unparsed: Sequence[Unparsed[TopKQuery]]
+    ) -> Sequence[Reply | Plan | Exception]:
+        return self._whole([each.parse() for each in unparsed])
+
+    def _scores(self, queries: Sequence[ScoreQuery]) -> Sequence[Reply | Exception]:
+        return [attempt(self._score, query) for query in queries]
+
+    def _parsed_scores(
+        self, unparsed: Sequence[Unparsed[ScoreQuery]]
+    ) -> Sequence[Reply | Exception]:
+        return self._scores([each.parse() for each in unparsed])
+
+    def _score(self, query: ScoreQuery) -> Reply:
+        answer = self._recommender.score(query)
+        with self._respond.time():
+            return self._replies.score(answer)
+
+
+def _reply(found: Reply | Plan) -> Reply:
+    assert isinstance(found, Reply)  # the effort WHOLE leaves no plan
+    return found
