@@ -45,24 +45,19 @@ HOMES = {
     "matplotlib": {"training/gnnrec_training/report"},
     "jinja2": {"registry/gnnrec_registry/page.py"},
     "faiss": {
-        "server/gnnrec_server/index.py",
-        "server/gnnrec_server/approximate.py",
-        "server/gnnrec_server/cores.py",
+        "server/gnnrec_server/index/exact.py",
+        "server/gnnrec_server/index/approximate.py",
+        "server/gnnrec_server/process/cores.py",
     },
-    "onnx": {"server/gnnrec_server/scan.py"},
+    "onnx": {"server/gnnrec_server/index/scan.py"},
     "onnxruntime": {
-        "server/gnnrec_server/encoder.py",
-        "server/gnnrec_server/scan.py",
+        "server/gnnrec_server/version/onnx_model.py",
+        "server/gnnrec_server/index/scan.py",
         "training/gnnrec_training/nodes/onnx.py",
     },
-    "prometheus_client": {
-        "server/gnnrec_server/metrics.py",
-        "server/gnnrec_server/series.py",
-        "server/gnnrec_server/shared_metrics.py",
-        "server/gnnrec_server/trial_metrics.py",
-    },
-    "opentelemetry": {"server/gnnrec_server/tracing.py"},
-    "watchfiles": {"server/gnnrec_server/events.py"},
+    "prometheus_client": {"server/gnnrec_server/telemetry"},
+    "opentelemetry": {"server/gnnrec_server/telemetry/tracing.py"},
+    "watchfiles": {"server/gnnrec_server/rollout/file_events.py"},
     "grpc": {"server/gnnrec_server", "gnnrec", "protos/gnnrec_protos"},
     "grpc_tools": set(),
 }
@@ -103,19 +98,44 @@ def test_a_heavy_library_stays_in_its_home(library: str) -> None:
                 assert at_home, f"{place} imports {library}"
 
 
+# The rooms of the server; each may import itself and those that come after it.
+SERVER_ROOMS = (
+    "main", "workers", "settings", "front", "rpc", "load", "rollout", "trials", "query", "version",
+    "index", "telemetry", "process", "errors",
+)  # fmt: skip
+
+
+def dotted(path: Path) -> str:
+    """Return the dotted name of a module of the server."""
+    return ".".join(path.relative_to(ROOT / "server").with_suffix("").parts)
+
+
+def room(name: str) -> str:
+    """Return the room of the server that a dotted name of it is in."""
+    return name.split(".")[1]
+
+
+def test_imports_of_the_server_point_to_rooms_further_down() -> None:
+    wrong = [
+        f"{path.relative_to(ROOT)} imports {name}"
+        for path in sources("gnnrec_server")
+        for name in imports(path)
+        if name.startswith("gnnrec_server.")
+        and SERVER_ROOMS.index(room(name)) < SERVER_ROOMS.index(room(dotted(path)))
+    ]
+    assert wrong == []
+
+
+def test_every_room_of_the_server_says_what_it_is_for() -> None:
+    for path in (ROOT / "server" / "gnnrec_server").glob("*/__init__.py"):
+        assert ast.get_docstring(ast.parse(path.read_text())), path
+
+
 def test_protobuf_messages_stay_on_the_wire() -> None:
     """The core has never heard of messages or of gRPC."""
-    edge = {
-        "app.py",
-        "boundary.py",
-        "model_wire.py",
-        "servicer.py",
-        "statuses.py",
-        "transport.py",
-        "wire.py",
-    }
+    edge = {"main.py", "front", "rpc"}
     for path in sources("gnnrec_server"):
-        if path.name not in edge:
+        if path.relative_to(ROOT / "server" / "gnnrec_server").parts[0] not in edge:
             names = {name.split(".")[0] for name in imports(path)}
             assert not names & {"gnnrec_protos", "grpc", "google"}, path
 

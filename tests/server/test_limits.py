@@ -184,7 +184,7 @@ def test_the_json_log_has_a_line_a_request_and_no_ids_of_people_at_info(
         def broken(*_: object, **__: object) -> None:
             raise ZeroDivisionError
 
-        monkeypatch.setattr(server.server.recommender, "begin", broken)
+        monkeypatch.setattr(server.server.recommender, "search", broken)
         with pytest.raises(grpc.RpcError):
             server.recommender.TopK(REQUEST, metadata=(("x-request-id", "r2"),))
         until(lambda: " INTERNAL in " in written.getvalue())  # it is written after the answer

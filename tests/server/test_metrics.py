@@ -163,6 +163,7 @@ def test_versions_that_are_gone_do_not_pile_up(tmp_path: Path) -> None:
         version = f"v{number}"
         loaded = loader.load(made.publish(tmp_path, version=version, seed=number))
         metrics.activate(loaded.figures, "production", float(number))
+        metrics.show_states({version: "serving"})
         if number:
             metrics.release(f"v{number - 1}")
             # A request that began before the swap is counted under the version it began on.

@@ -107,7 +107,7 @@ def test_a_defect_answers_internal_with_a_fixed_text(
     def broken(*_: object, **__: object) -> None:
         raise ZeroDivisionError("secret")
 
-    monkeypatch.setattr(server.server.recommender, "begin", broken)
+    monkeypatch.setattr(server.server.recommender, "search", broken)
     with pytest.raises(grpc.RpcError) as caught:
         server.recommender.TopK(pb.TopKRequest(user_id="u0", k=1))
     assert caught.value.code() == grpc.StatusCode.INTERNAL

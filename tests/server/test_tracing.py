@@ -42,7 +42,7 @@ def spans_of(
     monkeypatch.setattr(tracing, "from_environment", lambda _: traced)
     with running(registry) as server:
         if broken:
-            monkeypatch.setattr(server.server.recommender, "begin", None)
+            monkeypatch.setattr(server.server.recommender, "search", None)
         metadata: tuple[tuple[str, str], ...] = (("traceparent", f"00-{TRACE}-{PARENT}-01"),)
         for request in requests:
             with suppress(grpc.RpcError):
@@ -107,7 +107,7 @@ def test_tracing_is_off_without_an_endpoint(registry: Path) -> None:
 
 def test_a_server_that_does_not_trace_imports_nothing_for_it() -> None:
     program = (
-        "import sys, gnnrec_server.main; from gnnrec_server import tracing;"
+        "import sys, gnnrec_server.main; from gnnrec_server.telemetry import tracing;"
         "tracing.from_environment({});"
         "print([name for name in sys.modules if name.startswith('opentelemetry')])"
     )

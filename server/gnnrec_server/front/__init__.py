@@ -1,0 +1,1 @@
+"""What speaks HTTP/2 for the server. Every call goes to the gateway of `rpc`."""

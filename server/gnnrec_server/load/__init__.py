@@ -1,0 +1,1 @@
+"""When and where a request is computed: admission, waiting, threads, batches, ready answers."""

@@ -1,0 +1,1 @@
+"""What any server process needs: threads, cores, memory, addresses, files that change."""

@@ -1,0 +1,1 @@
+"""Following the registry: which versions are wanted, loaded, refused and served."""

@@ -1,0 +1,1 @@
+"""Calls: who is let in, from messages to queries, and from answers to bytes."""
