@@ -53,7 +53,7 @@ HOMES = {
     "onnxruntime": {
         "server/gnnrec_server/encoder.py",
         "server/gnnrec_server/scan.py",
-        "training/gnnrec_training/nodes/onnx.py",
+        "training/gnnrec_training/export/onnx.py",
     },
     "prometheus_client": {
         "server/gnnrec_server/metrics.py",

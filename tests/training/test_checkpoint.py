@@ -13,11 +13,11 @@ import torch
 
 from gnnrec_registry import ModelStore
 from gnnrec_registry.errors import CannotWrite
-from gnnrec_training import checkpoint
-from gnnrec_training.checkpoint import Checkpoints
 from gnnrec_training.config import Config, load
 from gnnrec_training.data import sample, sample_world
 from gnnrec_training.errors import Interrupted, InvalidCheckpoint
+from gnnrec_training.fitting import checkpoint
+from gnnrec_training.fitting.checkpoint import Checkpoints
 from gnnrec_training.train import Outcome, train
 
 LIGHTGCN = """

@@ -6,8 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnnrec_training.data.dataset import Interactions
-from gnnrec_training.evaluate import evaluate, heldout, rank
-from gnnrec_training.graph import csr
+from gnnrec_training.evaluation.ranking import evaluate, heldout, rank
+from gnnrec_training.graph.sparse import by_user
 from tests.training.boards import interactions, random_interactions
 
 
@@ -59,7 +59,7 @@ def test_metrics_equal_the_definition(seed: int, k: int, ties: bool) -> None:
     ]
     user_embeddings, item_embeddings = embeddings
     result = evaluate(
-        user_embeddings, item_embeddings, csr(train, users), heldout(test, users, items), (k,)
+        user_embeddings, item_embeddings, by_user(train, users), heldout(test, users, items), (k,)
     )
     expected = by_hand(user_embeddings, item_embeddings, train, test, k)
     assert result.metrics == pytest.approx(expected, abs=1e-12)
@@ -71,9 +71,9 @@ def test_chunks_do_not_change_the_result(monkeypatch: pytest.MonkeyPatch) -> Non
     generator = np.random.default_rng(0)
     users, items = generator.standard_normal((2, 50, 8)).astype(np.float32)
     test = random_interactions(50, 50, 100, 1)
-    nothing_seen = csr(interactions([]), 50)
+    nothing_seen = by_user(interactions([]), 50)
     whole = evaluate(users, items, nothing_seen, heldout(test, 50, 50), (5, 10))
-    monkeypatch.setattr("gnnrec_training.evaluate._SCORES_BYTES", 4 * 50 * 7)
+    monkeypatch.setattr("gnnrec_training.evaluation.ranking._SCORES_BYTES", 4 * 50 * 7)
     parts = evaluate(users, items, nothing_seen, heldout(test, 50, 50), (5, 10))
     assert parts.metrics == whole.metrics
 
@@ -83,7 +83,7 @@ def test_the_best_of_blocks_are_the_best_of_all(items: int) -> None:
     generator = np.random.default_rng(0)
     users = generator.standard_normal((30, 8)).astype(np.float32)
     catalogue = generator.standard_normal((items, 8)).astype(np.float32)
-    seen = csr(random_interactions(30, items, 500, 0), 30)
+    seen = by_user(random_interactions(30, items, 500, 0), 30)
     scores, rows = rank(users, catalogue, np.arange(30), seen, 20)
     for user in range(30):
         had = set(seen.columns[seen.indptr[user] : seen.indptr[user + 1]].tolist())
@@ -99,7 +99,7 @@ def test_users_without_an_embedding_are_ranked_by_row_without_what_they_have_see
     users = np.zeros((300, 8), np.float32)
     users[::3] = catalogue[:100]
     had = interactions([(user, (user + step) % 7) for user in range(300) for step in range(3)])
-    seen = csr(had, 300)
+    seen = by_user(had, 300)
     scores, rows = rank(users, catalogue, np.arange(300), seen, 20)
     exact = (users.astype(np.float64) @ catalogue.astype(np.float64).T).astype(np.float32)
     for user in range(300):

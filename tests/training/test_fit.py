@@ -4,34 +4,36 @@ import numpy as np
 import pytest
 import torch
 
-from gnnrec_training import baselines
 from gnnrec_training.config import LightGCNConfig
 from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.errors import InvalidData, TrainingDiverged
-from gnnrec_training.evaluate import evaluate, heldout
-from gnnrec_training.fit import fit, learning_rate, train_step
-from gnnrec_training.graph import adjacency, csr
-from gnnrec_training.initial import initial
-from gnnrec_training.losses import bce, bpr, l2, softmax
+from gnnrec_training.evaluation import baselines
+from gnnrec_training.evaluation.ranking import evaluate, heldout
+from gnnrec_training.fitting.lightgcn import fit_lightgcn, train_step
+from gnnrec_training.fitting.lightgcn_batches import Batches, PairBatches, UserBatches
+from gnnrec_training.fitting.loop import learning_rate
+from gnnrec_training.graph.adjacency import adjacency
+from gnnrec_training.graph.sparse import by_user
+from gnnrec_training.losses.formulas import bce, bpr, l2, softmax
+from gnnrec_training.losses.negatives import NegativeSampler
+from gnnrec_training.models.initial_embeddings import initial_embeddings
 from gnnrec_training.models.lightgcn import LightGCN
-from gnnrec_training.negatives import NegativeSampler
-from gnnrec_training.steps import PairSteps, Steps, UserSteps
 from tests.training.boards import checkerboard, interactions, random_interactions
 
 CPU = torch.device("cpu")
 
 
-def build(dataset: Dataset, config: LightGCNConfig, seed: int = 0) -> tuple[LightGCN, Steps]:
+def build(dataset: Dataset, config: LightGCNConfig, seed: int = 0) -> tuple[LightGCN, Batches]:
     users, items = len(dataset.user_ids), len(dataset.item_ids)
     graph = adjacency(dataset.train, users, items, config.aggregation)
     generator = torch.Generator().manual_seed(seed)
-    layer0 = initial(config, dataset.train, users, items, generator)
-    positives = csr(dataset.train, users)
-    steps: Steps
+    layer0 = initial_embeddings(config, dataset.train, users, items, generator)
+    positives = by_user(dataset.train, users)
+    steps: Batches
     if config.training.loss in ("softmax", "bsl"):
-        steps = UserSteps(positives, items, config.training, CPU)
+        steps = UserBatches(positives, items, config.training, CPU)
     else:
-        steps = PairSteps(dataset.train, positives, items, config.training, CPU)
+        steps = PairBatches(dataset.train, positives, items, config.training, CPU)
     return LightGCN(graph, config, layer0), steps
 
 
@@ -48,7 +50,7 @@ def test_two_bpr_steps_equal_a_numpy_calculation() -> None:
     part.weights[:] = 1
     dataset = Dataset("toy", list("abcd"), list("uvwxyz"), part)
     model, steps = build(dataset, shape(width, 2, weight_decay=decay))
-    negatives = NegativeSampler(csr(part, users), items)
+    negatives = NegativeSampler(by_user(part, users), items)
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
 
     def layer0_now() -> np.ndarray:
@@ -108,9 +110,11 @@ def test_the_withheld_item_of_a_checkerboard_ranks_first_for_every_user(
     }  # fmt: skip
     config = shape(16, layers, **training).model_copy(update={"aggregation": aggregation})
     model, steps = build(board, config)
-    (users, items), state = fit(model, steps, config.training, torch.Generator().manual_seed(0))
+    (users, items), state = fit_lightgcn(
+        model, steps, config.training, torch.Generator().manual_seed(0)
+    )
     assert state.losses[-1] < state.losses[0]
-    seen, held_out = csr(board.train, 30), heldout(board.test, 30, 30)
+    seen, held_out = by_user(board.train, 30), heldout(board.test, 30, 30)
     ours = evaluate(users.numpy(), items.numpy(), seen, held_out, (1,))
     assert ours.metrics["recall@1"] == 1
     popular = baselines.popularity(board.train, 30, 30)
@@ -124,7 +128,7 @@ def test_training_repeats_itself_with_the_same_seed(loss: str) -> None:
     for seed in (7, 7, 8):
         config = shape(4, loss=loss, epochs=3, negatives=5, batch_size=5)
         model, steps = build(board, config, seed)
-        fit(model, steps, config.training, torch.Generator().manual_seed(seed))
+        fit_lightgcn(model, steps, config.training, torch.Generator().manual_seed(seed))
         results.append(model.user_layer0.detach().clone())
     assert torch.equal(results[0], results[1])
     assert not torch.equal(results[0], results[2])
@@ -132,7 +136,7 @@ def test_training_repeats_itself_with_the_same_seed(loss: str) -> None:
 
 def test_negatives_are_never_positives_and_reach_everything_else() -> None:
     edges = random_interactions(20, 10, 120, 0)
-    sampler = NegativeSampler(csr(edges, 20), 10)
+    sampler = NegativeSampler(by_user(edges, 20), 10)
     positives = set(zip(edges.user_rows.tolist(), edges.item_rows.tolist(), strict=True))
     free = torch.nonzero(sampler.has_negative)[:, 0]
     drawn_for = free.repeat(2000)
@@ -148,7 +152,7 @@ def test_a_user_who_has_everything_is_left_out_of_sampling(loss: str) -> None:
     config = shape(2, loss=loss, epochs=2)
     dataset = Dataset("toy", ["all", "some"], ["a", "b"], interactions(everything))
     model, steps = build(dataset, config)
-    _, state = fit(model, steps, config.training, torch.Generator())
+    _, state = fit_lightgcn(model, steps, config.training, torch.Generator())
     assert all(map(math.isfinite, state.losses))
     full = Dataset("toy", ["all"], ["a", "b"], interactions(everything[:2]))
     with pytest.raises(InvalidData, match="every user has every item"):
@@ -159,7 +163,7 @@ def test_a_loss_that_is_not_finite_stops_the_training() -> None:
     config = shape(4).model_copy(update={"init_std": 1e30})
     model, steps = build(checkerboard(8), config)
     with pytest.raises(TrainingDiverged, match=r"at epoch 1, step 1, learning rate 0\.001"):
-        fit(model, steps, config.training, torch.Generator())
+        fit_lightgcn(model, steps, config.training, torch.Generator())
 
 
 def test_pairwise_losses_equal_their_formulas() -> None:

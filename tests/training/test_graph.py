@@ -5,9 +5,11 @@ from torch_geometric.nn import LGConv
 
 from gnnrec_training.config import GraphConfig, LightGCNConfig
 from gnnrec_training.data.dataset import Interactions
-from gnnrec_training.graph import adjacency, as_of, csr, edges, propagate
+from gnnrec_training.graph.adjacency import adjacency
+from gnnrec_training.graph.edges import as_of, edges
+from gnnrec_training.graph.propagation import propagate, propagate_rows
+from gnnrec_training.graph.sparse import by_user, take_rows, transpose
 from gnnrec_training.models.lightgcn import LightGCN
-from gnnrec_training.rows import propagate_rows, take_rows, transpose
 from tests.training.boards import interactions, random_interactions
 
 SHAPES = [(1, 1, 0, 0), (4, 6, 10, 1), (40, 25, 300, 2), (200, 300, 3000, 3)]
@@ -113,7 +115,7 @@ def test_the_symmetric_adjacency_shares_its_transpose_and_is_int32() -> None:
     assert graph.to_users_transposed is graph.to_items
     assert graph.to_users.col_indices().dtype == torch.int32
     torch.testing.assert_close(graph.to_users.to_dense(), graph.to_items.to_dense().T)
-    matrix = csr(random_interactions(30, 20, 200, 0), 30)
+    matrix = by_user(random_interactions(30, 20, 200, 0), 30)
     for start, stop in zip(matrix.indptr, matrix.indptr[1:], strict=False):
         assert (np.diff(matrix.columns[start:stop]) > 0).all()
 

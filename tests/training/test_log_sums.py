@@ -1,8 +1,8 @@
 import pytest
 import torch
 
-from gnnrec_training import log_sums
-from gnnrec_training.log_sums import bfloat16_is_fast, weighted_log_sums
+from gnnrec_training.losses import log_sum_exp
+from gnnrec_training.losses.log_sum_exp import bfloat16_is_fast, weighted_log_sums
 
 B, C, D = 13, 7, 5
 
@@ -20,7 +20,7 @@ def inputs() -> tuple[torch.Tensor, ...]:
 def test_value_and_gradient_equal_a_dense_calculation_whatever_the_block(
     block: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(log_sums, "_BLOCK", block)
+    monkeypatch.setattr(log_sum_exp, "_BLOCK", block)
     masked = (torch.tensor([0, 0, 4, 12]), torch.tensor([1, 3, 6, 0]))
     results = []
     for ours in (True, False):

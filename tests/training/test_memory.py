@@ -3,7 +3,7 @@ import sys
 
 _PROBE = """
 import resource, torch
-from gnnrec_training.memory import keep_freed
+from gnnrec_training.fitting.memory import keep_freed
 if {keep}: keep_freed()
 def faults(): return resource.getrusage(resource.RUSAGE_SELF).ru_minflt
 torch.ones(16_000_000)

@@ -8,16 +8,16 @@ from gnnrec_registry.features import CategoricalEncoding
 from gnnrec_training.config_nodes import HybridConfig, NodeFitConfig, SageConfig
 from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.errors import ExportFailed, InvalidData, TrainingDiverged
-from gnnrec_training.graph import Halves
-from gnnrec_training.losses import listwise
-from gnnrec_training.models.hybrid import Hybrid
-from gnnrec_training.models.sage import GraphSAGE
-from gnnrec_training.nodes import onnx as node_onnx
-from gnnrec_training.nodes.fit import embed_hybrid, embed_sage, fit_hybrid, fit_sage
-from gnnrec_training.nodes.inputs import NodeInputs, node_inputs
-from gnnrec_training.nodes.onnx import export_hybrid, export_sage
-from gnnrec_training.nodes.sampling import Bipartite, sample
-from gnnrec_training.nodes.steps import draw
+from gnnrec_training.export import onnx as node_onnx
+from gnnrec_training.export.onnx import export_hybrid, export_sage
+from gnnrec_training.fitting.episodes import draw_episode
+from gnnrec_training.fitting.node_models import fit_hybrid, fit_sage
+from gnnrec_training.graph.neighbours import Bipartite, sample_neighbourhood
+from gnnrec_training.graph.propagation import EmbeddingPair
+from gnnrec_training.losses.formulas import listwise
+from gnnrec_training.models.hybrid import Hybrid, embed_hybrid
+from gnnrec_training.models.node_inputs import NodeInputs, node_inputs
+from gnnrec_training.models.sage import GraphSAGE, embed_sage
 from tests.training.boards import interactions, random_interactions
 
 CPU = torch.device("cpu")
@@ -155,7 +155,7 @@ def test_looking_at_the_validation_part_changes_nothing() -> None:
     hybrid = HybridConfig(hidden_dim=8, training=training)
     looked: list[torch.Tensor] = []
 
-    def validate(halves: Halves) -> float:
+    def validate(halves: EmbeddingPair) -> float:
         looked.append(torch.cat(halves))
         return 0.5
 
@@ -196,7 +196,7 @@ def test_the_same_fits_run_on_a_gpu(fanout: tuple[int, int] | None) -> None:
 def test_no_message_passes_over_what_is_to_be_found() -> None:
     data = inputs()
     config = NodeFitConfig(isolated_share=0.3, edge_dropout=0.2)
-    drawn = draw(data, np.arange(0, USERS, 2), config, np.random.default_rng(0))
+    drawn = draw_episode(data, np.arange(0, USERS, 2), config, np.random.default_rng(0))
     had = {
         (int(u), int(i)): bool(passes)
         for u, i, passes in zip(
@@ -204,8 +204,12 @@ def test_no_message_passes_over_what_is_to_be_found() -> None:
         )
     }
     for question in (drawn.new, drawn.known):
-        asked = {(int(drawn.users[b]), int(question.items[c])) for b, c in question.found.nonzero()}
-        given = {(int(drawn.users[b]), int(question.items[c])) for b, c in question.given.nonzero()}
+        asked = {
+            (int(drawn.users[b]), int(question.items[c])) for b, c in question.targets.nonzero()
+        }
+        given = {
+            (int(drawn.users[b]), int(question.items[c])) for b, c in question.visible.nonzero()
+        }
         assert asked
         assert not any(had[pair] for pair in asked)
         assert all(had[pair] for pair in given)
@@ -233,7 +237,7 @@ def test_a_sampled_neighbourhood_holds_true_edges_up_to_the_fanout() -> None:
     neighbours = Bipartite(part.user_rows, part.item_rows, 200, 30).neighbours()
     dense = neighbours.csr().to_dense().numpy()
     seeds = np.array([0, 5, 200, 229])
-    nodes, edges = sample(neighbours, seeds, (4, 3), np.random.default_rng(0))
+    nodes, edges = sample_neighbourhood(neighbours, seeds, (4, 3), np.random.default_rng(0))
     assert nodes[:4].tolist() == seeds.tolist()
     assert len(set(nodes)) == len(nodes)
     sources, targets = nodes[edges.numpy()]
@@ -245,7 +249,7 @@ def test_a_sampled_neighbourhood_holds_true_edges_up_to_the_fanout() -> None:
         found = int((targets == target).sum())
         assert found <= limit
         assert found == degree or degree > limit
-    every, _ = sample(neighbours, seeds, (1000, 1000), np.random.default_rng(0))
+    every, _ = sample_neighbourhood(neighbours, seeds, (1000, 1000), np.random.default_rng(0))
     reached = dense[seeds].any(0)
     assert set(every) == {*seeds, *np.flatnonzero(reached), *np.flatnonzero(dense[reached].any(0))}
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnnrec_training.order import order_by
+from gnnrec_training.data.sorting import order_by
 
 FLOATS = st.floats(allow_nan=False, width=64)
 

@@ -11,13 +11,13 @@ import pytest
 from gnnrec_registry import ModelStore, Version
 from gnnrec_training.config import load
 from gnnrec_training.data import sample, toys
-from gnnrec_training.graph import csr
+from gnnrec_training.graph.sparse import by_user
 from gnnrec_training.report import build_report
 from gnnrec_training.report.bias import gini, popularity_bias
-from gnnrec_training.report.graph import neighbourhood
+from gnnrec_training.report.embedding_map import project
+from gnnrec_training.report.graph_pictures import neighbourhood
 from gnnrec_training.report.page import judge
 from gnnrec_training.report.people import sample_people
-from gnnrec_training.report.plane import project
 from gnnrec_training.reporter import Silent
 from gnnrec_training.train import train
 from tests.training.reports import contents, world
@@ -169,7 +169,7 @@ def test_the_map_is_the_projection_on_the_principal_components() -> None:
 def test_people_get_what_they_have_not_had_with_shares_that_sum_to_one() -> None:
     made = world()
     dataset = made.dataset
-    seen = csr(dataset.known, len(dataset.user_ids))
+    seen = by_user(dataset.known, len(dataset.user_ids))
     titles = [f"T{row}" for row in range(len(dataset.item_ids))]
     people = sample_people(dataset, seen, *made.variants["lightgcn"], titles, 10)
     assert len(people) == 10
@@ -200,7 +200,7 @@ def test_popularity_bias_of_known_lists() -> None:
 
 def test_a_neighbourhood_is_small_and_connected_to_its_centre() -> None:
     made = world()
-    seen = csr(made.dataset.known, 90)
+    seen = by_user(made.dataset.known, 90)
     centre, users, items = neighbourhood(seen, 120)
     assert centre in users
     assert len(users) <= 9

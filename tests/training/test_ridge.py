@@ -3,9 +3,10 @@ import pytest
 import torch
 
 from gnnrec_training.config_nodes import HybridConfig
-from gnnrec_training.nodes import ridge as module
-from gnnrec_training.nodes.fit import embed_hybrid, fit_hybrid
-from gnnrec_training.nodes.ridge import ridge
+from gnnrec_training.fitting.node_models import fit_hybrid
+from gnnrec_training.models import ridge as module
+from gnnrec_training.models.hybrid import embed_hybrid
+from gnnrec_training.models.ridge import ridge
 from tests.training.test_nodes import (
     CPU,
     QUICK,

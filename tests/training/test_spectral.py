@@ -3,9 +3,9 @@ import pytest
 import torch
 
 from gnnrec_training.config import SpectralConfig
-from gnnrec_training.evaluate import evaluate, heldout
-from gnnrec_training.fusion import compress, join
-from gnnrec_training.graph import csr, sparse_matrix
+from gnnrec_training.evaluation.ranking import evaluate, heldout
+from gnnrec_training.graph.sparse import by_user, sparse_matrix
+from gnnrec_training.models.fusion import compress, fuse
 from gnnrec_training.models.spectral import right_singular_vectors, spectral
 from tests.training.boards import checkerboard, interactions, random_interactions
 
@@ -63,7 +63,7 @@ def test_a_width_beyond_the_catalogue_is_cut_to_it() -> None:
 def test_the_checkerboard_is_solved_without_training() -> None:
     board = checkerboard(30)
     (users, items), _ = spectral(board.train, 30, 30, SpectralConfig(embedding_dim=2), generator())
-    seen, held_out = csr(board.train, 30), heldout(board.test, 30, 30)
+    seen, held_out = by_user(board.train, 30), heldout(board.test, 30, 30)
     result = evaluate(users.numpy(), items.numpy(), seen, held_out, (1,))
     assert result.metrics["recall@1"] == 1
 
@@ -72,7 +72,7 @@ def test_joined_scores_are_the_weighted_sum_at_equal_spread() -> None:
     first = torch.randn(40, 3, generator=generator()), torch.randn(30, 3)
     second = 9 * torch.randn(40, 5), torch.randn(30, 5)
     competing = torch.tensor([3, 3, 3, 7, 20])
-    (users, items), _ = join(first, second, 0.5, competing)
+    (users, items), _ = fuse(first, second, 0.5, competing)
     assert users.shape == (40, 8)
     one, two = first[0] @ first[1].T, second[0] @ second[1].T
     expected = one + 0.5 * one[:, competing].std() / two[:, competing].std() * two

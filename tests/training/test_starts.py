@@ -8,17 +8,18 @@ import torch.nn.functional as F
 
 from gnnrec_registry import ModelStore
 from gnnrec_registry.measures import Hits
-from gnnrec_training import memory
 from gnnrec_training.config import Config, LightGCNConfig, load
 from gnnrec_training.data import sample, toys
 from gnnrec_training.data.features import read_features
 from gnnrec_training.errors import InsufficientMemory, InvalidConfig, InvalidData
-from gnnrec_training.graph import csr
-from gnnrec_training.initial import initial
+from gnnrec_training.evaluation.slices import by_activity, slices
+from gnnrec_training.export.graph_models import published
+from gnnrec_training.fitting import memory
+from gnnrec_training.fitting.device import training_device
+from gnnrec_training.graph.sparse import by_user
+from gnnrec_training.models.initial_embeddings import initial_embeddings
 from gnnrec_training.reporter import Silent
-from gnnrec_training.slices import by_activity, slices
 from gnnrec_training.train import train
-from gnnrec_training.variants import device, published
 from tests.training.boards import checkerboard, interactions, random_interactions
 
 
@@ -77,7 +78,7 @@ def test_a_projection_keeps_the_geometry() -> None:
                 "features": {"users": "u", "items": "i"},
             }
         )  # fmt: skip
-        users, _ = initial(
+        users, _ = initial_embeddings(
             config, random_interactions(20, 20, 50, 0), 20, 20, generator, (features, features)
         )
         assert float(users.std()) == pytest.approx(0.1, rel=1e-3)
@@ -89,13 +90,13 @@ def test_a_projection_keeps_the_geometry() -> None:
 def test_a_spectral_start_is_the_scaled_spectral_model() -> None:
     board = checkerboard(20)
     config = LightGCNConfig(embedding_dim=2, init="spectral")
-    users, items = initial(config, board.train, 20, 20, torch.Generator().manual_seed(0))
+    users, items = initial_embeddings(config, board.train, 20, 20, torch.Generator().manual_seed(0))
     best = (users @ items.T).argsort(1, descending=True)[:, :10]
     assert (best % 2 == torch.arange(20)[:, None] % 2).all()
     assert float(items.std()) == pytest.approx(0.1, rel=1e-3)
     wide = LightGCNConfig(embedding_dim=64, init="spectral")
     with pytest.raises(InvalidConfig, match="more than the 20 items"):
-        initial(wide, board.train, 20, 20, torch.Generator())
+        initial_embeddings(wide, board.train, 20, 20, torch.Generator())
 
 
 def test_fusion_publishes_each_part_and_the_whole(tmp_path: Path) -> None:
@@ -147,7 +148,7 @@ def test_a_cuda_device_that_is_not_there_is_named() -> None:
     if torch.cuda.is_available():
         pytest.skip("there is one")
     with pytest.raises(InvalidConfig, match="no CUDA device"):
-        device(Config.model_validate(raw))
+        training_device(Config.model_validate(raw))
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
@@ -164,7 +165,7 @@ def test_the_same_training_runs_on_a_gpu(tmp_path: Path, loss: str) -> None:
 def test_slices_part_users_by_activity_and_items_by_interactions() -> None:
     """Nine users with 1..9 of nine items; item i is had by 9 - i of them."""
     pairs = [(user, item) for user in range(9) for item in range(user + 1)]
-    parts = slices(csr(interactions(pairs), 9), 9)
+    parts = slices(by_user(interactions(pairs), 9), 9)
     assert np.bincount(parts.user_part).tolist() == [3, 3, 3]
     assert parts.user_names == ["1 to 3 interactions", "4 to 6 interactions", "7 to 9 interactions"]
     mass = [sum(9 - item for item in np.flatnonzero(parts.item_part == part)) for part in range(3)]

@@ -9,9 +9,9 @@ import torch
 from gnnrec_registry import FoldIn, VariantExport
 from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset
-from gnnrec_training.fold_in import predictor
+from gnnrec_training.export.variants import build_variants
+from gnnrec_training.models.fold_in import predictor
 from gnnrec_training.reporter import Silent
-from gnnrec_training.variants import build
 from tests.training.boards import random_interactions
 
 USERS, ITEMS = 20, 14
@@ -30,7 +30,7 @@ def built(tmp_path: Path, sections: dict[str, object]) -> tuple[Dataset, dict[st
             **sections,
         }
     )
-    return dataset, build(config, dataset, tmp_path, Silent()).variants
+    return dataset, build_variants(config, dataset, tmp_path, Silent()).variants
 
 
 def folded(dataset: Dataset, variant: VariantExport) -> np.ndarray:

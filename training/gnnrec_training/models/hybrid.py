@@ -6,6 +6,11 @@ N nodes, D dimensions of the graph embeddings, F inputs (registry.features), H h
 import torch
 from torch import Tensor, nn
 
+from gnnrec_training.graph.propagation import EmbeddingPair
+from gnnrec_training.models.node_inputs import NodeInputs
+
+_CHUNK = 65_536
+
 
 class Hybrid(nn.Module):
     """graph + share * placed where there is a graph embedding; placed where not.
@@ -44,3 +49,15 @@ class Hybrid(nn.Module):
         is_item = x[:, -1:]  # the second flag of registry.features
         alone = 1 - is_item * (1 - self.new_items)
         return graph + placed * (there * self.share + (1 - there) * alone)
+
+
+@torch.no_grad()
+def embed_hybrid(model: Hybrid, inputs: NodeInputs, graph: EmbeddingPair) -> EmbeddingPair:
+    """Return the embeddings of all nodes over the whole graph: (U, D), (I, D)."""
+    neighbours, learned = inputs.graph.neighbours(), torch.cat(graph)
+    parts = [
+        model.eval()(learned[rows], inputs.with_means(rows, neighbours))
+        for rows in torch.split(torch.arange(len(learned)), _CHUNK)
+    ]
+    embeddings = torch.cat(parts)
+    return embeddings[: inputs.graph.users], embeddings[inputs.graph.users :]

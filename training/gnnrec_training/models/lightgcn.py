@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from gnnrec_training.config import LightGCNConfig
-from gnnrec_training.graph import Adjacency, Halves, propagate
-from gnnrec_training.rows import propagate_rows
+from gnnrec_training.graph.adjacency import Adjacency
+from gnnrec_training.graph.propagation import EmbeddingPair, propagate, propagate_rows
 
 
 class LightGCN(nn.Module):
     """Layer-0 embeddings of users (U, D) and items (I, D), and their sum over K layers."""
 
-    def __init__(self, graph: Adjacency, config: LightGCNConfig, layer0: Halves) -> None:
+    def __init__(self, graph: Adjacency, config: LightGCNConfig, layer0: EmbeddingPair) -> None:
         """Begin at `layer0`; the model trains a copy of it."""
         super().__init__()
         self.graph = graph
@@ -23,7 +23,7 @@ class LightGCN(nn.Module):
         self.user_layer0 = nn.Parameter(layer0[0].clone())
         self.item_layer0 = nn.Parameter(layer0[1].clone())
 
-    def forward(self) -> Halves:
+    def forward(self) -> EmbeddingPair:
         """Return the final embeddings of users (U, D) and items (I, D)."""
         return propagate(self.user_layer0, self.item_layer0, self.graph, self.coefficients)
 
@@ -36,7 +36,7 @@ class LightGCN(nn.Module):
         return users[user_rows], items[item_rows]
 
     @torch.no_grad()
-    def embeddings(self) -> Halves:
+    def embeddings(self) -> EmbeddingPair:
         """Return the final embeddings, on the CPU and without a gradient."""
         users, items = self()
         return users.cpu(), items.cpu()
@@ -51,12 +51,12 @@ class LightGCN(nn.Module):
         _, items = propagate(self.user_layer0, self.item_layer0, self.graph, self.coefficients[1:])
         return items.cpu()
 
-    def layer0(self) -> Halves:
+    def layer0(self) -> EmbeddingPair:
         """Return a copy of layer 0, on the CPU."""
         return self.user_layer0.detach().cpu().clone(), self.item_layer0.detach().cpu().clone()
 
     @torch.no_grad()
-    def take_layer0(self, layer0: Halves) -> None:
+    def take_layer0(self, layer0: EmbeddingPair) -> None:
         """Go on from another layer 0."""
         self.user_layer0.copy_(layer0[0])
         self.item_layer0.copy_(layer0[1])

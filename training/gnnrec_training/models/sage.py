@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import SAGEConv
 
+from gnnrec_training.graph.propagation import EmbeddingPair
+from gnnrec_training.models.node_inputs import NodeInputs
+
 
 class GraphSAGE(nn.Module):
     """Two SAGEConv layers with mean aggregation and a ReLU between them."""
@@ -28,3 +31,10 @@ class GraphSAGE(nn.Module):
         hidden = self.dropout(torch.relu(self.first(x, edges)))
         embeddings: Tensor = self.second(hidden, edges)
         return embeddings
+
+
+@torch.no_grad()
+def embed_sage(model: GraphSAGE, inputs: NodeInputs) -> EmbeddingPair:
+    """Return the embeddings of all nodes over the whole graph: (U, D), (I, D)."""
+    embeddings = model.eval()(inputs.x, inputs.graph.neighbours().csr())
+    return embeddings[: inputs.graph.users], embeddings[inputs.graph.users :]

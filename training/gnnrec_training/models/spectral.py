@@ -16,7 +16,8 @@ from torch import Tensor
 
 from gnnrec_training.config import SpectralConfig
 from gnnrec_training.data.dataset import Interactions
-from gnnrec_training.graph import Halves, sparse_matrix
+from gnnrec_training.graph.propagation import EmbeddingPair
+from gnnrec_training.graph.sparse import sparse_matrix
 
 # A Lanczos basis of so many times D columns and some to spare, grown by at most so many at a time:
 # enough for recommendation, though the last vectors have not converged to machine precision.
@@ -35,7 +36,7 @@ def spectral(
     config: SpectralConfig,
     generator: torch.Generator,
     advance: Callable[[float], None] = lambda share: None,
-) -> tuple[Halves, Tensor]:
+) -> tuple[EmbeddingPair, Tensor]:
     """Return the embeddings of users (U, D) and items (I, D), and what users sum up: (I, D).
 
     D is at most the number of items. A user is the weighted sum of that over the user's items.

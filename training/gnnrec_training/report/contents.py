@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset
-from gnnrec_training.measure import Matrices, Measured
+from gnnrec_training.evaluation.measurement import Matrices, Measured
 
 
 @dataclass(frozen=True)

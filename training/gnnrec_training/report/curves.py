@@ -6,8 +6,8 @@ from itertools import pairwise
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
+from gnnrec_training.evaluation.validation import WATCHED_USERS
 from gnnrec_training.report.canvas import FAINT, INK, ITEMS, THIRD, USERS, Picture, picture
-from gnnrec_training.validation import WATCHED_USERS
 
 _MARKED = 30
 _KEPT = {

@@ -7,7 +7,7 @@ from typing import Any
 
 from gnnrec_registry.manifest import Metrics
 from gnnrec_registry.page import count, metric_place, number, render
-from gnnrec_training.evaluate import MEANINGS, PROTOCOL
+from gnnrec_training.evaluation.ranking import MEANINGS, PROTOCOL
 from gnnrec_training.report.bias import BIAS_MEANINGS
 from gnnrec_training.report.canvas import Picture
 from gnnrec_training.report.contents import Contents

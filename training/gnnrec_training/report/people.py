@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from gnnrec_registry.arrays import Embeddings
 from gnnrec_registry.ranking import NO_ROW, Scores
 from gnnrec_training.data.dataset import Dataset
-from gnnrec_training.evaluate import rank
-from gnnrec_training.graph import Csr
+from gnnrec_training.evaluation.ranking import rank
+from gnnrec_training.graph.sparse import Csr
 
 _PEOPLE = 10
 _HAD = 8

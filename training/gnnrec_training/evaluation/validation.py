@@ -7,13 +7,14 @@ import numpy as np
 from gnnrec_registry.arrays import distinct
 from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset
-from gnnrec_training.evaluate import evaluate, heldout
-from gnnrec_training.graph import Halves, csr
+from gnnrec_training.evaluation.ranking import evaluate, heldout
+from gnnrec_training.graph.propagation import EmbeddingPair
+from gnnrec_training.graph.sparse import by_user
 
 WATCHED_USERS = 1000
 """So many are asked at most where nothing hangs on it but the report's curve."""
 
-Validate = Callable[[Halves], float]
+Validate = Callable[[EmbeddingPair], float]
 """validate(users (U, D), items (I, D)) -> how good they are; more is better."""
 
 
@@ -30,10 +31,10 @@ def validation(config: Config, dataset: Dataset, *, all_users: bool = False) -> 
         watched = there[:: -(-len(there) // WATCHED_USERS)]
         part = part.take(np.isin(part.user_rows, watched))
     users, items = len(dataset.user_ids), len(dataset.item_ids)
-    seen, held_out = csr(dataset.train, users), heldout(part, users, items)
+    seen, held_out = by_user(dataset.train, users), heldout(part, users, items)
     k = config.evaluation.k[0]
 
-    def validate(embeddings: Halves) -> float:
+    def validate(embeddings: EmbeddingPair) -> float:
         ours, theirs = (np.ascontiguousarray(half.numpy()) for half in embeddings)
         return evaluate(ours, theirs, seen, held_out, (k,)).metrics[f"ndcg@{k}"]
 

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from gnnrec_training.config import LightGCNConfig, SpectralConfig
 from gnnrec_training.data.dataset import Interactions
 from gnnrec_training.errors import InvalidConfig
-from gnnrec_training.graph import Halves
+from gnnrec_training.graph.propagation import EmbeddingPair
 from gnnrec_training.models.spectral import spectral
 
 _STD = 0.1
@@ -17,14 +17,14 @@ Features = tuple[NDArray[np.float32], NDArray[np.float32]]
 """Numbers about users (U, F) and items (I, F')."""
 
 
-def initial(
+def initial_embeddings(
     config: LightGCNConfig,
     edges: Interactions,
     users: int,
     items: int,
     generator: torch.Generator,
     features: Features | None = None,
-) -> Halves:
+) -> EmbeddingPair:
     """Return layer 0 as configured: users (U, D), items (I, D)."""
     if config.init == "spectral":
         vectors = SpectralConfig(embedding_dim=config.embedding_dim)
@@ -49,7 +49,7 @@ def initial(
 
 def _from_features(
     config: LightGCNConfig, features: Features, generator: torch.Generator
-) -> Halves:
+) -> EmbeddingPair:
     width = config.embedding_dim
     if config.init == "features":
         for what, matrix in zip(("users", "items"), features, strict=True):
@@ -76,7 +76,7 @@ def _project(matrix: NDArray[np.float32], width: int, generator: torch.Generator
     return rotated
 
 
-def _scaled(halves: Halves, config: LightGCNConfig) -> Halves:
+def _scaled(halves: EmbeddingPair, config: LightGCNConfig) -> EmbeddingPair:
     """Give each half the configured standard deviation."""
     std = config.init_std or _STD
     users, items = (half * (std / half.std().clamp(min=1e-12)) for half in halves)

@@ -17,7 +17,7 @@ from gnnrec_registry.manifest import Metrics
 from gnnrec_registry.measures import Hits
 from gnnrec_registry.ranking import NO_ROW, Rows, Scores, max_norm, top_k
 from gnnrec_training.data.dataset import Interactions
-from gnnrec_training.graph import Csr
+from gnnrec_training.graph.sparse import Csr
 
 MEANINGS = {
     "recall@k": "hits / held-out items",

@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor
 
-from gnnrec_training.graph import Csr
+from gnnrec_training.graph.sparse import Csr
 
 
 class NegativeSampler:

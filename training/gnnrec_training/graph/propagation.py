@@ -1,40 +1,58 @@
-"""Propagation of one layer for the nodes of a batch alone: the same numbers for half the work.
-
-B users and J items of a batch, U users, I items, D dimensions.
-"""
+"""Propagation of embeddings over the graph."""
 
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from gnnrec_training.graph import Adjacency, csr_tensor
+from gnnrec_training.graph.adjacency import Adjacency
+from gnnrec_training.graph.sparse import take_rows, transpose
+
+EmbeddingPair = tuple[Tensor, Tensor]
+"""The embeddings of users (U, D) and of items (I, D)."""
 
 
-def take_rows(matrix: Tensor, rows: Tensor) -> Tensor:
-    """Return some rows of a CSR matrix: (B, I)."""
-    indptr = matrix.crow_indices()
-    starts = indptr[rows].long()
-    counts = indptr[rows + 1] - starts
-    ends = counts.cumsum(0)
-    lines = torch.repeat_interleave(counts)  # (E,): which of the rows each entry is in
-    entries = torch.arange(len(lines), device=rows.device) + (starts - ends + counts)[lines]
-    columns, values = matrix.col_indices()[entries], matrix.values()[entries]
-    return csr_tensor(_offsets(ends), columns, values, (len(rows), matrix.shape[1]))
+class _Propagate(torch.autograd.Function):
+    """sum over k of coefficients[k] * A^k E; the gradient is the same with A transposed."""
+
+    @staticmethod
+    def forward(
+        ctx: Any, users: Tensor, items: Tensor, graph: Adjacency, coefficients: list[float]
+    ) -> EmbeddingPair:
+        ctx.graph, ctx.coefficients = graph, coefficients
+        return _polynomial(graph.to_users, graph.to_items, coefficients, users, items)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
+        graph = ctx.graph
+        halves = (graph.to_items_transposed, graph.to_users_transposed)
+        users, items = _polynomial(*halves, ctx.coefficients, *gradients)
+        return users, items, None, None
 
 
-def transpose(matrix: Tensor) -> Tensor:
-    """Return the transpose of a CSR matrix as one."""
-    lines = torch.repeat_interleave(matrix.crow_indices().diff())
-    columns, values = matrix.col_indices(), matrix.values()
-    order = torch.argsort(columns, stable=True)
-    ends = torch.bincount(columns, minlength=matrix.shape[1]).cumsum(0)
-    height, width = matrix.shape
-    return csr_tensor(_offsets(ends), lines[order].int(), values[order], (width, height))
+def propagate(
+    users: Tensor, items: Tensor, graph: Adjacency, coefficients: list[float]
+) -> EmbeddingPair:
+    """Return the weighted sum of the layers 0..K, differentiable in the embeddings.
+
+    users (U, D), items (I, D) -> (U, D), (I, D); coefficients: one for each layer
+    """
+    result: EmbeddingPair = _Propagate.apply(users, items, graph, coefficients)  # type: ignore[no-untyped-call]
+    return result
 
 
-def _offsets(ends: Tensor) -> Tensor:
-    return torch.cat([ends.new_zeros(1), ends]).int()
+def _polynomial(
+    to_users: Tensor, to_items: Tensor, coefficients: list[float], users: Tensor, items: Tensor
+) -> EmbeddingPair:
+    """Evaluate the polynomial in the adjacency by Horner's rule: one product for each layer."""
+    last = coefficients[-1]
+    sum_users, sum_items = last * users, last * items
+    for coefficient in reversed(coefficients[:-1]):
+        sum_users, sum_items = (
+            torch.addmm(users, to_users, sum_items, beta=coefficient),
+            torch.addmm(items, to_items, sum_users, beta=coefficient),
+        )
+    return sum_users, sum_items
 
 
 class _PropagateRows(torch.autograd.Function):

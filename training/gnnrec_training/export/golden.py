@@ -5,8 +5,8 @@ import numpy as np
 from gnnrec_registry.arrays import Embeddings
 from gnnrec_registry.manifest import Json
 from gnnrec_registry.ranking import NO_ROW
-from gnnrec_training.evaluate import rank
-from gnnrec_training.graph import Csr
+from gnnrec_training.evaluation.ranking import rank
+from gnnrec_training.graph.sparse import Csr
 
 _QUERIES = 16
 _K = 10

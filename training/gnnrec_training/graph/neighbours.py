@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gnnrec_registry.arrays import distinct
-from gnnrec_training.graph import csr_tensor
-from gnnrec_training.order import order_by
+from gnnrec_training.data.sorting import order_by
+from gnnrec_training.graph.sparse import csr_tensor
 
 Nodes = NDArray[np.int64]
 
@@ -65,7 +65,7 @@ class Bipartite:
         return Neighbours(np.concatenate([[0], np.cumsum(counts)]), sources.astype(np.int32))
 
 
-def sample(
+def sample_neighbourhood(
     neighbours: Neighbours, seeds: Nodes, fanout: tuple[int, ...], generator: np.random.Generator
 ) -> tuple[Nodes, Tensor]:
     """Return the seeds with their sampled neighbourhood: nodes (M,), and edges (2, E) among them.

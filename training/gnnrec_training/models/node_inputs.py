@@ -13,8 +13,8 @@ from torch import Tensor
 
 from gnnrec_registry import FeaturesExport
 from gnnrec_training.data.dataset import Interactions
-from gnnrec_training.nodes.sampling import Bipartite, Neighbours
-from gnnrec_training.rows import take_rows
+from gnnrec_training.graph.neighbours import Bipartite, Neighbours
+from gnnrec_training.graph.sparse import take_rows
 
 _FLAGS = 2
 

@@ -13,15 +13,14 @@ from torch import Tensor
 from gnnrec_training.config import FitConfig
 from gnnrec_training.data.dataset import Interactions
 from gnnrec_training.errors import InvalidData
-from gnnrec_training.graph import Csr, csr_tensor
-from gnnrec_training.log_sums import bfloat16_is_fast, weighted_log_sums
-from gnnrec_training.losses import bce, bpr, l2, softmax
+from gnnrec_training.graph.sparse import Csr, csr_tensor, take_rows, transpose
+from gnnrec_training.losses.formulas import bce, bpr, l2, softmax
+from gnnrec_training.losses.log_sum_exp import bfloat16_is_fast, weighted_log_sums
+from gnnrec_training.losses.negatives import NegativeSampler
 from gnnrec_training.models.lightgcn import LightGCN
-from gnnrec_training.negatives import NegativeSampler
-from gnnrec_training.rows import take_rows, transpose
 
 
-class Steps(Protocol):
+class Batches(Protocol):
     """The batches of an epoch, and the loss of one."""
 
     def epoch(self, generator: torch.Generator) -> Sequence[Tensor]:
@@ -31,7 +30,7 @@ class Steps(Protocol):
         """Return the loss of a batch."""
 
 
-class PairSteps:
+class PairBatches:
     """Batches of interactions, each against items drawn for it: BPR and BCE."""
 
     def __init__(
@@ -84,7 +83,7 @@ class PairSteps:
         return loss + config.weight_decay * l2(*layer0)
 
 
-class UserSteps:
+class UserBatches:
     """Batches of users with all their interactions, against shared candidates: softmax and BSL.
 
     The candidates of a step are drawn from the batch's interactions, so an item is as likely as it

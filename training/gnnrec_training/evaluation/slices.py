@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from gnnrec_registry.manifest import Json, Metrics
 from gnnrec_training.data.dataset import Interactions
-from gnnrec_training.graph import Csr
+from gnnrec_training.graph.sparse import Csr
 
 _PARTS = 3
 

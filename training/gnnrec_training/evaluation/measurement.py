@@ -11,14 +11,16 @@ from numpy.typing import NDArray
 from gnnrec_registry.arrays import Embeddings
 from gnnrec_registry.manifest import Json, Metrics
 from gnnrec_registry.measures import narrow
-from gnnrec_training import baselines
+from gnnrec_training import seeds
 from gnnrec_training.config import Config, SpectralConfig
 from gnnrec_training.data.dataset import Dataset
-from gnnrec_training.evaluate import evaluate, heldout
-from gnnrec_training.graph import csr, edges
+from gnnrec_training.evaluation import baselines
+from gnnrec_training.evaluation.ranking import evaluate, heldout
+from gnnrec_training.evaluation.slices import by_activity, by_popularity, slices, wanted_by_part
+from gnnrec_training.graph.edges import edges
+from gnnrec_training.graph.sparse import by_user
 from gnnrec_training.models.spectral import spectral
 from gnnrec_training.reporter import Reporter
-from gnnrec_training.slices import by_activity, by_popularity, slices, wanted_by_part
 
 Matrices = tuple[Embeddings, Embeddings]
 """Users (U, D) and items (I, D)."""
@@ -56,8 +58,8 @@ def measure(
     models = variants | _baselines(config, dataset, variants, reporter)
     parts = {
         # what a user is known to have had is left out of the ranking
-        "validation": (dataset.validation, csr(dataset.train, users)),
-        "test": (dataset.test, csr(dataset.known, users)),
+        "validation": (dataset.validation, by_user(dataset.train, users)),
+        "test": (dataset.test, by_user(dataset.known, users)),
     }
     measured = Measured(metrics={name: {} for name in models})
     for split, (part, seen) in parts.items():
@@ -91,7 +93,7 @@ def measure(
     return measured
 
 
-def best(metrics: dict[str, dict[str, Metrics]], variants: list[str], k: int) -> str:
+def best_variant(metrics: dict[str, dict[str, Metrics]], variants: list[str], k: int) -> str:
     """Return the variant with the best NDCG on validation; without one, the last built."""
     measured = [name for name in variants if "validation" in metrics[name]]
     if not measured:
@@ -104,7 +106,9 @@ def _baselines(
 ) -> dict[str, Matrices]:
     users, items = len(dataset.user_ids), len(dataset.item_ids)
     models = {
-        "random": baselines.random(users, items, np.random.default_rng([config.seed, 2])),
+        "random": baselines.random(
+            users, items, np.random.default_rng([config.seed, seeds.RANDOM_BASELINE])
+        ),
         "popularity": baselines.popularity(dataset.train, users, items),
     }
     if "spectral" not in variants:

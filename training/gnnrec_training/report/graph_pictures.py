@@ -8,7 +8,7 @@ from matplotlib.collections import LineCollection
 from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
-from gnnrec_training.graph import Csr
+from gnnrec_training.graph.sparse import Csr
 from gnnrec_training.report.canvas import (
     FAINT,
     FOURTH,

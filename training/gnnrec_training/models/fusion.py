@@ -6,12 +6,14 @@ U users, I items, D and D' dimensions.
 import torch
 from torch import Tensor
 
-from gnnrec_training.graph import Halves
+from gnnrec_training.graph.propagation import EmbeddingPair
 
 _SAMPLE = 4096
 
 
-def join(first: Halves, second: Halves, weight: float, competing: Tensor) -> tuple[Halves, float]:
+def fuse(
+    first: EmbeddingPair, second: EmbeddingPair, weight: float, competing: Tensor
+) -> tuple[EmbeddingPair, float]:
     """Return embeddings whose scores are first + weight * second, brought to the same spread.
 
     (U, D), (I, D) and (U, D'), (I, D') -> (U, D + D'), (I, D + D'), and the factor of the second
@@ -26,7 +28,7 @@ def join(first: Halves, second: Halves, weight: float, competing: Tensor) -> tup
     return joint, scale
 
 
-def compress(halves: Halves, width: int) -> Halves:
+def compress(halves: EmbeddingPair, width: int) -> EmbeddingPair:
     """Return the embeddings of `width` that reproduce the scores best, every user counting alike.
 
     (U, D), (I, D) -> (U, width), (I, width)
@@ -52,7 +54,7 @@ def _roots(gram: Tensor) -> tuple[Tensor, Tensor]:
     return (vectors * values) @ vectors.T, (vectors / values) @ vectors.T
 
 
-def _spread(halves: Halves, item_rows: Tensor) -> float:
+def _spread(halves: EmbeddingPair, item_rows: Tensor) -> float:
     """Return the standard deviation of the scores of users spread over the rows."""
     users = halves[0][:: max(1, len(halves[0]) // _SAMPLE)]
     return float((users @ halves[1][item_rows].T).std())

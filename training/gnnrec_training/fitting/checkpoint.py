@@ -25,33 +25,34 @@ from gnnrec_training.reporter import Reporter
 
 _INTERVAL_S = 60.0
 
-State = dict[str, Any]
+Saved = dict[str, Any]
+"""The state of one model's training: tensors, numbers and texts by name."""
 
 
 class Checkpoint(Protocol):
     """Where the state of one model's training is kept."""
 
-    def load(self) -> State | None:
+    def load(self) -> Saved | None:
         """Return the state to go on from, None to begin at the beginning."""
 
-    def save(self, state: Callable[[], State], where: str) -> None:
+    def save(self, state: Callable[[], Saved], where: str) -> None:
         """Keep the state if it is time to; `where` says where that is, such as "epoch 3"."""
 
-    def finish(self, state: Callable[[], State]) -> None:
+    def finish(self, state: Callable[[], Saved]) -> None:
         """Keep the state of a model that is trained, if that took long."""
 
 
 class NoCheckpoint:
     """Keeps nothing."""
 
-    def load(self) -> State | None:
+    def load(self) -> Saved | None:
         """Return None."""
         return None
 
-    def save(self, state: Callable[[], State], where: str) -> None:
+    def save(self, state: Callable[[], Saved], where: str) -> None:
         """Do nothing."""
 
-    def finish(self, state: Callable[[], State]) -> None:
+    def finish(self, state: Callable[[], Saved]) -> None:
         """Do nothing."""
 
 
@@ -96,7 +97,7 @@ class Checkpoints:
         """Return where a model's state is kept."""
         return _File(self, model)
 
-    def write(self, path: Path, state: State, what: str) -> None:
+    def write(self, path: Path, state: Saved, what: str) -> None:
         """Replace a file; where that cannot be, say so once and go on without."""
         buffer = io.BytesIO()
         torch.save(state, buffer)
@@ -137,12 +138,12 @@ class _File:
         self._began = self._saved_at = checkpoints.clock()
         self._where = ""
 
-    def load(self) -> State | None:
+    def load(self) -> Saved | None:
         """Return the state that the file has, if it is there and wanted; or raise."""
         if not self._all.resume or not self._path.exists():
             return None
         try:
-            state: State = torch.load(self._path, map_location="cpu", weights_only=True)
+            state: Saved = torch.load(self._path, map_location="cpu", weights_only=True)
             self._all.kept = f"{self._model}, {state['where']}"
             return state
         except (OSError, RuntimeError, ValueError, KeyError, TypeError, EOFError) as error:
@@ -154,19 +155,19 @@ class _File:
             f"{self._path} is no checkpoint: {first:.100}; train without --resume, or delete it"
         )
 
-    def save(self, state: Callable[[], State], where: str) -> None:
+    def save(self, state: Callable[[], Saved], where: str) -> None:
         """Write the file, unless the last one is younger than the interval."""
         self._where = where
         if self._all.clock() - self._saved_at < _INTERVAL_S:
             return
         self._write(state)
 
-    def finish(self, state: Callable[[], State]) -> None:
+    def finish(self, state: Callable[[], Saved]) -> None:
         """Write the file, unless all of it took less than the interval."""
         if self._all.clock() - self._began >= _INTERVAL_S:
             self._write(state)
 
-    def _write(self, state: Callable[[], State]) -> None:
+    def _write(self, state: Callable[[], Saved]) -> None:
         what = f"{self._model}, {self._where}"
         self._all.write(self._path, {**state(), "where": self._where}, what)
         self._saved_at = self._all.clock()

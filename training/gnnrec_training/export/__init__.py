@@ -1,0 +1,4 @@
+"""What a version publishes: every variant, ONNX files, golden queries, all of it put together.
+
+May import every other room.
+"""

@@ -1,0 +1,4 @@
+"""The graph of users and items: its edges, its sparse matrices, and what passes over it.
+
+May import data/.
+"""
