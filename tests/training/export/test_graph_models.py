@@ -1,16 +1,15 @@
-"""What is exported so that new users can be folded in, proved on users of the training."""
-
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from gnnrec_registry import FoldIn, VariantExport
-from gnnrec_training.config import Config
+from gnnrec_training.config import Config, LightGCNConfig
 from gnnrec_training.data.dataset import Dataset
+from gnnrec_training.export.graph_models import published
 from gnnrec_training.export.variants import build_variants
-from gnnrec_training.models.fold_in import predictor
 from gnnrec_training.reporter import Silent
 from tests.training.boards import random_interactions
 
@@ -63,17 +62,6 @@ def test_a_user_of_the_last_layer_alone_is_folded_in_exactly(
     np.testing.assert_allclose(folded(dataset, lightgcn), lightgcn.users[:USERS], atol=1e-5)
 
 
-def test_a_users_own_layer_is_predicted_from_the_others() -> None:
-    generator = torch.Generator().manual_seed(0)
-    above = torch.randn(500, 6, generator=generator)
-    truth = torch.randn(6, 6, generator=generator)
-    noise = 0.1 * torch.randn(500, 6, generator=generator)
-    torch.testing.assert_close(predictor(above, above @ truth + noise), truth, atol=0.3, rtol=0.15)
-    assert not predictor(above, torch.zeros(500, 6)).any()
-    halved = predictor(1e-3 * above, 1e-3 * (above @ truth))
-    torch.testing.assert_close(halved, predictor(above, above @ truth), atol=1e-4, rtol=1e-3)
-
-
 def test_with_a_layer_of_their_own_users_are_folded_in_closely(tmp_path: Path) -> None:
     shape = {"embedding_dim": 6, "num_layers": 2, "training": {"epochs": 200, "batch_size": 32}}
     dataset, variants = built(tmp_path, {"lightgcn": shape})
@@ -114,3 +102,12 @@ def test_nodes_without_interactions_are_placed_neutrally(tmp_path: Path) -> None
     lightgcn = variants["lightgcn"]
     assert not lightgcn.items[ITEMS].any()
     np.testing.assert_allclose(lightgcn.users[USERS], lightgcn.users[:USERS].mean(0), atol=1e-6)
+
+
+def test_published_items_keep_their_length_to_a_power() -> None:
+    halves = torch.randn(4, 3), torch.tensor([[3.0, 4.0, 0.0], [0.0, 0.0, 0.5]])
+    for exponent, lengths in ((1.0, [5, 0.5]), (0.5, [5**0.5, 0.5**0.5]), (0.0, [1, 1])):
+        users, items = published(halves, LightGCNConfig(norm_exponent=exponent))
+        assert users is halves[0]
+        torch.testing.assert_close(items.norm(dim=1), torch.tensor(lengths, dtype=torch.float))
+        torch.testing.assert_close(F.normalize(items), F.normalize(halves[1]))

@@ -4,23 +4,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-import torch.nn.functional as F
 
 from gnnrec_registry import ModelStore
 from gnnrec_registry.measures import Hits
-from gnnrec_training.config import Config, LightGCNConfig, load
+from gnnrec_training.config import Config, load
 from gnnrec_training.data import sample, toys
 from gnnrec_training.data.features import read_features
-from gnnrec_training.errors import InsufficientMemory, InvalidConfig, InvalidData
-from gnnrec_training.evaluation.slices import by_activity, slices
-from gnnrec_training.export.graph_models import published
-from gnnrec_training.fitting import memory
-from gnnrec_training.fitting.device import training_device
-from gnnrec_training.graph.sparse import by_user
-from gnnrec_training.models.initial_embeddings import initial_embeddings
+from gnnrec_training.errors import InvalidConfig, InvalidData
 from gnnrec_training.reporter import Silent
 from gnnrec_training.train import train
-from tests.training.boards import checkerboard, interactions, random_interactions
 
 
 def toy_config(folder: Path, lightgcn: str, rest: str = "", name: str = "b") -> Config:
@@ -67,38 +59,6 @@ def test_a_node_without_features_is_named(tmp_path: Path) -> None:
         run(tmp_path, config)
 
 
-def test_a_projection_keeps_the_geometry() -> None:
-    """Distances survive the principal components when the width allows."""
-    generator = torch.Generator().manual_seed(0)
-    features = np.random.default_rng(0).standard_normal((20, 6)).astype(np.float32)
-    for width in (6, 10):
-        config = LightGCNConfig.model_validate(
-            {
-                "embedding_dim": width, "init": "projected_features", "init_std": 0.1,
-                "features": {"users": "u", "items": "i"},
-            }
-        )  # fmt: skip
-        users, _ = initial_embeddings(
-            config, random_interactions(20, 20, 50, 0), 20, 20, generator, (features, features)
-        )
-        assert float(users.std()) == pytest.approx(0.1, rel=1e-3)
-        ours = torch.pdist(users)
-        given = torch.pdist(torch.from_numpy(features))
-        torch.testing.assert_close(ours / ours.mean(), given / given.mean(), atol=1e-4, rtol=1e-4)
-
-
-def test_a_spectral_start_is_the_scaled_spectral_model() -> None:
-    board = checkerboard(20)
-    config = LightGCNConfig(embedding_dim=2, init="spectral")
-    users, items = initial_embeddings(config, board.train, 20, 20, torch.Generator().manual_seed(0))
-    best = (users @ items.T).argsort(1, descending=True)[:, :10]
-    assert (best % 2 == torch.arange(20)[:, None] % 2).all()
-    assert float(items.std()) == pytest.approx(0.1, rel=1e-3)
-    wide = LightGCNConfig(embedding_dim=64, init="spectral")
-    with pytest.raises(InvalidConfig, match="more than the 20 items"):
-        initial_embeddings(wide, board.train, 20, 20, torch.Generator())
-
-
 def test_fusion_publishes_each_part_and_the_whole(tmp_path: Path) -> None:
     spectral = "\n[spectral]\nembedding_dim = 4\n[fusion]\nembedding_dim = 5\n"
     config = toy_config(tmp_path, 'embedding_dim = 3\ninit = "features"\n', spectral)
@@ -108,27 +68,6 @@ def test_fusion_publishes_each_part_and_the_whole(tmp_path: Path) -> None:
     assert widths == {"spectral": 4, "lightgcn": 3, "fused": 5}
     assert manifest.default_variant == "fused"
     assert manifest.data.as_of is None
-
-
-def test_published_items_keep_their_length_to_a_power() -> None:
-    halves = torch.randn(4, 3), torch.tensor([[3.0, 4.0, 0.0], [0.0, 0.0, 0.5]])
-    for exponent, lengths in ((1.0, [5, 0.5]), (0.5, [5**0.5, 0.5**0.5]), (0.0, [1, 1])):
-        users, items = published(halves, LightGCNConfig(norm_exponent=exponent))
-        assert users is halves[0]
-        torch.testing.assert_close(items.norm(dim=1), torch.tensor(lengths, dtype=torch.float))
-        torch.testing.assert_close(F.normalize(items), F.normalize(halves[1]))
-
-
-def test_a_training_that_cannot_fit_is_refused_with_figures() -> None:
-    board = checkerboard(30)
-    config = Config.model_validate(
-        {"name": "x", "data": {"interactions": "x.csv"}, "lightgcn": {"embedding_dim": 4096}}
-    )
-    needed = memory.estimate(config, board)
-    assert memory.check(config, board, available=needed) == needed
-    with pytest.raises(InsufficientMemory, match=r"needs about \d+\.\d GiB and 0\.0 GiB are free"):
-        memory.check(config, board, available=1000)
-    assert memory.available_bytes() > 1 << 20
 
 
 def test_lists_longer_than_the_catalogue_are_refused(tmp_path: Path) -> None:
@@ -143,14 +82,6 @@ def test_lists_longer_than_the_catalogue_are_refused(tmp_path: Path) -> None:
     assert not (tmp_path / "registry").exists()
 
 
-def test_a_cuda_device_that_is_not_there_is_named() -> None:
-    raw = {"name": "x", "data": {"interactions": "x.csv"}, "device": "cuda"}
-    if torch.cuda.is_available():
-        pytest.skip("there is one")
-    with pytest.raises(InvalidConfig, match="no CUDA device"):
-        training_device(Config.model_validate(raw))
-
-
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
 @pytest.mark.parametrize("loss", ["bpr", "softmax"])
 def test_the_same_training_runs_on_a_gpu(tmp_path: Path, loss: str) -> None:
@@ -160,19 +91,6 @@ def test_the_same_training_runs_on_a_gpu(tmp_path: Path, loss: str) -> None:
     training = lightgcn.training.model_copy(update={"loss": loss})
     shaped = lightgcn.model_copy(update={"training": training})
     run(tmp_path, config.model_copy(update={"lightgcn": shaped, "device": "cuda"}))
-
-
-def test_slices_part_users_by_activity_and_items_by_interactions() -> None:
-    """Nine users with 1..9 of nine items; item i is had by 9 - i of them."""
-    pairs = [(user, item) for user in range(9) for item in range(user + 1)]
-    parts = slices(by_user(interactions(pairs), 9), 9)
-    assert np.bincount(parts.user_part).tolist() == [3, 3, 3]
-    assert parts.user_names == ["1 to 3 interactions", "4 to 6 interactions", "7 to 9 interactions"]
-    mass = [sum(9 - item for item in np.flatnonzero(parts.item_part == part)) for part in range(3)]
-    assert sum(mass) == 45
-    assert max(mass) - min(mass) <= 9
-    rows = by_activity(np.arange(9), {"recall@1": np.arange(9.0)}, parts)
-    assert [row["metrics"]["recall@1"] for row in rows] == [1, 4, 7]
 
 
 def test_the_report_holds_metrics_by_user_and_by_slice(tmp_path: Path) -> None:

@@ -11,10 +11,8 @@ from gnnrec_training.evaluation import baselines
 from gnnrec_training.evaluation.ranking import evaluate, heldout
 from gnnrec_training.fitting.lightgcn import fit_lightgcn, train_step
 from gnnrec_training.fitting.lightgcn_batches import Batches, PairBatches, UserBatches
-from gnnrec_training.fitting.loop import learning_rate
 from gnnrec_training.graph.adjacency import adjacency
 from gnnrec_training.graph.sparse import by_user
-from gnnrec_training.losses.formulas import bce, bpr, l2, softmax
 from gnnrec_training.losses.negatives import NegativeSampler
 from gnnrec_training.models.initial_embeddings import initial_embeddings
 from gnnrec_training.models.lightgcn import LightGCN
@@ -134,18 +132,6 @@ def test_training_repeats_itself_with_the_same_seed(loss: str) -> None:
     assert not torch.equal(results[0], results[2])
 
 
-def test_negatives_are_never_positives_and_reach_everything_else() -> None:
-    edges = random_interactions(20, 10, 120, 0)
-    sampler = NegativeSampler(by_user(edges, 20), 10)
-    positives = set(zip(edges.user_rows.tolist(), edges.item_rows.tolist(), strict=True))
-    free = torch.nonzero(sampler.has_negative)[:, 0]
-    drawn_for = free.repeat(2000)
-    drawn = sampler.sample(drawn_for, torch.Generator().manual_seed(0))
-    pairs = set(zip(drawn_for.tolist(), drawn.tolist(), strict=True))
-    everything = {(u, i) for u in free.tolist() for i in range(10)}
-    assert pairs == everything - positives
-
-
 @pytest.mark.parametrize("loss", ["bpr", "softmax"])
 def test_a_user_who_has_everything_is_left_out_of_sampling(loss: str) -> None:
     everything = [(0, 0), (0, 1), (1, 0)]
@@ -164,41 +150,6 @@ def test_a_loss_that_is_not_finite_stops_the_training() -> None:
     model, steps = build(checkerboard(8), config)
     with pytest.raises(TrainingDiverged, match=r"at epoch 1, step 1, learning rate 0\.001"):
         fit_lightgcn(model, steps, config.training, torch.Generator())
-
-
-def test_pairwise_losses_equal_their_formulas() -> None:
-    positive, negative = torch.tensor([2.0, -1.0]), torch.tensor([0.5, 3.0])
-    expected = np.mean([np.log1p(np.exp(-1.5)), np.log1p(np.exp(4.0))])
-    assert bpr(positive, negative).item() == pytest.approx(expected)
-    expected = np.mean([np.log1p(np.exp(-2.0)), np.log1p(np.exp(1.0))])
-    expected += np.mean([np.log1p(np.exp(0.5)), np.log1p(np.exp(3.0))])
-    assert bce(positive, negative).item() == pytest.approx(expected)
-    rows = torch.tensor([[3.0, 4.0], [0.0, 1.0]])
-    assert l2(rows, rows).item() == pytest.approx(0.5 * 2 * 26 / 2)
-
-
-@pytest.mark.parametrize("exponent", [1.0, 0.8])
-def test_softmax_equals_a_sum_over_positives(exponent: float) -> None:
-    """Three users with two, one and three positives, one candidate masked for the second."""
-    generator = np.random.default_rng(0)
-    positives = [generator.normal(size=count) for count in (2, 1, 3)]
-    logits = generator.normal(size=(3, 4))
-    logits[1, 2] = -np.inf
-    expected = np.mean(
-        [
-            -score + exponent * np.log(np.exp(line).sum())
-            for scores, line in zip(positives, logits, strict=True)
-            for score in scores
-        ]
-    )
-    counts = torch.tensor([2, 1, 3])
-    ours = softmax(
-        torch.tensor(sum(scores.sum() for scores in positives)),
-        (counts * torch.from_numpy(logits).logsumexp(1)).sum(),
-        counts,
-        exponent,
-    )
-    assert ours.item() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize("exponent", [1.0, 0.5, 0.0])
@@ -229,18 +180,3 @@ def test_the_softmax_step_equals_a_numpy_calculation(exponent: float) -> None:
         total += sum(denominator - items[item] @ users[user] / 0.2 for item in own)
     loss = steps.loss(model, batch, torch.Generator().manual_seed(5))
     assert loss.item() == pytest.approx(total / len(pool), rel=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("schedule", "expected"),
-    [
-        ("constant", [0.5, 1, 1, 1]),
-        ("linear", [0.45, 0.8, 0.5, 0.0]),
-        ("cosine", [None, None, 0.5, 0]),
-    ],
-)
-def test_the_learning_rate_warms_up_and_decays(schedule: str, expected: list[float | None]) -> None:
-    config = shape(1, schedule=schedule, warmup=0.2, learning_rate=1.0).training
-    for done, rate in zip((0.1, 0.2, 0.5, 1.0), expected, strict=True):
-        if rate is not None:
-            assert learning_rate(config, done) == pytest.approx(rate, abs=1e-12)

@@ -1,4 +1,3 @@
-import numpy as np
 import pytest
 import torch
 from torch_geometric.nn import LGConv
@@ -6,11 +5,10 @@ from torch_geometric.nn import LGConv
 from gnnrec_training.config import GraphConfig, LightGCNConfig
 from gnnrec_training.data.dataset import Interactions
 from gnnrec_training.graph.adjacency import adjacency
-from gnnrec_training.graph.edges import as_of, edges
+from gnnrec_training.graph.edges import edges
 from gnnrec_training.graph.propagation import propagate, propagate_rows
-from gnnrec_training.graph.sparse import by_user, take_rows, transpose
 from gnnrec_training.models.lightgcn import LightGCN
-from tests.training.boards import interactions, random_interactions
+from tests.training.boards import random_interactions
 
 SHAPES = [(1, 1, 0, 0), (4, 6, 10, 1), (40, 25, 300, 2), (200, 300, 3000, 3)]
 
@@ -98,37 +96,3 @@ def test_propagation_for_a_batchs_nodes_equals_that_for_all(aggregation: str) ->
         results.append((final_users, final_items, users.grad, items.grad))
     for ours, expected in zip(*results, strict=True):
         torch.testing.assert_close(ours, expected)
-
-
-def test_rows_taken_from_a_matrix_are_those_rows_and_transpose() -> None:
-    part = random_interactions(30, 20, 200, 0)
-    matrix = adjacency(part, 30, 20).to_users
-    rows = torch.tensor([2, 2, 5, 29])
-    taken = take_rows(matrix, rows)
-    expected = matrix.to_dense()[rows]
-    torch.testing.assert_close(taken.to_dense(), expected, atol=0, rtol=0)
-    torch.testing.assert_close(transpose(taken).to_dense(), expected.T, atol=0, rtol=0)
-
-
-def test_the_symmetric_adjacency_shares_its_transpose_and_is_int32() -> None:
-    graph = adjacency(random_interactions(30, 20, 200, 0), 30, 20)
-    assert graph.to_users_transposed is graph.to_items
-    assert graph.to_users.col_indices().dtype == torch.int32
-    torch.testing.assert_close(graph.to_users.to_dense(), graph.to_items.to_dense().T)
-    matrix = by_user(random_interactions(30, 20, 200, 0), 30)
-    for start, stop in zip(matrix.indptr, matrix.indptr[1:], strict=False):
-        assert (np.diff(matrix.columns[start:stop]) > 0).all()
-
-
-def test_an_edge_counts_half_after_each_half_life() -> None:
-    day = 86_400.0
-    part = interactions([(0, 0), (0, 1), (0, 2)], [2, 2, 2])
-    part = Interactions(part.user_rows, part.item_rows, part.weights, np.array([0, 10, 20]) * day)
-    config = GraphConfig(weighted=True, half_life_days=10)
-    assert edges(part, config).weights.tolist() == [0.5, 1, 2]
-    assert as_of(part, config) == 20 * day
-    fixed = GraphConfig(half_life_days=10, as_of=10 * day)
-    assert edges(part, fixed).weights.tolist() == [0.5, 1, 1], "the future counts fully"
-    assert as_of(part, GraphConfig()) is None
-    ancient = GraphConfig(half_life_days=0.001)
-    assert (edges(part, ancient).weights > 0).all(), "an old edge never vanishes"

@@ -20,7 +20,7 @@ from gnnrec_training.report.page import judge
 from gnnrec_training.report.people import sample_people
 from gnnrec_training.reporter import Silent
 from gnnrec_training.train import train
-from tests.training.reports import contents, world
+from tests.training.report.reports import contents, world
 
 SVG = "{http://www.w3.org/2000/svg}"
 
