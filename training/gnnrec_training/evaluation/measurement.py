@@ -13,12 +13,12 @@ from gnnrec_registry.manifest import Json, Metrics
 from gnnrec_registry.measures import narrow
 from gnnrec_training import seeds
 from gnnrec_training.config import Config, SpectralConfig
-from gnnrec_training.data.dataset import Dataset
+from gnnrec_training.data.dataset import Dataset, Interactions
 from gnnrec_training.evaluation import baselines
-from gnnrec_training.evaluation.ranking import evaluate, heldout
-from gnnrec_training.evaluation.slices import by_activity, by_popularity, slices, wanted_by_part
+from gnnrec_training.evaluation.ranking import Evaluation, evaluate, heldout
+from gnnrec_training.evaluation.slices import by_activity, by_popularity, slices, wanted_by_slice
 from gnnrec_training.graph.edges import edges
-from gnnrec_training.graph.sparse import by_user
+from gnnrec_training.graph.sparse import Csr, by_user
 from gnnrec_training.models.spectral import spectral
 from gnnrec_training.reporter import Reporter
 
@@ -50,47 +50,69 @@ def measure(
     on_train: dict[str, Matrices],
     reporter: Reporter,
 ) -> Measured:
-    """Evaluate variants and baselines on each part that holds something.
+    """Evaluate variants and baselines on the validation and test parts, where these hold something.
 
-    on_train: stands in on validation for the variants that have looked at it.
+    on_train: on the validation part these stand in for variants that are embedded over it.
     """
-    users, items = len(dataset.user_ids), len(dataset.item_ids)
+    users = len(dataset.user_ids)
     models = variants | _baselines(config, dataset, variants, reporter)
-    parts = {
-        # what a user is known to have had is left out of the ranking
-        "validation": (dataset.validation, by_user(dataset.train, users)),
-        "test": (dataset.test, by_user(dataset.known, users)),
-    }
     measured = Measured(metrics={name: {} for name in models})
-    for split, (part, seen) in parts.items():
-        if len(part) == 0:
-            continue
-        held_out = heldout(part, users, items)
-        sliced = slices(seen, items)
-        wanted = wanted_by_part(part, sliced)
-        unseeing = models | on_train if split == "validation" else models
-        for name, model in unseeing.items():
-            asked = int(np.count_nonzero(held_out.sizes))
-            reporter.start(f"{split}: {name}", asked)
-            ks = config.evaluation.k
-            advance = partial(_advance, reporter, asked)
-            result = evaluate(*model, seen, held_out, ks, advance)
-            measured.metrics[name][split] = result.metrics
-            measured.shown.setdefault(name, {})[split] = result.shown
-            if name in variants:
-                found = np.bincount(sliced.item_part, result.item_hits, len(wanted))
-                measured.slices.setdefault(name, {})[split] = {
-                    "by_activity": by_activity(result.users, result.per_user, sliced),
-                    "by_popularity": by_popularity(found.astype(np.int64), wanted, sliced, max(ks)),
-                    "hits": {
-                        "ranks": f"report/{name}.{split}.npy",
-                        "held_out": f"report/{split}.held_out.npy",
-                        "k": list(ks),
-                    },
-                }
-                measured.arrays[f"report/{name}.{split}.npy"] = result.hits.packed()
-                measured.arrays[f"report/{split}.held_out.npy"] = narrow(held_out.sizes)
+    # what a user is known to have had is left out of the ranking
+    if len(dataset.validation) > 0:
+        seen = by_user(dataset.train, users)
+        part = _Part("validation", dataset.validation, seen, dataset)
+        _measure_part(config, part, models | on_train, set(variants), measured, reporter)
+    if len(dataset.test) > 0:
+        part = _Part("test", dataset.test, by_user(dataset.known, users), dataset)
+        _measure_part(config, part, models, set(variants), measured, reporter)
     return measured
+
+
+class _Part:
+    """A part of the data, arranged to be measured on."""
+
+    def __init__(self, name: str, wanted: Interactions, seen: Csr, dataset: Dataset) -> None:
+        users, items = len(dataset.user_ids), len(dataset.item_ids)
+        self.name, self.seen = name, seen
+        self.held_out = heldout(wanted, users, items)
+        self.slices = slices(seen, items)
+        self.wanted = wanted_by_slice(wanted, self.slices)
+        """(P,): held-out interactions by slice of the items."""
+
+
+def _measure_part(
+    config: Config,
+    part: _Part,
+    models: dict[str, Matrices],
+    variants: set[str],
+    measured: Measured,
+    reporter: Reporter,
+) -> None:
+    """Evaluate each model on a part, and the variants among them by slice and by user as well."""
+    asked = int(np.count_nonzero(part.held_out.sizes))
+    for name, (users, items) in models.items():
+        reporter.start(f"{part.name}: {name}", asked)
+        share_done = partial(_advance, reporter, asked)
+        result = evaluate(users, items, part.seen, part.held_out, config.evaluation.k, share_done)
+        measured.metrics[name][part.name] = result.metrics
+        measured.shown.setdefault(name, {})[part.name] = result.shown
+        if name in variants:
+            _add_details(name, part, result, config.evaluation.k, measured)
+
+
+def _add_details(
+    name: str, part: _Part, result: Evaluation, ks: tuple[int, ...], measured: Measured
+) -> None:
+    """Add a variant's slices, and the arrays that its metrics by user follow from."""
+    ranks_file, held_out_file = f"report/{name}.{part.name}.npy", f"report/{part.name}.held_out.npy"
+    found = np.bincount(part.slices.item_slice, result.item_hits, len(part.wanted))
+    measured.slices.setdefault(name, {})[part.name] = {
+        "by_activity": by_activity(result.users, result.per_user, part.slices),
+        "by_popularity": by_popularity(found.astype(np.int64), part.wanted, part.slices, max(ks)),
+        "hits": {"ranks": ranks_file, "held_out": held_out_file, "k": list(ks)},
+    }
+    measured.arrays[ranks_file] = result.hits.packed()
+    measured.arrays[held_out_file] = narrow(part.held_out.sizes)
 
 
 def best_variant(metrics: dict[str, dict[str, Metrics]], variants: list[str], k: int) -> str:

@@ -3,7 +3,6 @@
 B users at a time, I items, D dimensions, K list length.
 """
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -18,6 +17,7 @@ from gnnrec_registry.measures import Hits
 from gnnrec_registry.ranking import NO_ROW, Rows, Scores, max_norm, top_k
 from gnnrec_training.data.dataset import Interactions
 from gnnrec_training.graph.sparse import Csr
+from gnnrec_training.reporter import ShareDone
 
 MEANINGS = {
     "recall@k": "hits / held-out items",
@@ -89,12 +89,12 @@ def evaluate(
     seen: Csr,
     held_out: Heldout,
     ks: tuple[int, ...],
-    advance: Callable[[float], None] = lambda share: None,
+    share_done: ShareDone = lambda share: None,
 ) -> Evaluation:
     """Rank all items for every user with held-out items and return the metrics at each k.
 
     user_embeddings (U, D), item_embeddings (I, D), seen (U, I): what is left out of the ranking.
-    A k above the number of items means all of them. `advance` hears the share done.
+    A k above the number of items means all of them.
     """
     users = np.flatnonzero(held_out.sizes)
     longest = min(max(ks), len(item_embeddings))
@@ -111,7 +111,7 @@ def evaluate(
         item_hits += np.bincount(rows[found], minlength=len(item_hits))
         for k in ks:
             shown[k] += np.bincount(rows[:, :k][rows[:, :k] != NO_ROW], minlength=len(item_hits))
-        advance((start + len(which)) / len(users))
+        share_done((start + len(which)) / len(users))
     places, columns = np.nonzero(hits)
     found_at = Hits(places, columns + 1, held_out.sizes[users])
     per_user = {name: values for k in ks for name, values in found_at.metrics(k).items()}

@@ -1,6 +1,35 @@
-"""What a step of the node models asks: which items its users find, some of them as if new.
+"""Episodes: which edges a step of the node models hides, and what it asks about them.
 
-B users and C items of a step, N nodes, D dimensions.
+GraphSAGE and the hybrid must place users and items that nobody interacted with yet, so each step
+makes some. (The same is done by Volkovs et al. 2017, "DropoutNet: Addressing Cold Start in
+Recommender Systems".) Let E be the training interactions, d_i the degree of item i in E, and take
+B users. The episode draws
+
+    N   the new items: a share new_share of the items with interactions
+    O   the isolated users: each of the B with probability isolated_share
+    P   the edges that pass messages: (u, i) in E with i not in N and u not in O, and each of these
+        left out with probability edge_dropout
+
+A question about items C, at most `candidates` of N (new) or of the others (known), is
+
+    y_ui = 1 for (u, i) in E without P    the targets: hidden, and asked for
+    s_ui = -inf for (u, i) in P           visible: it passes messages, so to find it is no merit
+
+With scores s_ui = <z_u, z_i> of the model's embeddings over the edges P, the softmax loss is
+
+    w_ui = d_i^-popularity_exponent * (sum over j of y_uj)^-activity_exponent
+    L(C) = - sum of w_ui y_ui log softmax over j in C of s_uj  /  sum of w_ui y_ui
+
+and `bce` takes the mean of -log sigmoid(s_ui) over the targets plus the mean of -log sigmoid(-s_ui)
+over the pairs that are neither targets nor visible. The episode's loss is
+
+    L(new) + known_weight * L(new and known)
+
+The first term alone lets an item compete with others that are as new as it is; the second sets new
+and known items beside each other, and asks for the left-out edges of known ones.
+
+    users (B,)  passing (E,)  new.items (C,)  known.items (C',)
+    targets, visible, scores (B, C)    embeddings (B + C + C', D)
 """
 
 from dataclasses import dataclass

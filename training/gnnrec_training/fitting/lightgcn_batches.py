@@ -1,6 +1,41 @@
-"""What one training step looks at: batches of interactions, or of users with all they have.
+"""The batches of LightGCN's training and the loss of each.
 
-B examples of a batch, C candidates, E interactions, D dimensions.
+BPR and BCE take a batch of interactions (u, i) and draw `negatives` items j for each that user u
+did not have. With final embeddings e (of all nodes, by propagation) and scores s_ui = <e_u, e_i>:
+
+    BPR   mean of -log sigmoid(s_ui - s_uj)
+    BCE   mean of -log sigmoid(s_ui)  +  mean of -log sigmoid(-s_uj)
+
+Softmax and BSL take a batch of users with all their interactions, and candidates that all of them
+share. With t the temperature and g the `negative_exponent` (1 for softmax), and with
+s_ui = cos(e_u, e_i) / t:
+
+    n_u   the number of items that user u had
+    m_c   how many times candidate c was drawn; the draws are the batch's own interactions, so that
+          an item comes as often as it is popular, or all items by popularity^candidate_exponent
+    Z_u   sum over candidates c that u did not have of m_c exp(s_uc)
+
+    loss  sum over u of (g n_u log Z_u - sum over items i of u of s_ui)  /  sum over u of n_u
+
+which is the mean over interactions of -log(exp(s_ui) / Z_u^g). The positive is not part of Z_u. A
+user who had every candidate, so that Z_u = 0, takes no part in the step. The weighted sum of
+log Z_u is computed block by block (losses/log_sum_exp), the sum of s_ui as one sparse product. So
+a step of thousands of users learns from tens of thousands of interactions.
+
+To each loss comes the penalty weight_decay / 2 * the squared lengths of layer-0 embeddings, by
+example: of the batch's users, positives and negatives for each interaction, or of the batch's users
+and the candidates for each user.
+
+    users, rows     (B,)      batch of users, or of the interactions' users
+    had             (B, I)    sparse: the users' interactions, E entries
+    item_rows       (J,)      distinct items of the step: everything the users had, and all drawn
+    places          (E,)      place in item_rows of each entry's item
+    candidates      (C,)      places in item_rows of the distinct items drawn; times (C,): m_c
+    users, items    (B, D), (J, D)   unit length, users divided by the temperature
+
+BPR: Rendle et al. 2009, "BPR: Bayesian Personalized Ranking from Implicit Feedback". Softmax: Wu et
+al. 2022, "On the Effectiveness of Sampled Softmax Loss for Item Recommendation". BSL: Wu et al.
+2024, "BSL: Understanding and Improving Softmax Loss for Recommendation".
 """
 
 from collections.abc import Sequence
@@ -31,7 +66,7 @@ class Batches(Protocol):
 
 
 class PairBatches:
-    """Batches of interactions, each against items drawn for it: BPR and BCE."""
+    """Batches of interactions, each with items drawn for it: BPR and BCE."""
 
     def __init__(
         self,
@@ -53,12 +88,12 @@ class PairBatches:
             raise InvalidData("every user has every item; there is nothing to learn from")
 
     def epoch(self, generator: torch.Generator) -> Sequence[Tensor]:
-        """Return positions of interactions: (B,) each."""
+        """Return the batches as positions of interactions: (B,) each."""
         shuffled = torch.randperm(len(self._users), generator=generator)
         return torch.split(shuffled, self._config.batch_size)
 
     def loss(self, model: LightGCN, batch: Tensor, generator: torch.Generator) -> Tensor:
-        """Return BPR or BCE with the L2 penalty on layer 0."""
+        """Return BPR or BCE with the penalty on layer 0."""
         config = self._config
         drawn_for = self._users[batch].repeat(config.negatives)
         negatives = self._negatives.sample(drawn_for, generator).to(self._device)
@@ -84,12 +119,7 @@ class PairBatches:
 
 
 class UserBatches:
-    """Batches of users with all their interactions, against shared candidates: softmax and BSL.
-
-    The candidates of a step are drawn from the batch's interactions, so an item is as likely as it
-    is popular, or from all items by a power of that; one drawn m times counts m times. A user's own
-    positives are masked out. So a few products serve tens of thousands of interactions.
-    """
+    """Batches of users with all their interactions, against shared candidates: softmax and BSL."""
 
     def __init__(self, positives: Csr, items: int, config: FitConfig, device: torch.device) -> None:
         """Raise InvalidData if every user has every item."""
@@ -97,7 +127,7 @@ class UserBatches:
         self._dtype = _product_dtype(config, device)
         indptr = torch.from_numpy(positives.indptr)
         counts = indptr.diff()
-        # someone who had everything leaves no negative
+        # a user who had every item has no negative
         self._users = torch.nonzero((counts > 0) & (counts < items))[:, 0]
         if len(self._users) == 0:
             raise InvalidData("every user has every item; there is nothing to learn from")
@@ -106,23 +136,23 @@ class UserBatches:
         popularity = torch.bincount(columns.long(), minlength=items).double()
         shares = ((popularity**config.candidate_exponent) * (popularity > 0)).cumsum(0)
         self._shares = (shares / shares[-1]).float()
-        """(I,): the share of the draws that falls on an item or one before it."""
+        """(I,): the cumulative probabilities of items to be drawn."""
         shape = (len(counts), items)
         self._had = csr_tensor(indptr.int(), columns, ones, shape).to(device)
 
     def epoch(self, generator: torch.Generator) -> Sequence[Tensor]:
-        """Return user rows, ascending in each batch: (B,) each."""
+        """Return the batches as user rows, ascending in each: (B,) each."""
         shuffled = self._users[torch.randperm(len(self._users), generator=generator)]
         return [part.sort().values for part in torch.split(shuffled, self._config.batch_size)]
 
     def loss(self, model: LightGCN, batch: Tensor, generator: torch.Generator) -> Tensor:
-        """Return the sampled softmax of cosines over a temperature, bilateral if so configured."""
+        """Return the softmax loss or BSL with the penalty on layer 0."""
         config = self._config
         rows = batch.to(self._had.device)
         had = take_rows(self._had, rows)  # (B, I)
         columns, counts = had.col_indices().long(), had.crow_indices().diff()
         drawn = self._draw(columns, generator)  # (negatives,)
-        # the items of the step: everything after this line knows only them, by their places
+        # from here on an item is its place in item_rows: the step needs no others
         item_rows, places = torch.unique(torch.cat([columns, drawn]), return_inverse=True)
         places, drawn = places.split([len(columns), len(drawn)])
         candidates, times = torch.unique(drawn, return_counts=True)  # (C,), (C,)
@@ -158,10 +188,11 @@ class UserBatches:
 def _masked(
     columns: Tensor, counts: Tensor, candidates: Tensor, items: int
 ) -> tuple[tuple[Tensor, Tensor], Tensor]:
-    """Return where candidates are the user's own, and which users have others: (B,).
+    """Return which logits are of items that the user had, and which users have other candidates.
 
-    columns (E,): what the users have, counts (B,) each; lines (M,), ascending, and places (M,) of
-    logits. A user all of whose candidates are his own learns nothing in this step, and masks none.
+    columns (E,): the users' items, counts (B,): how many each -> lines (M,), ascending, and places
+    (M,) of the logits to mask; free (B,). Of a user without other candidates nothing is masked: the
+    loss leaves the user out, and a row of -inf would have no gradient.
     """
     place = torch.full((items,), -1, device=columns.device)
     place[candidates] = torch.arange(len(candidates), device=columns.device)

@@ -1,4 +1,38 @@
-"""The training of GraphSAGE and of the hybrid. U users, I items, N nodes, D dimensions."""
+"""The training of GraphSAGE and of the hybrid, by episodes (see fitting/episodes).
+
+An episode lets messages pass over a part P of the edges; N(v) are node v's neighbours over P, all
+or a sample of them, and x_v are its features (registry.features).
+
+GraphSAGE (Hamilton et al. 2017, Algorithm 1, lines 4 and 5 with the mean, without normalisation):
+
+    h_v = relu(W_1 x_v + W_2 mean over u in N(v) of x_u + b_1)
+    z_v =      W_3 h_v + W_4 mean over u in N(v) of h_u + b_2
+
+The hybrid adds features to frozen graph embeddings e_v, which are zero for nodes that have none: in
+an episode the new items and the isolated users, as they will be when somebody asks for new nodes.
+Its features x'_v are x_v with the mean of the neighbours' over P beside them:
+
+    g_v = scale * e_v
+    f_v = MLP([g_v, x'_v]) + W x'_v            wide and deep: Cheng et al. 2016, eq. 3
+    z_v = g_v + share * f_v                    where g_v is not zero
+    z_v = f_v                                  where it is
+
+`share` is 0 in a share still_share of the steps and 1 in the others: in the first, nodes seen in
+training keep their graph embedding, as validation may decide for the published model, and the new
+ones learn to stand beside them. Before the first step
+
+    scale^2 = the factor of the scores <e_u, e_i> under which their softmax loss is least
+    W       = the ridge regression from x_i to g_i over the items with interactions
+    MLP     = 0
+
+AdamW takes a learning rate that warms up over a tenth of the steps and falls by a cosine. What is
+validated and published is a moving average of the weights: after n steps,
+average += (1 - min(averaging, n / (n + 10))) * (weights - average).
+
+    x (N, F)    embeddings z of an episode's nodes (B + C + C', D)    graph: (U, D), (I, D)
+
+U users, I items, N = U + I nodes (users first), F features, D dimensions.
+"""
 
 import copy
 import json

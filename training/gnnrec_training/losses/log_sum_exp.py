@@ -1,6 +1,22 @@
-"""The softmax's log-sums over candidates, block by block: the logits never stand in memory whole.
+"""The weighted sum of users' log-sum-exps over candidates, and its gradient, block by block.
 
-B users of a batch, C candidates, D dimensions, M masked pairs.
+With users x_u, candidates y_c, biases b_c, weights w_u, and a mask of pairs that do not count:
+
+    s_uc  = <x_u, y_c> + b_c, or -inf where the pair (u, c) is masked
+    Z_u   = sum over c of exp(s_uc)
+    value = sum over u of w_u log Z_u
+
+    p_uc            = exp(s_uc) / Z_u
+    d value / d x_u = w_u * sum over c of p_uc y_c
+    d value / d y_c = sum over u of w_u p_uc x_u
+
+The logits s (B, C) would fill gigabytes. The gradient needs them no more than the value does, so
+both are computed in one pass over blocks of users, each block's logits in the cache, and the
+backward pass only multiplies what was kept by the incoming gradient. As usual the largest logit
+of each user is subtracted before exp, so that nothing overflows.
+
+    users (B, D)    candidates (C, D)    bias (C,)    weights (B,)    masked: M pairs
+    logits, shares, pulls (height, C): s, exp(s - max), w p of the block's users
 """
 
 from typing import Any
@@ -8,7 +24,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-_BLOCK = 2**19  # logits at a time: they stay in the cache from one pass to the next
+_BLOCK = 2**19  # logits at a time, which stay in the processor's cache
 
 
 def bfloat16_is_fast(device: torch.device) -> bool:
@@ -19,7 +35,7 @@ def bfloat16_is_fast(device: torch.device) -> bool:
 
 
 class _WeightedLogSums(torch.autograd.Function):
-    """sum over b of weights[b] * log sum over c of exp(users[b] . candidates[c] + bias[c])."""
+    """The weighted sum of the log-sum-exps; its gradient is kept from the forward pass."""
 
     @staticmethod
     def forward(
@@ -71,10 +87,10 @@ def weighted_log_sums(
 ) -> Tensor:
     """Return the sum over users of weight times log-sum-exp of their logits with the candidates.
 
-    users (B, D), candidates (C, D), bias (C,), weights (B,) -> (). masked: lines (M,), ascending,
-    and places (M,) of logits that count as -inf; each user needs one that does not. The products
-    are taken in `dtype`, everything else in the embeddings' own. Differentiable in users and
-    candidates.
+    users (B, D), candidates (C, D), bias (C,), weights (B,) -> (). masked: the lines (M,),
+    ascending, and places (M,) of logits that count as -inf; each user needs one that does not. The
+    products are taken in `dtype`, everything else in the embeddings' own. Differentiable in users
+    and candidates.
     """
     result: Tensor = _WeightedLogSums.apply(users, candidates, bias, masked, weights, dtype)  # type: ignore[no-untyped-call]
     return result
