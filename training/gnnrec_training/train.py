@@ -1,4 +1,4 @@
-"""One training, from configuration to published version."""
+"""One training, from configuration to published version: the whole pipeline."""
 
 import time
 from collections.abc import Mapping
@@ -30,7 +30,7 @@ class Outcome:
     seconds: float
     seconds_to_embeddings: float
     unknown_texts: Mapping[str, int]
-    """How many texts of the nodes have no place in the encoding, such as {"items.tags": 12}."""
+    """How many texts of each feature the encoding does not know, such as {"items.tags": 12}."""
 
 
 def train(
@@ -44,8 +44,8 @@ def train(
 ) -> Outcome:
     """Train as configured and publish. A version is there only when all went well.
 
-    `beside`: the folder that the configuration's relative paths start from; `checkpoints`: where
-    stopped trainings are kept, the registry's own folder for it if not given; `resume`: go on from
+    `beside`: the folder that the configuration's relative paths start from; `checkpoints`: the
+    folder of checkpoints, one in the registry if not given; `resume`: go on from
     there. Raises Interrupted for a KeyboardInterrupt.
     """
     started = time.monotonic()

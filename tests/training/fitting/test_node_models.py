@@ -66,7 +66,7 @@ def test_new_items_are_scaled_and_known_nodes_and_new_users_are_not() -> None:
     torch.testing.assert_close(embed_hybrid(model, data, (nobody, graph[1]))[0], here)
 
 
-def test_known_nodes_stand_still_in_the_share_of_steps_that_is_asked() -> None:
+def test_seen_nodes_keep_their_graph_embedding_in_the_configured_share_of_steps() -> None:
     seen: list[float] = []
 
     def watch(module: torch.nn.Module, arguments: object) -> None:

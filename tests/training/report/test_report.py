@@ -13,11 +13,11 @@ from gnnrec_training.config import load
 from gnnrec_training.data import sample, toys
 from gnnrec_training.graph.sparse import by_user
 from gnnrec_training.report import build_report
-from gnnrec_training.report.bias import gini, popularity_bias
 from gnnrec_training.report.embedding_map import project
 from gnnrec_training.report.graph_pictures import neighbourhood
 from gnnrec_training.report.page import judge
 from gnnrec_training.report.people import sample_people
+from gnnrec_training.report.popularity_bias import gini, popularity_bias
 from gnnrec_training.reporter import Silent
 from gnnrec_training.train import train
 from tests.training.report.reports import contents, world

@@ -1,4 +1,4 @@
-"""What a model has to beat, as embeddings, so that one path evaluates all."""
+"""Baselines that a model has to beat, as embeddings, so that they are evaluated like models."""
 
 import numpy as np
 

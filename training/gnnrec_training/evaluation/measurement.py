@@ -1,4 +1,4 @@
-"""How good embeddings are, on every part of the data, beside baselines and slice by slice."""
+"""The metrics of variants and baselines on the validation and test parts, whole and by slice."""
 
 from dataclasses import dataclass, field
 from functools import partial
@@ -30,11 +30,12 @@ _SPECTRAL_DIM = 64
 
 @dataclass
 class Measured:
-    """Metrics by model and split; slices of them; and what metrics by user follow from.
+    """Metrics by model and split, and what else is published of them.
 
-    arrays: by file name, the hits of each variant's lists and, for each split, how many held-out
-    items each user has (U,); see registry.measures.
-    shown: in how many lists of the first k each item stands (I,), by model and split.
+    slices: metrics of parts of the users and items, by variant and split. arrays: files by name
+    that metrics by user can be computed from (registry.measures): the hits of each variant, and for
+    each split how many held-out items each user has (U,). shown: in how many lists of the first k
+    each item stands (I,), by model and split.
     """
 
     metrics: dict[str, dict[str, Metrics]] = field(default_factory=dict)
@@ -116,7 +117,7 @@ def _add_details(
 
 
 def best_variant(metrics: dict[str, dict[str, Metrics]], variants: list[str], k: int) -> str:
-    """Return the variant with the best NDCG on validation; without one, the last built."""
+    """Return the variant with the best NDCG on validation; without validation, the last built."""
     measured = [name for name in variants if "validation" in metrics[name]]
     if not measured:
         return variants[-1]
@@ -126,6 +127,7 @@ def best_variant(metrics: dict[str, dict[str, Metrics]], variants: list[str], k:
 def _baselines(
     config: Config, dataset: Dataset, variants: dict[str, Matrices], reporter: Reporter
 ) -> dict[str, Matrices]:
+    """Return random, popularity, and the spectral model where it is no variant itself."""
     users, items = len(dataset.user_ids), len(dataset.item_ids)
     models = {
         "random": baselines.random(
@@ -136,7 +138,7 @@ def _baselines(
     if "spectral" not in variants:
         reporter.start("spectral baseline", 1)
         width = config.lightgcn.embedding_dim if config.lightgcn else _SPECTRAL_DIM
-        halves, _ = spectral(
+        (user_half, item_half), _ = spectral(
             edges(dataset.train, config.graph),
             users,
             items,
@@ -144,7 +146,7 @@ def _baselines(
             torch.Generator().manual_seed(config.seed),
             reporter.advance,
         )
-        models["spectral"] = (halves[0].numpy(), halves[1].numpy())
+        models["spectral"] = (user_half.numpy(), item_half.numpy())
     return models
 
 

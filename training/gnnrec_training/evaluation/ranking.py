@@ -34,7 +34,7 @@ PROTOCOL = (
 )
 DEFINITION = f"{PROTOCOL} {'; '.join(f'{name} = {meaning}' for name, meaning in MEANINGS.items())}."
 
-# Items are looked at in blocks of so many before any is sorted.
+# The best of each block of so many items are compared before any item is sorted.
 _BLOCK = 64
 
 # The largest score matrix held at once, in bytes.
@@ -43,11 +43,11 @@ _SCORES_BYTES = 256 << 20
 
 @dataclass(frozen=True)
 class Heldout:
-    """What is to be found.
+    """The held-out interactions of a part, arranged for look-ups.
 
-    keys (E,): user row * I + item row of the pairs known to training, ascending; sizes (U,): all
-    held-out items of each user; unknown_users: the users with held-out items whom training does
-    not know.
+    keys (E,): user row * I + item row of those between nodes that training knows, ascending; sizes
+    (U,): how many items each user has, unknown items included; unknown_users: how many users have
+    held-out items and are unknown to training.
     """
 
     keys: NDArray[np.int64]
@@ -56,7 +56,7 @@ class Heldout:
 
 
 def heldout(part: Interactions, users: int, items: int) -> Heldout:
-    """Arrange a part of the data for evaluation."""
+    """Return a part of the data as held-out interactions."""
     known = (part.user_rows < users) & (part.item_rows < items)
     sizes = np.bincount(part.user_rows, minlength=users)
     return Heldout(
@@ -68,11 +68,11 @@ def heldout(part: Interactions, users: int, items: int) -> Heldout:
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Metrics by user, and their means.
+    """Metrics by user, their means, and counts by item.
 
-    users (V,): the rows of the users with held-out items; per_user: an array (V,) a metric;
-    hits: where their held-out items stand in the longest list; item_hits (I,): for how many users
-    each item was found there; shown (I,): in how many lists of the first of the ks it stands.
+    users (V,): the rows of the users with held-out items; per_user: for each metric an array (V,);
+    hits: the ranks of their held-out items in the longest list; item_hits (I,): for how many users
+    each item was a hit there; shown (I,): in how many lists of the first of the ks it stands.
     """
 
     users: NDArray[np.int64]
@@ -93,7 +93,7 @@ def evaluate(
 ) -> Evaluation:
     """Rank all items for every user with held-out items and return the metrics at each k.
 
-    user_embeddings (U, D), item_embeddings (I, D), seen (U, I): what is left out of the ranking.
+    user_embeddings (U, D), item_embeddings (I, D), seen (U, I): items left out of a user's ranking.
     A k above the number of items means all of them.
     """
     users = np.flatnonzero(held_out.sizes)
@@ -124,7 +124,7 @@ def evaluate(
 def rank(
     queries: Embeddings, items: Embeddings, user_rows: NDArray[np.int64], seen: Csr, k: int
 ) -> tuple[Scores, Rows]:
-    """Return each user's k best unseen items by the registry's definition of order.
+    """Return each user's k best unseen items, best first, ties as registry.ranking orders them.
 
     queries (B, D): the embeddings of user_rows (B,) -> scores (B, k), rows (B, k)
     """
@@ -149,7 +149,7 @@ def rank(
 def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
     """Return the `count` largest of each line, and where they stand: (B, I) -> (B, count) twice.
 
-    They lie in the `count` blocks with the largest maxima, and those are all that is sorted.
+    They lie in the `count` blocks with the largest maxima, so only those blocks are sorted.
     """
     lines, width = scores.shape
     blocks = width // _BLOCK

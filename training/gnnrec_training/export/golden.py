@@ -1,4 +1,4 @@
-"""Queries with the answers that training computed; a server reproduces them before it serves."""
+"""Golden queries: queries with the answers that a server must reproduce before it serves."""
 
 import numpy as np
 
@@ -18,7 +18,7 @@ def golden(
     item_ids: list[str],
     seen: Csr,
 ) -> Json:
-    """Return the best unseen items of users spread over the table, for each variant.
+    """Return the best unseen items of 16 users, evenly spaced by row, for each variant.
 
     {"k", "queries": [{"variant", "user_id", "item_ids", "scores"}]}
     """

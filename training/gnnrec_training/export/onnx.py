@@ -1,4 +1,4 @@
-"""The node models as ONNX files, verified by ONNX Runtime before anyone may publish them.
+"""GraphSAGE and the hybrid as ONNX files, checked against torch before they are published.
 
 N nodes, E directed edges, F inputs, D dimensions.
 """
@@ -20,13 +20,14 @@ from gnnrec_training.models.sage import GraphSAGE
 _OPSET = 18
 _TOLERANCE = 1e-5
 _SIZES = ((1, 0), (1, 3), (2, 1), (7, 0), (50, 40), (333, 2500))
-"""Nodes and edges of the graphs that a model is verified on; edges come twice, nodes without."""
+"""Nodes and edges of the graphs to check on; some have repeated edges, some nodes without."""
 
 
 def export_sage(model: GraphSAGE, inputs: int) -> bytes:
-    """Return x (N, F), edge_index (2, E) -> embeddings (N, D) as one ONNX file.
+    """Return the model as an ONNX file: x (N, F), edge_index (2, E) -> embeddings (N, D).
 
-    Raises ExportFailed unless ONNX Runtime gives what torch gives, on graphs of other sizes.
+    inputs: F. Raises ExportFailed unless ONNX Runtime gives what torch gives on graphs of several
+    sizes.
     """
     x, edges = torch.zeros(4, inputs), torch.tensor([[0, 1, 2], [1, 2, 3]])
     shapes = {"x": {0: Dim("N")}, "edges": {1: Dim("E")}}
@@ -37,9 +38,10 @@ def export_sage(model: GraphSAGE, inputs: int) -> bytes:
 
 
 def export_hybrid(model: Hybrid, width: int, inputs: int) -> bytes:
-    """Return graph (N, D), x (N, F) -> embeddings (N, D) as one ONNX file.
+    """Return the model as an ONNX file: graph (N, D), x (N, F) -> embeddings (N, D).
 
-    Raises ExportFailed unless ONNX Runtime gives what torch gives, for other numbers of nodes.
+    width: D; inputs: F. Raises ExportFailed unless ONNX Runtime gives what torch gives for several
+    numbers of nodes.
     """
     arguments = (torch.ones(4, width), torch.zeros(4, inputs))
     shapes = {"graph": {0: Dim("N")}, "x": {0: Dim("N")}}

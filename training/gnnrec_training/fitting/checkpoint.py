@@ -1,9 +1,11 @@
-"""Where a training stands, in files: a stopped one goes on bit by bit as if it never was stopped.
+"""Checkpoints: the state of a training in files, so that a stopped one can be resumed.
 
     <parent>/<hash of configuration and data>/<model>.pt
 
-No other training reads, replaces or removes them. A file is what torch.save makes of a dict of
-tensors, numbers and texts, and is read as such alone: reading one cannot run code.
+A resumed training gives bit by bit what it would have given without the stop. Trainings of another
+configuration or other data have another folder and never touch these files. A file holds a dict of
+tensors, numbers and texts as torch.save writes it, and is loaded with weights_only, so that reading
+one cannot run code.
 """
 
 import hashlib
@@ -30,16 +32,16 @@ Saved = dict[str, Any]
 
 
 class Checkpoint(Protocol):
-    """Where the state of one model's training is kept."""
+    """Keeps the state of one model's training."""
 
     def load(self) -> Saved | None:
-        """Return the state to go on from, None to begin at the beginning."""
+        """Return the state to go on from; None where there is none."""
 
     def save(self, state: Callable[[], Saved], where: str) -> None:
-        """Keep the state if it is time to; `where` says where that is, such as "epoch 3"."""
+        """Keep the state unless it was kept a moment ago; where: such as "epoch 3"."""
 
     def finish(self, state: Callable[[], Saved]) -> None:
-        """Keep the state of a model that is trained, if that took long."""
+        """Keep the state of a model that is trained, if the training took long."""
 
 
 class NoCheckpoint:
@@ -57,9 +59,10 @@ class NoCheckpoint:
 
 
 class Checkpoints:
-    """The files of one training, a model each, every one replaced in one step.
+    """The files of one training, one for each model; a file is replaced in one step.
 
-    A state is written when the last is a minute old, so a kill loses at most that and an epoch.
+    A state is written once the last one is a minute old, so that a kill loses at most a minute and
+    an epoch.
     """
 
     def __init__(
@@ -71,7 +74,11 @@ class Checkpoints:
         resume: bool,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Find what is there and tell what becomes of it; `identity`: configuration and data."""
+        """Look for files of this training and tell whether they will be used.
+
+        identity: the configuration and the fingerprint of the data; resume: whether to go on from
+        the files that are there, or to train anew and replace them.
+        """
         self.folder = parent / hashlib.sha256(canonical_json(identity)).hexdigest()[:16]
         self.clock = clock
         self.resume = resume
@@ -94,11 +101,11 @@ class Checkpoints:
             )
 
     def of(self, model: str) -> Checkpoint:
-        """Return where a model's state is kept."""
+        """Return the checkpoint of one model, such as "lightgcn"."""
         return _File(self, model)
 
     def write(self, path: Path, state: Saved, what: str) -> None:
-        """Replace a file; where that cannot be, say so once and go on without."""
+        """Replace a file; where that fails, say so once and go on without."""
         buffer = io.BytesIO()
         torch.save(state, buffer)
         try:
@@ -116,20 +123,20 @@ class Checkpoints:
         self.kept = what
 
     def remove(self) -> None:
-        """Remove this training's files: it is published."""
+        """Remove the files of this training, when its version is published."""
         shutil.rmtree(self.folder, ignore_errors=True)
-        with suppress(OSError):  # of another training there is something
+        with suppress(OSError):  # not empty: another training has files there
             self.folder.parent.rmdir()
 
     def what_remains(self) -> str:
-        """Say what a training that is stopped now has left, and what to do with it."""
+        """Return a sentence on what is kept of a training that stops now, and how to resume it."""
         if not self.kept:
             return "nothing of it is kept: a model is, once it has trained for a minute"
         return f"kept: {self.kept}; the same command with --resume goes on from there"
 
 
 class _File:
-    """One model's file."""
+    """The file of one model."""
 
     def __init__(self, checkpoints: Checkpoints, model: str) -> None:
         self._all = checkpoints
@@ -139,7 +146,10 @@ class _File:
         self._where = ""
 
     def load(self) -> Saved | None:
-        """Return the state that the file has, if it is there and wanted; or raise."""
+        """Return the state in the file; None without a file or without resume.
+
+        Raises InvalidCheckpoint where the file cannot be read.
+        """
         if not self._all.resume or not self._path.exists():
             return None
         try:
@@ -156,14 +166,14 @@ class _File:
         )
 
     def save(self, state: Callable[[], Saved], where: str) -> None:
-        """Write the file, unless the last one is younger than the interval."""
+        """Write the file, unless it was written less than a minute ago."""
         self._where = where
         if self._all.clock() - self._saved_at < _INTERVAL_S:
             return
         self._write(state)
 
     def finish(self, state: Callable[[], Saved]) -> None:
-        """Write the file, unless all of it took less than the interval."""
+        """Write the file, unless the whole training took less than a minute."""
         if self._all.clock() - self._began >= _INTERVAL_S:
             self._write(state)
 

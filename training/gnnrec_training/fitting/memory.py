@@ -1,4 +1,4 @@
-"""What a training will need, told before it starts, and how it keeps what it has."""
+"""The memory of a training: how much it will need, and that the process keeps what it has freed."""
 
 import ctypes
 import sys
@@ -13,9 +13,9 @@ _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h
 
 
 def check(config: Config, dataset: Dataset, available: int | None = None) -> int:
-    """Return the estimate in bytes, or raise InsufficientMemory with both figures.
+    """Return the estimate in bytes; raise InsufficientMemory if it is more than is available.
 
-    `available` is what the machine has left, unless given.
+    available: in bytes; what the machine has left, unless given
     """
     needed = estimate(config, dataset)
     available = available_bytes() if available is None else available
@@ -30,16 +30,17 @@ def check(config: Config, dataset: Dataset, available: int | None = None) -> int
 
 
 def estimate(config: Config, dataset: Dataset) -> int:
-    """Return about how many bytes the largest step of the training holds at once."""
+    """Return about how many bytes the training needs at its peak."""
     nodes = len(dataset.user_ids) + len(dataset.item_ids)
-    # four arrays an interaction, the same sorted both ways as indices and values
+    # four arrays of the interactions, and indices and values of both directions of the graph
     graph = len(dataset.train) * (20 + 6 * 8)
     largest = 0
     if config.lightgcn is not None:
         width, training = config.lightgcn.embedding_dim, config.lightgcn.training
-        # layer 0, gradient, two moments, final, its gradient, a product under way, the best kept
+        # layer 0, its gradient, Adam's two moments, the final embeddings, their gradient, one
+        # product, and the best layer 0 so far
         tables = 8 * nodes * width * _FLOAT
-        # the softmax's logits stand in memory a block at a time, the pairs' embeddings all at once
+        # softmax computes its logits in small blocks; BPR holds the embeddings of all its pairs
         softmax = training.loss in ("softmax", "bsl")
         batch = training.negatives * width if softmax else training.batch_size * 6 * width
         largest = tables + 4 * batch * _FLOAT
@@ -49,14 +50,14 @@ def estimate(config: Config, dataset: Dataset) -> int:
         largest = max(largest, (basis + 2 * nodes * width) * _FLOAT)
     for nodes_model in (config.sage, config.hybrid):
         if nodes_model is not None and dataset.features is not None:
-            # the inputs three times over, the hidden layer and its gradient
+            # three copies of the inputs, and three of the size of the hidden layer
             floats = 3 * dataset.features.encoding.width + 3 * nodes_model.hidden_dim
             largest = max(largest, nodes * floats * _FLOAT)
     return graph + largest
 
 
 def available_bytes() -> int:
-    """Return the free memory of the machine, or of the container's share of it if that is less."""
+    """Return the free memory of the machine, or of its container if that is less."""
     lines = Path("/proc/meminfo").read_text().splitlines()
     free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
     try:
@@ -68,10 +69,10 @@ def available_bytes() -> int:
 
 
 def keep_freed() -> None:
-    """Have this process keep freed memory for its next arrays instead of giving it back.
+    """Have this process keep the memory that it frees, and use it for its next arrays.
 
-    glibc returns every large array to the kernel, which hands it out again page by page: at 256
-    dimensions that is a third of a step. Elsewhere than on glibc it does nothing.
+    By default glibc gives every large array back to the kernel, which hands it out again page by
+    page: at 256 dimensions that takes a third of a training step. Without glibc this does nothing.
     """
     if sys.platform != "linux":
         return

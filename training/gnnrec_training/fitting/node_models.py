@@ -63,7 +63,7 @@ from gnnrec_training.fitting.loop import History, train_epochs
 from gnnrec_training.graph.neighbours import sample_neighbourhood
 from gnnrec_training.graph.propagation import EmbeddingPair
 from gnnrec_training.models.hybrid import Hybrid, embed_hybrid
-from gnnrec_training.models.node_inputs import NodeInputs
+from gnnrec_training.models.node_inputs import FLAGS, NodeInputs
 from gnnrec_training.models.ridge import ridge
 from gnnrec_training.models.sage import GraphSAGE, embed_sage
 from gnnrec_training.reporter import Progress
@@ -267,14 +267,14 @@ def _moving_average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Te
 def _dropped(x: Tensor, share: float) -> Tensor:
     """Return the inputs with a share of the features zeroed and the others raised to make up.
 
-    x (N, F) -> (N, F); the two last columns say whether a node is a user or an item and stay.
+    x (N, F) -> (N, F); the flags of what is a user and what an item stay.
     """
     if share == 0:
         return x
     kept = torch.rand(x.shape) >= share
-    kept[:, -2:] = True
+    kept[:, -FLAGS:] = True
     scaled = x / (1 - share)
-    scaled[:, -2:] = x[:, -2:]
+    scaled[:, -FLAGS:] = x[:, -FLAGS:]
     return scaled * kept
 
 

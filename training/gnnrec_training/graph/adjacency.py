@@ -17,10 +17,11 @@ from gnnrec_training.graph.sparse import sparse_matrix
 
 @dataclass(frozen=True)
 class Adjacency:
-    """The normalised graph in two halves and their transposes, as int32 CSR tensors.
+    """The normalised adjacency in two blocks and their transposes, as CSR tensors of int32 indices.
 
-    to_users (U, I): what users take from items; to_items (I, U): what items take from users. With
-    the symmetric normalisation each is the other's transpose, and only two tensors exist.
+    to_users (U, I): the weights by which users sum up their items; to_items (I, U): those by which
+    items sum up their users. With the symmetric normalisation each block is the other's transpose,
+    and only two tensors exist.
     """
 
     to_users: Tensor
@@ -39,12 +40,12 @@ class Adjacency:
         return self.to_users.shape[1]
 
     def to(self, device: torch.device) -> "Adjacency":
-        """Return it on a device."""
+        """Return the adjacency on a device."""
         to_users, to_items = self.to_users.to(device), self.to_items.to(device)
         if self.to_users_transposed is self.to_items:
             return Adjacency(to_users, to_items, to_items, to_users)
         transposed = (self.to_users_transposed, self.to_items_transposed)
-        return Adjacency(to_users, to_items, *(half.to(device) for half in transposed))
+        return Adjacency(to_users, to_items, *(block.to(device) for block in transposed))
 
 
 def adjacency(
@@ -53,10 +54,10 @@ def adjacency(
     items: int,
     aggregation: Literal["symmetric", "mean"] = "symmetric",
 ) -> Adjacency:
-    """Return the graph, normalised by the sums of the weights at each node.
+    """Return the adjacency, normalised by degrees; a degree is the sum of a node's edge weights.
 
-    symmetric: w / sqrt(d_u d_i) (He et al. 2020, LightGCN, eq. 3); mean: w / d of the node that
-    takes. The int32 indices are what lets MKL multiply: a COO tensor takes several times as long.
+    symmetric: w / sqrt(d_u d_i) (He et al. 2020, "LightGCN", eq. 3); mean: w / d of the node that
+    sums up. With CSR and int32 indices MKL multiplies, several times as fast as a COO tensor.
     """
     rows, columns = interactions.user_rows, interactions.item_rows
     weights = interactions.weights.astype(np.float64)

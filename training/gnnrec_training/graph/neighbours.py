@@ -1,4 +1,4 @@
-"""Edges of a step: which pass messages, in full or as a sampled neighbourhood.
+"""Who passes messages to whom: all neighbours under a mask of edges, or a sample of them.
 
 U users, I items, N = U + I nodes (users first), E directed edges, S seeds.
 """
@@ -19,7 +19,7 @@ Nodes = NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Neighbours:
-    """Who takes from whom: the sources of target n are sources[indptr[n] : indptr[n + 1]]."""
+    """Directed edges by target: those of node n come from sources[indptr[n] : indptr[n + 1]]."""
 
     indptr: NDArray[np.int64]
     """(N + 1,)"""
@@ -38,19 +38,22 @@ class Neighbours:
 
 
 class Bipartite:
-    """The interactions, ready to become neighbours in both directions under a mask."""
+    """The interactions sorted both ways, so that neighbours under a mask are found quickly."""
 
     def __init__(
         self, user_rows: NDArray[np.int32], item_rows: NDArray[np.int32], users: int, items: int
     ) -> None:
-        """Sort the pairs (E / 2,) both ways, once."""
+        """Sort the interactions (E / 2,) by user and by item."""
         by_user = order_by(user_rows, item_rows)
         self.user_rows, self.item_rows = user_rows[by_user], item_rows[by_user]
         self._by_item = order_by(self.item_rows, self.user_rows)
         self.users, self.items = users, items
 
     def neighbours(self, passing: NDArray[np.bool_] | None = None) -> Neighbours:
-        """Return the neighbours over the pairs that `passing` keeps; over all if None."""
+        """Return the neighbours in both directions over some interactions; over all if None.
+
+        passing (E / 2,): by interaction, in the order of user_rows and item_rows
+        """
         order = self._by_item
         if passing is None:
             passing = np.ones(len(self.user_rows), bool)
@@ -70,9 +73,9 @@ def sample_neighbourhood(
 ) -> tuple[Nodes, Tensor]:
     """Return the seeds with their sampled neighbourhood: nodes (M,), and edges (2, E) among them.
 
-    seeds (S,): distinct; they are the first S nodes. A node with more neighbours than its hop's
-    fanout keeps that many draws of them, a neighbour drawn twice once. Edges go from source to
-    target, by position in nodes.
+    seeds (S,): distinct; they are the first S nodes. fanout: how many neighbours to draw for each
+    node, hop by hop; a node with no more than that keeps all. They are drawn with replacement, and
+    one drawn twice is one edge. Edges are (source, target), as places in nodes.
     """
     place = np.full(len(neighbours.indptr) - 1, -1)
     place[seeds] = np.arange(len(seeds))
@@ -95,7 +98,7 @@ def sample_neighbourhood(
 def _draw(
     neighbours: Neighbours, targets: Nodes, count: int, generator: np.random.Generator
 ) -> tuple[Nodes, Nodes]:
-    """Return drawn edges as sources (E,) and targets (E,), distinct."""
+    """Return distinct edges into the targets, at most `count` each: sources, targets (E,)."""
     starts = neighbours.indptr[targets]
     degrees = neighbours.indptr[targets + 1] - starts
     few = degrees <= count

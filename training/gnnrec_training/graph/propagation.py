@@ -51,8 +51,8 @@ class _Propagate(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor, None, None]:
         graph = ctx.graph
-        halves = (graph.to_items_transposed, graph.to_users_transposed)
-        users, items = _polynomial(*halves, ctx.coefficients, *gradients)
+        blocks = (graph.to_items_transposed, graph.to_users_transposed)
+        users, items = _polynomial(*blocks, ctx.coefficients, *gradients)
         return users, items, None, None
 
 

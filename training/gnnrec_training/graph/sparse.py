@@ -26,7 +26,7 @@ class Csr:
 
 
 def by_user(interactions: Interactions, users: int) -> Csr:
-    """Return the interactions by user: (U, I)."""
+    """Return the weights of the interactions as a matrix by user: (U, I)."""
     order = order_by(interactions.user_rows, interactions.item_rows)
     counts = np.bincount(interactions.user_rows, minlength=users)
     return Csr(
@@ -39,7 +39,10 @@ def by_user(interactions: Interactions, users: int) -> Csr:
 def sparse_matrix(
     rows: NDArray[Any], columns: NDArray[Any], values: NDArray[Any], shape: tuple[int, int]
 ) -> Tensor:
-    """Return an int32 CSR tensor of distinct entries, columns ascending in each row."""
+    """Return a CSR tensor of distinct entries, with int32 indices, columns ascending in each row.
+
+    rows, columns, values (E,)
+    """
     order = order_by(rows, columns)
     indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=shape[0]))])
     return csr_tensor(
@@ -51,7 +54,7 @@ def sparse_matrix(
 
 
 def csr_tensor(indptr: Tensor, columns: Tensor, values: Tensor, shape: tuple[int, int]) -> Tensor:
-    """Return a sparse CSR tensor of its parts."""
+    """Return a CSR tensor of its parts: indptr (rows + 1,), columns and values (E,)."""
     with warnings.catch_warnings():
         # torch announces at the first use that sparse CSR is in beta
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta")
@@ -59,19 +62,19 @@ def csr_tensor(indptr: Tensor, columns: Tensor, values: Tensor, shape: tuple[int
 
 
 def take_rows(matrix: Tensor, rows: Tensor) -> Tensor:
-    """Return some rows of a CSR matrix: (B, I)."""
+    """Return some rows of a CSR matrix as one: (R, I), rows (B,) -> (B, I)."""
     indptr = matrix.crow_indices()
     starts = indptr[rows].long()
     counts = indptr[rows + 1] - starts
     ends = counts.cumsum(0)
-    lines = torch.repeat_interleave(counts)  # (E,): which of the rows each entry is in
+    lines = torch.repeat_interleave(counts)  # (E,): the place in rows of each entry
     entries = torch.arange(len(lines), device=rows.device) + (starts - ends + counts)[lines]
     columns, values = matrix.col_indices()[entries], matrix.values()[entries]
     return csr_tensor(_offsets(ends), columns, values, (len(rows), matrix.shape[1]))
 
 
 def transpose(matrix: Tensor) -> Tensor:
-    """Return the transpose of a CSR matrix as one."""
+    """Return the transpose of a CSR matrix as one: (R, I) -> (I, R)."""
     lines = torch.repeat_interleave(matrix.crow_indices().diff())
     columns, values = matrix.col_indices(), matrix.values()
     order = torch.argsort(columns, stable=True)
@@ -81,4 +84,5 @@ def transpose(matrix: Tensor) -> Tensor:
 
 
 def _offsets(ends: Tensor) -> Tensor:
+    """Return the indptr of rows that end so."""
     return torch.cat([ends.new_zeros(1), ends]).int()

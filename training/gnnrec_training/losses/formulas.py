@@ -1,4 +1,4 @@
-"""Losses as free functions. B examples in a batch, C candidates, D dimensions."""
+"""The losses as functions of scores. B examples in a batch, C candidates, D dimensions."""
 
 import torch.nn.functional as F
 from torch import Tensor
@@ -13,9 +13,9 @@ def bpr(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
 
 
 def bce(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
-    """Return the mean of -log sigmoid(positive) plus that of -log sigmoid(-negative).
+    """Return the mean of -log sigmoid(positive) plus the mean of -log sigmoid(-negative).
 
-    (B,), (any,) -> (): the loss of telling edges from pairs that are none
+    (B,), (M,) -> (). The binary cross-entropy of link prediction.
     """
     return F.softplus(-positive_scores).mean() + F.softplus(negative_scores).mean()
 
@@ -23,11 +23,11 @@ def bce(positive_scores: Tensor, negative_scores: Tensor) -> Tensor:
 def softmax(
     positive_sums: Tensor, log_sums: Tensor, counts: Tensor, negative_exponent: float = 1.0
 ) -> Tensor:
-    """Return the mean over positives of -(positive) + exponent * log sum exp(negatives).
+    """Return the mean over positives of -(score) + negative_exponent * log-sum-exp(negatives).
 
     positive_sums (): the sum of the scores of all positives; log_sums (): the sum over users of
-    their number of positives times the log-sum-exp of their negatives; counts (B,): those numbers
-    -> (). Users who cannot learn count 0 in all three.
+    their number of positives times the log-sum-exp of their negatives; counts (B,): the numbers of
+    positives -> (). A user without negatives must count 0 in all three.
 
     Scores come divided by the temperature. The positive itself is not in its denominator. With an
     exponent of 1 it is the sampled softmax loss (Wu et al. 2022, "On the Effectiveness of Sampled
@@ -41,8 +41,8 @@ def softmax(
 def listwise(scores: Tensor, target: Tensor, weights: Tensor) -> Tensor:
     """Return the weighted mean of -log softmax(scores) over the targets: (B, C) thrice -> ().
 
-    target: how much of each item is to be found; weights: what that counts, (B, C) or what
-    broadcasts to it. A score of -inf takes no part; its target must be 0.
+    target: 1 for the items to be found, else 0; weights: what each counts, (B, C) or broadcast to
+    it. An item with a score of -inf takes no part; its target must be 0.
     """
     shares = scores - scores.logsumexp(1, keepdim=True)
     counted = weights * target
@@ -50,11 +50,11 @@ def listwise(scores: Tensor, target: Tensor, weights: Tensor) -> Tensor:
 
 
 def l2(*layer0: Tensor) -> Tensor:
-    """Return half the squared length of a batch's layer-0 embeddings, by example.
+    """Return half the squared lengths of a batch's layer-0 embeddings, divided by its examples.
 
-    (B, D)... -> ()
+    (B, D), and others (any, D) -> (). Examples are the rows of the first.
 
-    The penalty belongs on layer 0: on propagated embeddings LightGCN's results do not come out.
+    As in LightGCN the penalty is on layer 0. On propagated embeddings it gives worse models.
     """
     squares = sum((part.square().sum() for part in layer0), start=layer0[0].new_zeros(()))
     return 0.5 * squares / len(layer0[0])

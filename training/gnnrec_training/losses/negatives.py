@@ -1,4 +1,4 @@
-"""Items that a user did not have, drawn at random."""
+"""Negative items: drawn at random from those that a user has no interaction with."""
 
 import torch
 from torch import Tensor
@@ -7,17 +7,17 @@ from gnnrec_training.graph.sparse import Csr
 
 
 class NegativeSampler:
-    """Draws uniformly from the items that a user has no interaction with."""
+    """Draws uniformly from the items that a user did not have."""
 
     def __init__(self, positives: Csr, items: int) -> None:
         users = len(positives.indptr) - 1
         counts = torch.from_numpy(positives.indptr).diff()
         rows = torch.repeat_interleave(torch.arange(users), counts)
-        # one ascending key for each pair: membership is a binary search
+        # a key for each pair, ascending, so that a pair is found by binary search
         self._keys = rows * items + torch.from_numpy(positives.columns).long()
         self._items = items
         self.has_negative = counts < items
-        """(U,): false for a user who had every item; such a user cannot be sampled for."""
+        """(U,): false for a user who had every item, for whom nothing can be drawn."""
 
     def sample(self, user_rows: Tensor, generator: torch.Generator) -> Tensor:
         """Return one item row for each user row: (B,) -> (B,)."""

@@ -1,4 +1,4 @@
-"""What LightGCN's new users take from items: what these pass on, and what that tells of the rest.
+"""The fold-in of LightGCN: how a user who was not in training is embedded from their items.
 
 U users, I items, D dimensions.
 """
@@ -12,17 +12,19 @@ from gnnrec_training.config import LightGCNConfig
 from gnnrec_training.data.dataset import Interactions
 from gnnrec_training.models.lightgcn import LightGCN
 
-_STRENGTH = 0.1
+_PENALTY = 0.1
 
 
 def fold_in(
     model: LightGCN, shape: LightGCNConfig, graph_edges: Interactions
 ) -> tuple[Tensor, float]:
-    """Return the rows that new users sum up (I, D), and the exponent of the users' degrees.
+    """Return a row for each item (I, D), and the exponent of the user's degree.
 
-    A user's layers 1..K are a sum over items and so known for a new one, exactly. Layer 0 is the
-    user's own and no new one has it: it is what a ridge regression over the training's users makes
-    of the layers above. Where layer 0 does not count, the fold-in is exact.
+    A new user's embedding is the sum of their items' rows, by the weights of the interactions and
+    divided by the user's degree to the exponent. The layers 1..K of a user are such a sum, exactly.
+    Layer 0 is learned and a new user has none: a ridge regression over the users of the training
+    predicts it from the layers above. Where layer 0 has no part in the embedding (with
+    layer_combination "last"), the fold-in is exact.
     """
     symmetric = shape.aggregation == "symmetric"
     passed_on = model.passed_on()
@@ -38,12 +40,13 @@ def fold_in(
 
 
 def predictor(above: Tensor, own: Tensor) -> Tensor:
-    """Return the ridge regression of users' own part on the layers above: (U, D) twice -> (D, D).
+    """Return the ridge regression of layer 0 on the layers above: (U, D), (U, D) -> (D, D).
 
-    The penalty is a tenth of the Gram matrix's mean eigenvalue, whatever the embeddings' scale.
+    The penalty is a tenth of the Gram matrix's mean eigenvalue, which suits any scale of the
+    embeddings.
     """
     gram = (above.T @ above).double()
-    penalty = _STRENGTH * gram.diagonal().mean().clamp(min=1e-12)
+    penalty = _PENALTY * gram.diagonal().mean().clamp(min=1e-12)
     identity = torch.eye(len(gram), dtype=torch.float64)
     solved: Tensor = torch.linalg.solve(gram + penalty * identity, (above.T @ own).double())
     return solved.float()

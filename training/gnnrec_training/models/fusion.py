@@ -1,4 +1,4 @@
-"""Two models as one: a sum of scores is the inner product of joined embeddings.
+"""Two models as one: the sum of their scores is the inner product of concatenated embeddings.
 
 U users, I items, D and D' dimensions.
 """
@@ -14,29 +14,34 @@ _SAMPLE = 4096
 def fuse(
     first: EmbeddingPair, second: EmbeddingPair, weight: float, competing: Tensor
 ) -> tuple[EmbeddingPair, float]:
-    """Return embeddings whose scores are first + weight * second, brought to the same spread.
+    """Return embeddings whose scores are those of the first plus scale times those of the second.
 
-    (U, D), (I, D) and (U, D'), (I, D') -> (U, D + D'), (I, D + D'), and the factor of the second
-    users.
+    (U, D), (I, D) and (U, D'), (I, D') -> (U, D + D'), (I, D + D'), and the scale, which the second
+    users are multiplied by.
 
-    The spread is that of the scores of `competing` (C,), item rows as often as they are popular:
-    among the items that contend for a list, not among the many that never do.
+    The scale is `weight` where both models' scores have the same standard deviation, and in
+    general weight * deviation of the first / deviation of the second. competing (C,): the item
+    rows over which the deviations are taken, those of the interactions, so that items count by how
+    popular they are and the many that nobody would be recommended do not matter.
     """
     sample = competing[:: max(1, len(competing) // _SAMPLE)]
-    scale = weight * _spread(first, sample) / _spread(second, sample)
+    scale = weight * _deviation(first, sample) / _deviation(second, sample)
     joint = torch.cat([first[0], second[0] * scale], 1), torch.cat([first[1], second[1]], 1)
     return joint, scale
 
 
-def compress(halves: EmbeddingPair, width: int) -> EmbeddingPair:
-    """Return the embeddings of `width` that reproduce the scores best, every user counting alike.
+def compress(embeddings: EmbeddingPair, width: int) -> EmbeddingPair:
+    """Return the embeddings of `width` whose scores come closest to those given.
 
     (U, D), (I, D) -> (U, width), (I, width)
 
-    A truncated singular value decomposition of the score matrix, its rows divided by the users'
-    lengths, found through the Gram matrices of both halves (Eckart and Young 1936).
+    Closest in squared error, each user's scores divided by the length of the user's embedding so
+    that all users count alike. With X the users at unit length and Y the items, that is the
+    singular value decomposition of X Y^T cut to `width` (Eckart and Young 1936). It is found from
+    Gram matrices: with (X^T X)^1/2 (Y^T Y)^1/2 = P S Q^T cut to `width`, the users are multiplied
+    by (X^T X)^-1/2 P S^1/2 and the items by (Y^T Y)^-1/2 Q S^1/2.
     """
-    users, items = halves
+    users, items = embeddings
     lengths = users.norm(dim=1, keepdim=True).clamp(min=1e-12)
     user_root, user_inverse = _roots((users / lengths).T @ (users / lengths))
     item_root, item_inverse = _roots(items.T @ items)
@@ -54,7 +59,8 @@ def _roots(gram: Tensor) -> tuple[Tensor, Tensor]:
     return (vectors * values) @ vectors.T, (vectors / values) @ vectors.T
 
 
-def _spread(halves: EmbeddingPair, item_rows: Tensor) -> float:
-    """Return the standard deviation of the scores of users spread over the rows."""
-    users = halves[0][:: max(1, len(halves[0]) // _SAMPLE)]
-    return float((users @ halves[1][item_rows].T).std())
+def _deviation(embeddings: EmbeddingPair, item_rows: Tensor) -> float:
+    """Return the standard deviation of the scores that a sample of users give some items."""
+    users, items = embeddings
+    sample = users[:: max(1, len(users) // _SAMPLE)]
+    return float((sample @ items[item_rows].T).std())

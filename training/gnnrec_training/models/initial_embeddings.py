@@ -1,4 +1,4 @@
-"""Where LightGCN's layer 0 starts. U users, I items, D dimensions, F features."""
+"""LightGCN's layer 0 before training. U users, I items, D dimensions, F features."""
 
 import numpy as np
 import torch
@@ -11,10 +11,10 @@ from gnnrec_training.errors import InvalidConfig
 from gnnrec_training.graph.propagation import EmbeddingPair
 from gnnrec_training.models.spectral import spectral
 
-_STD = 0.1
+_DEFAULT_STD = 0.1
 
 Features = tuple[NDArray[np.float32], NDArray[np.float32]]
-"""Numbers about users (U, F) and items (I, F')."""
+"""Numeric columns of users (U, F) and items (I, F')."""
 
 
 def initial_embeddings(
@@ -28,13 +28,13 @@ def initial_embeddings(
     """Return layer 0 as configured: users (U, D), items (I, D)."""
     if config.init == "spectral":
         vectors = SpectralConfig(embedding_dim=config.embedding_dim)
-        halves, _ = spectral(edges, users, items, vectors, generator)
-        if halves[0].shape[1] < config.embedding_dim:
+        embeddings, _ = spectral(edges, users, items, vectors, generator)
+        if embeddings[0].shape[1] < config.embedding_dim:
             raise InvalidConfig(
                 f"lightgcn.init is spectral and embedding_dim {config.embedding_dim} is more than "
                 f"the {items} items"
             )
-        return _scaled(halves, config)
+        return _scaled(embeddings, config)
     if features is not None:
         return _from_features(config, features, generator)
     user_half = torch.empty(users, config.embedding_dim)
@@ -65,7 +65,10 @@ def _from_features(
 
 
 def _project(matrix: NDArray[np.float32], width: int, generator: torch.Generator) -> Tensor:
-    """Reduce to the principal components, or widen by a random rotation: (N, F) -> (N, D)."""
+    """Return the leading principal components, or a random rotation into more columns.
+
+    (N, F) -> (N, D)
+    """
     centred = torch.from_numpy(matrix - matrix.mean(0))
     if matrix.shape[1] >= width:
         _, directions = torch.linalg.eigh((centred.T @ centred).double())  # ascending
@@ -76,8 +79,8 @@ def _project(matrix: NDArray[np.float32], width: int, generator: torch.Generator
     return rotated
 
 
-def _scaled(halves: EmbeddingPair, config: LightGCNConfig) -> EmbeddingPair:
-    """Give each half the configured standard deviation."""
-    std = config.init_std or _STD
-    users, items = (half * (std / half.std().clamp(min=1e-12)) for half in halves)
+def _scaled(embeddings: EmbeddingPair, config: LightGCNConfig) -> EmbeddingPair:
+    """Return users and items, each scaled to the configured standard deviation."""
+    std = config.init_std or _DEFAULT_STD
+    users, items = (half * (std / half.std().clamp(min=1e-12)) for half in embeddings)
     return users, items

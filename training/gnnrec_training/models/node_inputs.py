@@ -1,4 +1,4 @@
-"""What the node models look at: every node's input, the graph, and means over neighbours.
+"""The inputs of GraphSAGE and the hybrid: the features of nodes, and those of their neighbours.
 
 U users, I items, N = U + I nodes (users first), F inputs (registry.features).
 """
@@ -16,15 +16,16 @@ from gnnrec_training.data.dataset import Interactions
 from gnnrec_training.graph.neighbours import Bipartite, Neighbours
 from gnnrec_training.graph.sparse import take_rows
 
-_FLAGS = 2
+FLAGS = 2
+"""The last columns of the inputs: whether the node is a user, and whether it is an item."""
 
 
 @dataclass(frozen=True)
 class NodeInputs:
-    """Nodes by features, and who had what."""
+    """The features of all nodes, and the interactions between them."""
 
     x: Tensor
-    """(N, F): each node's own input."""
+    """(N, F): the features of each node, zero in the columns of the other side."""
     graph: Bipartite
 
     @cached_property
@@ -37,18 +38,17 @@ class NodeInputs:
         """How many users each item had: (I,)."""
         return np.bincount(self.graph.item_rows, minlength=self.graph.items)
 
-    def with_means(self, rows: Tensor, neighbours: Neighbours, x: Tensor | None = None) -> Tensor:
-        """Return the inputs of nodes with their neighbours' block filled: rows (B,) -> (B, F).
+    def with_means(self, rows: Tensor, neighbours: Neighbours) -> Tensor:
+        """Return the inputs of nodes with their neighbours' mean filled in: rows (B,) -> (B, F).
 
-        A user's item columns become the mean over the user's items, an item's user columns that
-        over its users. `x` (N, F) stands in for the nodes' own inputs where given.
+        A user's item columns hold the mean over the user's items, an item's user columns the mean
+        over its users; zero for a node without neighbours.
         """
-        x = self.x if x is None else x
         taken = take_rows(neighbours.csr(), rows)
         degrees = taken.crow_indices().diff().clamp(min=1)
-        means = (taken @ x) / degrees[:, None]
-        means[:, -_FLAGS:] = 0
-        return x[rows] + means
+        means = (taken @ self.x) / degrees[:, None]
+        means[:, -FLAGS:] = 0
+        return self.x[rows] + means
 
 
 def node_inputs(features: FeaturesExport, train: Interactions) -> NodeInputs:

@@ -1,4 +1,4 @@
-"""Ridge regression: where the linear path of the hybrid starts."""
+"""Ridge regression, from which the hybrid's linear path starts."""
 
 import torch
 from torch import Tensor
@@ -15,19 +15,18 @@ def ridge(x: Tensor, y: Tensor, strength: float) -> Tensor:
     if columns > rows:
         wide = x.double()
         dual = torch.linalg.solve(_raised(wide @ wide.T, strength), y.double())
-        return _as(wide.T @ dual, y)
+        weights: Tensor = wide.T @ dual
+        return weights.to(y.dtype)
     gram = torch.zeros(columns, columns, dtype=torch.float64)
     moments = torch.zeros(columns, y.shape[1], dtype=torch.float64)
-    for some, theirs in zip(torch.split(x, _CHUNK), torch.split(y, _CHUNK), strict=True):
-        part = some.double()
+    for x_part, y_part in zip(torch.split(x, _CHUNK), torch.split(y, _CHUNK), strict=True):
+        part = x_part.double()
         gram += part.T @ part
-        moments += part.T @ theirs.double()
-    return _as(torch.linalg.solve(_raised(gram, strength), moments), y)
+        moments += part.T @ y_part.double()
+    weights = torch.linalg.solve(_raised(gram, strength), moments)
+    return weights.to(y.dtype)
 
 
 def _raised(gram: Tensor, strength: float) -> Tensor:
+    """Add the penalty to the diagonal."""
     return gram + strength * torch.eye(len(gram), dtype=gram.dtype)
-
-
-def _as(weights: Tensor, y: Tensor) -> Tensor:
-    return weights.to(y.dtype)

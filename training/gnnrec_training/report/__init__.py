@@ -1,4 +1,4 @@
-"""The report inside a version: pictures, and one page that shows them with the numbers.
+"""The report of a version: pictures, and one page that shows them with the numbers.
 
 May import data/, graph/ and evaluation/.
 """

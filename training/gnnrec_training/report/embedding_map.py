@@ -1,4 +1,4 @@
-"""The map: embeddings of users and items in two dimensions. N nodes, D dimensions."""
+"""The map: embeddings of users and items, projected to two dimensions. N nodes, D dimensions."""
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -6,7 +6,7 @@ from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from numpy.typing import NDArray
 
 from gnnrec_registry.arrays import Embeddings
-from gnnrec_training.report.canvas import CARD, INK, ITEMS, MUTED, USERS, Picture, picture, short
+from gnnrec_training.report.pictures import CARD, INK, ITEMS, MUTED, USERS, Picture, picture, short
 
 _LABELLED = 60
 _NAMED, _CANDIDATES = 10, 100
@@ -18,6 +18,15 @@ _DENSITY = {USERS: "#3f7fc4", ITEMS: "#c9682c"}
 
 Points = NDArray[np.float64]
 """(N, 2)."""
+
+Box = tuple[float, float, float, float]
+"""Left, bottom, right and top, as shares of the axes."""
+
+_SIDES = (
+    (0.02, 0.0, "left"), (-0.02, 0.0, "right"), (0.0, 0.055, "center"), (0.0, -0.055, "center"),
+    (0.02, 0.05, "left"), (0.02, -0.05, "left"), (-0.02, 0.05, "right"), (-0.02, -0.05, "right"),
+)  # fmt: skip
+"""Where a label may stand beside its point, the best first: offsets and alignment."""
 
 
 def project(users: Embeddings, items: Embeddings) -> tuple[Points, Points, tuple[float, float]]:
@@ -179,29 +188,19 @@ def _label(
 ) -> None:
     """Name points where there is room beside them; with `all_of_them` also where there is none."""
     left, right, low, high = axes.axis()
-    taken: list[tuple[float, float, float, float]] = []
+    taken: list[Box] = []
     for (x, y), label in labels:
         if len(taken) >= most:
             break
         text = short(label, 22)
-        width, height = 0.0185 * len(text) + 0.03, 0.06
         at = ((x - left) / (right - left), (y - low) / (high - low))
-        sides = [(0.02, 0.0, "left"), (-0.02, 0.0, "right"), (0.0, 0.055, "center"),
-                 (0.0, -0.055, "center"), (0.02, 0.05, "left"), (0.02, -0.05, "left"),
-                 (-0.02, 0.05, "right"), (-0.02, -0.05, "right")]  # fmt: skip
-        for dx, dy, align in sides:
-            start = {"left": 0.0, "right": width, "center": width / 2}[align]
-            box = (at[0] + dx - start, at[1] + dy - height / 2)
-            box4 = (*box, box[0] + width, box[1] + height)
-            inside = box4[0] > -0.02 and box4[2] < 1.04 and box4[1] > 0 and box4[3] < 1
-            if inside and not any(_overlap(box4, other) for other in taken):
-                break
-        else:
+        found = _room_beside(at, text, taken)
+        if found is None:
             if not all_of_them:
                 continue
-            dx, dy, align = sides[0]
-            box4 = (at[0], at[1], at[0], at[1])
-        taken.append(box4)
+            found = (*_SIDES[0], (at[0], at[1], at[0], at[1]))
+        dx, dy, align, box = found
+        taken.append(box)
         axes.text(
             at[0] + dx, at[1] + dy, text, transform=axes.transAxes, ha=align, va="center",
             fontsize=9, color=INK, clip_on=False,
@@ -209,7 +208,23 @@ def _label(
         )  # fmt: skip
 
 
-def _overlap(
-    one: tuple[float, float, float, float], other: tuple[float, float, float, float]
-) -> bool:
+def _room_beside(
+    at: tuple[float, float], text: str, taken: list[Box]
+) -> tuple[float, float, str, Box] | None:
+    """Return where a label beside a point overlaps no other and stays inside, None if nowhere.
+
+    -> its offset from the point, its alignment, and its box
+    """
+    width, height = 0.0185 * len(text) + 0.03, 0.06
+    for dx, dy, align in _SIDES:
+        start = {"left": 0.0, "right": width, "center": width / 2}[align]
+        x, y = at[0] + dx - start, at[1] + dy - height / 2
+        box = (x, y, x + width, y + height)
+        inside = box[0] > -0.02 and box[2] < 1.04 and box[1] > 0 and box[3] < 1
+        if inside and not any(_overlap(box, other) for other in taken):
+            return dx, dy, align, box
+    return None
+
+
+def _overlap(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]

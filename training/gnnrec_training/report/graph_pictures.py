@@ -1,4 +1,4 @@
-"""The graph: two-sided where it is small; where it is large, its degrees and a neighbourhood."""
+"""Pictures of the graph: all of it where it is small, else its degrees and a neighbourhood."""
 
 from collections.abc import Callable
 
@@ -9,7 +9,7 @@ from matplotlib.ticker import FuncFormatter
 from numpy.typing import NDArray
 
 from gnnrec_training.graph.sparse import Csr
-from gnnrec_training.report.canvas import (
+from gnnrec_training.report.pictures import (
     FAINT,
     FOURTH,
     INK,
@@ -27,7 +27,7 @@ _NEAR_ITEMS, _NEAR_USERS, _FAR_ITEMS = 6, 8, 8
 
 
 def graph_pictures(seen: Csr, user_labels: list[str], item_labels: list[str]) -> list[Picture]:
-    """Draw who had what; seen (U, I)."""
+    """Draw the interactions; seen (U, I)."""
     users, items, edges = len(user_labels), len(item_labels), len(seen.columns)
     if users <= _USERS and items <= _ITEMS and edges <= _EDGES:
         rows = np.repeat(np.arange(users), np.diff(seen.indptr))
@@ -86,7 +86,7 @@ def _neighbourhood(seen: Csr, user_labels: list[str], item_labels: list[str]) ->
 
 
 def neighbourhood(seen: Csr, items: int) -> tuple[int, NDArray[np.int64], NDArray[np.int64]]:
-    """Return a user of middling activity, and the users and the items near: rows, ascending."""
+    """Return a user of median activity, and users and items near: rows, ascending."""
     activity = np.diff(seen.indptr)
     active = np.flatnonzero(activity)
     order = active[np.argsort(activity[active], kind="stable")]
@@ -116,10 +116,10 @@ def _two_sided(
     item_labels: list[str],
     centre: int = -1,
 ) -> tuple[Callable[[Axes], None], float]:
-    """Return how to draw users (left, squares) and items (right, circles), and how high.
+    """Return a function that draws users on the left and items on the right, and its height.
 
-    edges (E, 2): places in `users` and `items`. Items are ordered by where their users stand, so
-    that few lines cross.
+    edges (E, 2): places in `users` and `items`; centre: a user row to mark. Items are ordered by
+    the mean place of their users, so that few lines cross. The height is in inches.
     """
     mean = np.full(len(items), np.inf)
     if len(edges):
@@ -159,7 +159,7 @@ def _two_sided(
 
 
 def _heights(places: NDArray[np.float64 | np.int64], count: int, tallest: int) -> list[float]:
-    """Spread `count` places over the height of the taller side."""
+    """Return the heights of places, where `count` of them fill the height of the taller side."""
     if count == 1:
         return [(tallest - 1) / 2] * len(places)
     return [float(place) * (tallest - 1) / (count - 1) for place in places]

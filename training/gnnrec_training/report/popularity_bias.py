@@ -1,4 +1,4 @@
-"""How lists spread over the items. I items."""
+"""How recommended lists spread over the items, and whether they favour popular ones. I items."""
 
 from collections.abc import Mapping
 
@@ -7,13 +7,13 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import PercentFormatter
 from numpy.typing import NDArray
 
-from gnnrec_training.report.canvas import MUTED, Picture, picture
+from gnnrec_training.report.pictures import MUTED, Picture, picture
 
 Counts = NDArray[np.int64]
-"""(I,)."""
+"""A number for each item: (I,)."""
 
 _STYLES = {"training data": "--", "popularity": ":", "spectral": "-."}
-"""Of what is no variant of the version, and has no colour."""
+"""The lines of what is no variant of the version, and so has no colour of its own."""
 
 BIAS_MEANINGS = {
     "head share": "share of the places in lists that the most popular tenth of the items takes",
@@ -23,7 +23,10 @@ BIAS_MEANINGS = {
 
 
 def popularity_bias(shown: Counts, popularity: Counts) -> dict[str, float]:
-    """Return how lists lean to popular items; shown: in how many lists each item stands."""
+    """Return the measures of BIAS_MEANINGS.
+
+    shown: in how many lists each item stands; popularity: each item's training interactions
+    """
     total = max(1, int(shown.sum()))
     head = np.argsort(-popularity, kind="stable")[: max(1, len(popularity) // 10)]
     return {
@@ -61,7 +64,7 @@ def bias_picture(
                 color=colours.get(name, MUTED),
                 linestyle="-" if name in colours else _STYLES[name],
                 label=name,
-                zorder=4 - place / len(lines),  # the first one on top of those that lie beneath it
+                zorder=4 - place / len(lines),  # the first line is drawn on top
             )
         axes.xaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))

@@ -1,4 +1,4 @@
-"""What pictures look like: one style, and their three forms: PNG, SVG, and SVG inside a page."""
+"""Pictures in one style and three forms: PNG, SVG, and SVG inside a page."""
 
 import io
 import re
@@ -56,7 +56,7 @@ _DPI = 150
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture in its three forms; the caption says in words what is seen."""
+    """A picture in its three forms; the caption describes it in words."""
 
     name: str
     title: str
@@ -69,12 +69,12 @@ class Picture:
 def picture(
     name: str, title: str, caption: str, draw: Callable[[Axes], None], *, height: float = 2.9
 ) -> Picture:
-    """Draw on axes of `height` inches."""
+    """Return what `draw` draws, as a picture `height` inches high."""
     with _styled():
         figure = Figure(figsize=(WIDTH, height), layout="constrained")
         draw(figure.add_subplot())
         png = io.BytesIO()
-        # what decides where things stand runs once, for both forms
+        # the layout is computed once, for both forms
         figure.savefig(png, format="png", dpi=_DPI, facecolor="white", metadata={"Software": None})
         figure.set_layout_engine("none")
         svg = io.BytesIO()
@@ -92,14 +92,14 @@ def short(text: str, length: int = 24) -> str:
 
 
 def bare(axes: Axes) -> None:
-    """Leave nothing but what is drawn."""
+    """Hide the frame, ticks and labels of axes."""
     axes.set_axis_off()
 
 
 @contextmanager
 def _styled() -> Iterator[None]:
     with matplotlib.rc_context(_STYLE), warnings.catch_warnings():
-        # a letter that the font lacks is a box in the PNG, and right in the SVG, which is text
+        # a letter that the font lacks is a box in the PNG; the SVG holds text and is right
         warnings.filterwarnings("ignore", message="Glyph .* missing from font")
         yield
 
@@ -111,7 +111,7 @@ def _on_white(svg: str) -> bytes:
 
 
 def _inline(svg: str, title: str) -> Markup:
-    """Return an SVG for a page: its size that of its place, its colours those of the theme."""
+    """Return an SVG to put into a page, which gives it its size and the colours of the theme."""
     body = svg[svg.index("<svg ") :]
     body = re.sub(r' (width|height)="[\d.]+pt"', "", body, count=2)
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
