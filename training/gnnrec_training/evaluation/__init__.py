@@ -1,4 +1,4 @@
-"""How good embeddings are: metrics over all items, by slice, beside baselines, and in training.
+"""How good embeddings are: ranking metrics, slices, baselines, and the score of a validation.
 
 May import data/, graph/ and models/.
 """

@@ -1,4 +1,4 @@
-"""What a version publishes: every variant, ONNX files, golden queries, all of it put together.
+"""What a version publishes: its variants, ONNX files and golden queries.
 
 May import every other room but losses/.
 """

@@ -227,7 +227,7 @@ class _Training:
         return loss.item()
 
     def embeddings(self) -> EmbeddingPair:
-        # of a copy, so that to look at the average does not change it
+        # on a copy, for `embed` puts the model into evaluation mode
         return self._embed(copy.deepcopy(self._average.module).cpu())
 
     def parameters(self) -> tuple[Tensor, ...]:

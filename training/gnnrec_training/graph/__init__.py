@@ -1,4 +1,4 @@
-"""The graph of users and items: its edges, its sparse matrices, and what passes over it.
+"""The graph of users and items: edges, sparse matrices, propagation and neighbours.
 
 May import data/.
 """
