@@ -54,8 +54,10 @@ def project(users: Embeddings, items: Embeddings) -> tuple[Points, Points, tuple
     axes = np.pad(axes, ((0, 0), (0, 2 - axes.shape[1])))
     axes *= np.where(axes[np.abs(axes).argmax(axis=0), [0, 1]] < 0, -1, 1)
     shares = np.pad(values**2 / total, (0, 2))
-    theirs, them = (half @ axes.astype(np.float32) - centre @ axes for half in (users, items))
-    return theirs, them, (float(shares[0]), float(shares[1]))
+    user_points, item_points = (
+        half @ axes.astype(np.float32) - centre @ axes for half in (users, items)
+    )
+    return user_points, item_points, (float(shares[0]), float(shares[1]))
 
 
 def maps(
@@ -69,52 +71,60 @@ def maps(
 
     users (U, D), items (I, D), popularity (I,): each item's number of interactions
     """
-    theirs, them, shares = project(users, items)
-    points = np.concatenate([theirs, them])
-    if not points.any():
-        said = "All embeddings are equal, so the map is one point: nothing was learned."
-    else:
-        said = (
-            "The two principal components of users and items together hold "
-            f"{shares[0]:.0%} and {shares[1]:.0%} of the variance. What lies in the same direction "
-            "from the centre scores high together."
-        )
+    user_points, item_points, shares = project(users, items)
+    points = np.concatenate([user_points, item_points])
+    said = _said(points, shares)
+    popular = _popular(item_points, item_labels, popularity)
     if len(points) > _POINTS:
         limits = _limits(points)
         return [
-            _density(side, side_points, limits, colour, said, labels)
-            for side, side_points, colour, labels in (
-                ("users", theirs, USERS, []),
-                ("items", them, ITEMS, _popular(them, item_labels, popularity)),
-            )
+            _density("users", user_points, limits, USERS, said, []),
+            _density("items", item_points, limits, ITEMS, said, popular),
         ]
-    few = len(points) <= _LABELLED
-    labels = (
-        list(zip(map(tuple, points), [*user_labels, *item_labels], strict=True))
-        if few
-        else _popular(them, item_labels, popularity)
+    if len(points) > _LABELLED:
+        said += " Popular items are named where there is room."
+        return [_scatter(user_points, item_points, shares, said, popular)]
+    labels = list(zip(map(tuple, points), [*user_labels, *item_labels], strict=True))
+    return [_scatter(user_points, item_points, shares, said, labels)]
+
+
+def _said(points: Points, shares: tuple[float, float]) -> str:
+    """Return what the caption says of the components."""
+    if not points.any():
+        return "All embeddings are equal, so the map is one point: nothing was learned."
+    return (
+        "The two principal components of users and items together hold "
+        f"{shares[0]:.0%} and {shares[1]:.0%} of the variance. What lies in the same direction "
+        "from the centre scores high together."
     )
-    what = "" if few else " Popular items are named where there is room."
+
+
+def _scatter(
+    user_points: Points,
+    item_points: Points,
+    shares: tuple[float, float],
+    said: str,
+    labels: list[tuple[tuple[float, ...], str]],
+) -> Picture:
+    """Draw a point for each node; all are labelled where there are few."""
+    points = np.concatenate([user_points, item_points])
+    few = len(points) <= _LABELLED
 
     def draw(axes: Axes) -> None:
-        big = 34 if few else 9
-        many = len(points) > 400
-        for side, marker, colour in ((theirs, "s", USERS), (them, "o", ITEMS)):
+        for side, marker, colour in ((user_points, "s", USERS), (item_points, "o", ITEMS)):
             axes.scatter(
-                side[:, 0], side[:, 1], s=big, marker=marker, color=colour, linewidths=0,
-                alpha=0.85 if few else 0.45, rasterized=many,
+                side[:, 0], side[:, 1], s=34 if few else 9, marker=marker, color=colour,
+                linewidths=0, alpha=0.85 if few else 0.45, rasterized=len(points) > 400,
             )  # fmt: skip
         _frame(axes, _limits(points), shares)
         _legend(axes)
         most = _LABELLED if few else _NAMED
         _label(axes, labels, all_of_them=len(points) <= 30, most=most)
 
-    return [
-        picture(
-            "map", "Map of users and items",
-            f"Users are squares, items circles. {said}{what}", draw, height=3.9,
-        )
-    ]  # fmt: skip
+    return picture(
+        "map", "Map of users and items", f"Users are squares, items circles. {said}", draw,
+        height=3.9,
+    )  # fmt: skip
 
 
 def _density(
@@ -125,6 +135,7 @@ def _density(
     said: str,
     labels: list[tuple[tuple[float, ...], str]],
 ) -> Picture:
+    """Draw how densely the points of one side lie."""
     named = " Popular ones are named where there is room." if labels else ""
     middle = _DENSITY[colour]
     shades = LinearSegmentedColormap.from_list(side, [f"{middle}2e", f"{middle}ff"])
@@ -145,7 +156,7 @@ def _density(
 
 
 def _limits(points: Points) -> tuple[float, float, float, float]:
-    """Return the frame: nearly all points, without the farthest few of many."""
+    """Return the limits of the axes: around all points, or nearly all where there are many."""
     tail = 0.002 if len(points) > _POINTS else 0.0
     (left, low), (right, high) = np.quantile(points, [tail, 1 - tail], axis=0)
     margin_x, margin_y = (0.08 * (right - left) or 1.0), (0.08 * (high - low) or 1.0)
@@ -175,6 +186,7 @@ def _legend(axes: Axes) -> None:
 def _popular(
     points: Points, labels: list[str], popularity: NDArray[np.int64]
 ) -> list[tuple[tuple[float, ...], str]]:
+    """Return the points and labels of the most popular items, the most popular first."""
     best = np.argsort(-popularity, kind="stable")[:_CANDIDATES]
     return [(tuple(points[row]), labels[row]) for row in best]
 
