@@ -11,8 +11,8 @@ import scipy.sparse.linalg
 import torch
 from torch import nn
 
-from gnnrec_training import baselines
 from gnnrec_training.data.dataset import Dataset
+from gnnrec_training.evaluation import baselines
 
 Matrices = tuple[np.ndarray, np.ndarray]
 Candidates = Iterator[tuple[str, Matrices]]

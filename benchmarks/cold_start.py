@@ -29,9 +29,9 @@ from gnnrec_training.config import Config, load
 from gnnrec_training.config_data import NodeFeatureConfig
 from gnnrec_training.data.dataset import Dataset, Interactions, join
 from gnnrec_training.data.load import load_dataset
-from gnnrec_training.evaluate import evaluate, heldout
-from gnnrec_training.graph import Csr, csr
-from gnnrec_training.variants import build
+from gnnrec_training.evaluation.ranking import evaluate, heldout
+from gnnrec_training.export.variants import build_variants
+from gnnrec_training.graph.sparse import Csr, by_user
 
 RECIPE = Path(__file__).parent / "recipes" / "cold-start.toml"
 K = 20
@@ -139,7 +139,7 @@ def measured(task: Task, halves: Matrices) -> list[float]:
     everywhere = evaluate(
         users,
         items[kept],
-        csr(renumbered[1], count),
+        by_user(renumbered[1], count),
         heldout(renumbered[0], count, len(kept)),
         (K,),
     ).metrics
@@ -153,7 +153,7 @@ def ours(config: Config, task: Task) -> dict[str, Matrices]:
 
 
 def trained(config: Config, dataset: Dataset) -> dict[str, VariantExport]:
-    return build(config, dataset, RECIPE.parent, Progress()).variants
+    return build_variants(config, dataset, RECIPE.parent, Progress()).variants
 
 
 BASELINES: dict[str, Callable[[Dataset, int], Iterator[tuple[str, Matrices]]]] = {
@@ -236,7 +236,7 @@ def cold_users(kind: str, config: Config, dataset: Dataset) -> list[list[object]
     for count in (1, 3, 5):
         had, wanted = history.take(order[place < count]), history.take(order[place >= count])
         again = trained(alone, replace(dataset, train=join(without.train, had)))["lightgcn"]
-        sought, seen = heldout(wanted, users, items), csr(had, users)
+        sought, seen = heldout(wanted, users, items), by_user(had, users)
         popularity_only = np.bincount(without.train.item_rows, minlength=items)[:, None]
         found = [
             evaluate(ours, theirs, seen, sought, (K,)).metrics[f"recall@{K}"]

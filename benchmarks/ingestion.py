@@ -20,8 +20,9 @@ import polars as pl
 from benchmarks.measure import report
 from gnnrec_training.config import Config
 from gnnrec_training.data.load import load_dataset
-from gnnrec_training.graph import adjacency, edges
-from gnnrec_training.memory import keep_freed
+from gnnrec_training.fitting.memory import keep_freed
+from gnnrec_training.graph.adjacency import adjacency
+from gnnrec_training.graph.edges import edges
 
 ROWS = 20_000_000
 KINDS = tuple(

@@ -24,8 +24,8 @@ from gnnrec_registry import ModelStore
 from gnnrec_training.config import load
 from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.data.load import load_dataset
-from gnnrec_training.evaluate import evaluate, heldout
-from gnnrec_training.graph import csr
+from gnnrec_training.evaluation.ranking import evaluate, heldout
+from gnnrec_training.graph.sparse import by_user
 
 RECIPE = Path(__file__).parent / "recipes" / "movielens.toml"
 K = 20
@@ -80,11 +80,11 @@ def candidates(matrix: scipy.sparse.csr_matrix) -> Iterator[tuple[str, str, Matr
 
 def others(dataset: Dataset) -> list[list[object]]:
     users, items = len(dataset.user_ids), len(dataset.item_ids)
-    train = csr(dataset.train, users)
+    train = by_user(dataset.train, users)
     ones = np.ones(len(train.columns), np.float32)
     matrix = scipy.sparse.csr_matrix((ones, train.columns, train.indptr), shape=(users, items))
     validation = heldout(dataset.validation, users, items)
-    test, known = heldout(dataset.test, users, items), csr(dataset.known, users)
+    test, known = heldout(dataset.test, users, items), by_user(dataset.known, users)
     best: dict[str, tuple[float, str, Matrices]] = {}
     for name, setting, model in candidates(matrix):
         score = evaluate(*model, train, validation, (K,)).metrics[f"ndcg@{K}"]

@@ -9,7 +9,8 @@ from torch_geometric.nn import LGConv
 from benchmarks.measure import median_seconds, report
 from gnnrec_training.config import load
 from gnnrec_training.data.load import load_dataset
-from gnnrec_training.graph import adjacency, propagate
+from gnnrec_training.graph.adjacency import adjacency
+from gnnrec_training.graph.propagation import propagate
 
 RECIPE = Path(__file__).parent / "recipes" / "gowalla.toml"
 WIDTH = 64

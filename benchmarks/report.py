@@ -17,7 +17,7 @@ from gnnrec_training.config import load
 from gnnrec_training.train import train
 
 _IMPORT = (
-    "import gnnrec_training.measure, time; started = time.perf_counter();"
+    "import gnnrec_training.evaluation.measurement, time; started = time.perf_counter();"
     "import gnnrec_training.report; "
     "print(time.perf_counter() - started)"
 )

@@ -19,12 +19,13 @@ from benchmarks.measure import report
 from gnnrec_training.config import Config, FitConfig, LightGCNConfig, load
 from gnnrec_training.data.dataset import Dataset, Interactions
 from gnnrec_training.data.load import load_dataset
-from gnnrec_training.fit import fit, train_step
-from gnnrec_training.graph import adjacency, csr
-from gnnrec_training.initial import initial
-from gnnrec_training.memory import estimate, keep_freed
+from gnnrec_training.fitting.lightgcn import fit_lightgcn, train_step
+from gnnrec_training.fitting.lightgcn_batches import Batches, PairBatches, UserBatches
+from gnnrec_training.fitting.memory import estimate, keep_freed
+from gnnrec_training.graph.adjacency import adjacency
+from gnnrec_training.graph.sparse import by_user
+from gnnrec_training.models.initial_embeddings import initial_embeddings
 from gnnrec_training.models.lightgcn import LightGCN
-from gnnrec_training.steps import PairSteps, Steps, UserSteps
 
 RECIPE = Path(__file__).parent / "recipes" / "gowalla.toml"
 AUTHORS_STEP_S = 1.09
@@ -34,15 +35,17 @@ STEPS = 30
 SIZES = {"1M": (50_000, 25_000, 1_000_000), "20M": (1_000_000, 500_000, 20_000_000)}
 
 
-def build(dataset: Dataset, shape: LightGCNConfig) -> tuple[LightGCN, Steps, torch.Generator]:
+def build(dataset: Dataset, shape: LightGCNConfig) -> tuple[LightGCN, Batches, torch.Generator]:
     users, items = len(dataset.user_ids), len(dataset.item_ids)
     generator = torch.Generator().manual_seed(0)
     graph = adjacency(dataset.train, users, items)
-    model = LightGCN(graph, shape, initial(shape, dataset.train, users, items, generator))
-    positives, place = csr(dataset.train, users), torch.device("cpu")
+    model = LightGCN(
+        graph, shape, initial_embeddings(shape, dataset.train, users, items, generator)
+    )
+    positives, place = by_user(dataset.train, users), torch.device("cpu")
     if shape.training.loss in ("softmax", "bsl"):
-        return model, UserSteps(positives, items, shape.training, place), generator
-    return model, PairSteps(dataset.train, positives, items, shape.training, place), generator
+        return model, UserBatches(positives, items, shape.training, place), generator
+    return model, PairBatches(dataset.train, positives, items, shape.training, place), generator
 
 
 def bpr_step() -> None:
@@ -112,7 +115,7 @@ def one_epoch(size: str) -> None:
     started = time.perf_counter()
     model, steps, generator = build(dataset, shape)
     prepared = time.perf_counter()
-    fit(model, steps, training, generator)
+    fit_lightgcn(model, steps, training, generator)
     seconds = time.perf_counter() - prepared
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     row = [

@@ -53,7 +53,7 @@ HOMES = {
     "onnxruntime": {
         "server/gnnrec_server/version/onnx_model.py",
         "server/gnnrec_server/index/scan.py",
-        "training/gnnrec_training/nodes/onnx.py",
+        "training/gnnrec_training/export/onnx.py",
     },
     "prometheus_client": {"server/gnnrec_server/telemetry"},
     "opentelemetry": {"server/gnnrec_server/telemetry/tracing.py"},

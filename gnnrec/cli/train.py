@@ -93,7 +93,7 @@ def train(
         settings, beside = configured(data, progress.tell)
         # after that, for a mistake in a configuration is told before PyTorch is imported
         from gnnrec_training.errors import Interrupted
-        from gnnrec_training.train import estimate
+        from gnnrec_training.fitting.estimate import estimate
         from gnnrec_training.train import train as run
 
         store = store_of(settings, registry, promote)

@@ -15,7 +15,7 @@ from gnnrec_training.report import build_report
 from tests.browser import CHROMIUM, chromium, opened
 from tests.gnnrec.measured import publish
 from tests.gnnrec.test_comparison import HALVES, NDCG
-from tests.training.reports import contents, world
+from tests.training.report.reports import contents, world
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 

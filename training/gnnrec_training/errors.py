@@ -1,4 +1,4 @@
-"""What can go wrong in training; every message says what, which, and what to do next."""
+"""The errors of training; every message says what, which, and what to do next."""
 
 
 class TrainingError(Exception):
@@ -18,11 +18,11 @@ class TrainingDiverged(TrainingError):
 
 
 class InvalidCheckpoint(TrainingError):
-    """A checkpoint cannot be read, or belongs to another training."""
+    """A checkpoint cannot be read."""
 
 
 class Interrupted(KeyboardInterrupt):
-    """Somebody stopped a training; the message says what is kept of it."""
+    """A person stopped a training; the message says what is kept of it."""
 
 
 class InsufficientMemory(TrainingError):
@@ -30,4 +30,4 @@ class InsufficientMemory(TrainingError):
 
 
 class ExportFailed(TrainingError):
-    """A trained model does not come out of its exported form as it went in."""
+    """A model gives other results in its exported form than in torch."""

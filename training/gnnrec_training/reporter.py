@@ -1,10 +1,17 @@
-"""Who is told how far a training is."""
+"""How a training tells how far it is: the protocol of whoever shows it, and one that is silent."""
 
+from collections.abc import Callable
 from typing import Protocol
+
+Progress = Callable[[float, str], None]
+"""progress(epochs, note): how many epochs are done, parts of one included, and how it goes."""
+
+ShareDone = Callable[[float], None]
+"""share_done(share): how much of a computation is done, from 0 to 1."""
 
 
 class Reporter(Protocol):
-    """Who is told how far a training is."""
+    """Shows a person how far a training is."""
 
     def start(self, step: str, total: float) -> None:
         """Say that a step of so much work begins; the one before is done."""
@@ -13,14 +20,14 @@ class Reporter(Protocol):
         """Say how much of the step is done."""
 
     def count(self, done: float, total: float | None, note: str = "") -> None:
-        """Say how much is done of a total that is known only now, about, or not at all."""
+        """Say how much is done; the total is exact, an estimate, or None where it is unknown."""
 
     def tell(self, line: str) -> None:
-        """Say something that is to stay: what was understood of the data, a warning."""
+        """Show a line that stays: what was understood of the data, or a warning."""
 
 
 class Silent:
-    """A reporter that tells nobody."""
+    """A reporter that shows nothing."""
 
     def tell(self, line: str) -> None:
         """Do nothing."""

@@ -15,10 +15,10 @@ from gnnrec_training.data.files import LIGHTGCN_COLUMNS
 from gnnrec_training.data.ids import NO_ROW, Side
 from gnnrec_training.data.moments import Clock
 from gnnrec_training.data.readers import describe, read_tables
+from gnnrec_training.data.sorting import order_by
 from gnnrec_training.data.tables import Table
 from gnnrec_training.data.watch import Watch
 from gnnrec_training.errors import InvalidData
-from gnnrec_training.order import order_by
 
 _LARGEST = float(np.finfo(np.float32).max)
 _SMALLEST = float(np.finfo(np.float32).smallest_subnormal)

@@ -7,6 +7,7 @@ import numpy as np
 import polars as pl
 
 from gnnrec_registry.arrays import distinct
+from gnnrec_training import seeds
 from gnnrec_training.config import Config
 from gnnrec_training.config_data import DataConfig, data_folder
 from gnnrec_training.data import split
@@ -64,7 +65,7 @@ def load_dataset(config: Config, beside: Path, reporter: Reporter | None = None)
     _check_times(config, clock)
     _tell(account, interactions, low, clock, data)
     user_table, item_table = _added(ids.users, users), _added(ids.items, items)
-    generator = np.random.default_rng([config.seed, _SPLIT_STREAM])
+    generator = np.random.default_rng([config.seed, seeds.SPLIT])
     split_parts = split.split(interactions, config.split, given, generator)
     names = ids.users.ids.to_list(), ids.items.ids.to_list()
     seen_only = _seen_only(data, low, interactions, ids)
@@ -194,10 +195,6 @@ def _seen_only(
     _, once = np.unique(keys, return_index=True)
     once = np.sort(once)
     return below.take(once[~np.isin(keys[once], ids.keys(interactions))])
-
-
-# Keeps the split's random numbers apart from those of the training, which has the same seed.
-_SPLIT_STREAM = 1
 
 
 def _added(side: Side, table: NodeTable | None) -> Rows:

@@ -5,7 +5,7 @@ from numpy.typing import NDArray
 
 from gnnrec_training.config import SplitConfig
 from gnnrec_training.data.dataset import Interactions, Rows
-from gnnrec_training.order import order_by
+from gnnrec_training.data.sorting import order_by
 
 Mask = NDArray[np.bool_]
 

@@ -1,0 +1,4 @@
+"""What turns interactions and features into embeddings: LightGCN, spectral, GraphSAGE, the hybrid.
+
+May import data/ and graph/.
+"""

@@ -1,4 +1,4 @@
-"""The hybrid: frozen graph embeddings and features through one MLP, features through a line too.
+"""The hybrid: graph embeddings that stay as they are, and what features add to them.
 
 N nodes, D dimensions of the graph embeddings, F inputs (registry.features), H hidden.
 """
@@ -6,20 +6,27 @@ N nodes, D dimensions of the graph embeddings, F inputs (registry.features), H h
 import torch
 from torch import Tensor, nn
 
+from gnnrec_training.graph.propagation import EmbeddingPair
+from gnnrec_training.models.node_inputs import NodeInputs
+
+_CHUNK = 65_536
+
 
 class Hybrid(nn.Module):
-    """graph + share * placed where there is a graph embedding; placed where not.
+    """Graph embeddings plus a wide and deep function of features (fitting/node_models).
 
-    placed = MLP([graph | x]) + wide(x). The line finds what adds up and goes on beyond what was
-    seen, such as in years; the MLP finds the rest (Cheng et al. 2016, "Wide & Deep Learning for
-    Recommender Systems"). A node without a graph embedding has zeros for it. So the share is what
-    features may change of what the graph has learned, and a new node is placed by its features
-    alone. `new_items` scales the scores of items placed so beside those of the others. The graph
-    embeddings are scaled first, so that their scores suit a softmax.
+    g = scale * graph, and f = MLP([g, x]) + wide(x). A node with a graph embedding is at
+    g + share * f. One without, whose graph embedding is zero, is at f if it is a user and at
+    new_items * f if it is an item. `wide` is linear: it extrapolates, for example beyond the years
+    that training saw, and the MLP learns the rest (Cheng et al. 2016, "Wide & Deep Learning for
+    Recommender Systems").
+
+    share: how much features change nodes that have a graph embedding, from 0 to 1. new_items: how
+    high new items score beside the others. scale: makes the graph's scores suit a softmax.
     """
 
     def __init__(self, width: int, inputs: int, hidden: int, dropout: float = 0.0) -> None:
-        """Begin with the graph embeddings as they are for nodes that have one."""
+        """Begin at the graph embeddings: features add nothing yet, and new nodes are at zero."""
         super().__init__()
         self.first = nn.Linear(width + inputs, hidden)
         self.second = nn.Linear(hidden, width)
@@ -42,5 +49,20 @@ class Hybrid(nn.Module):
         hidden = self.dropout(torch.relu(self.first(torch.cat([graph, x], 1))))
         placed: Tensor = self.second(hidden) + self.wide(x)
         is_item = x[:, -1:]  # the second flag of registry.features
-        alone = 1 - is_item * (1 - self.new_items)
-        return graph + placed * (there * self.share + (1 - there) * alone)
+        if_new = 1 - is_item * (1 - self.new_items)
+        return graph + placed * (there * self.share + (1 - there) * if_new)
+
+
+@torch.no_grad()
+def embed_hybrid(model: Hybrid, inputs: NodeInputs, graph: EmbeddingPair) -> EmbeddingPair:
+    """Return the embeddings of all nodes, over all edges of the inputs: (U, D), (I, D).
+
+    graph: users (U, D), items (I, D); zeros for nodes that have none
+    """
+    neighbours, learned = inputs.graph.neighbours(), torch.cat(graph)
+    parts = [
+        model.eval()(learned[rows], inputs.with_means(rows, neighbours))
+        for rows in torch.split(torch.arange(len(learned)), _CHUNK)
+    ]
+    embeddings = torch.cat(parts)
+    return embeddings[: inputs.graph.users], embeddings[inputs.graph.users :]

@@ -1,13 +1,40 @@
-"""A closed-form recommender: the leading singular vectors of the degree-weighted interactions.
+"""A recommender in closed form: the leading singular vectors of the degree-weighted interactions.
 
-With W = D_u^-a R D_i^-b and V its right singular vectors, a user is R D_i^-b V and an item is
-D_i^c V: what users have, smoothed by the graph's low frequencies, and seen at the other end. With
-a = b = c = 1/2 it is the linear part of GF-CF (Shen et al. 2021, "How Powerful is Graph Convolution
-for Recommendation?"). U users, I items, D dimensions.
+With R (U, I) the weighted interactions, D_u and D_i the degrees of users and items (sums of their
+weights), and exponents a = user_exponent, b = item_exponent, c = output_exponent:
+
+    W  = D_u^-a R D_i^-b          (U, I)
+    W ~= P S V^T                  truncated singular value decomposition, V (I, D)
+
+    users   R D_i^-b V            (U, D)
+    items   D_i^c V               (I, D)
+    scores  R D_i^-b V V^T D_i^c  (U, I)
+
+V V^T is an ideal low-pass filter: of the graph's signals over items it keeps the D smoothest, the
+eigenvectors of W^T W with the largest eigenvalues, and drops the rest. With a = b = c = 1/2 the
+scores are the low-pass part of GF-CF (Shen et al. 2021, "How Powerful is Graph Convolution for
+Recommendation?"). A new user's embedding is the same sum over items: the rows of D_i^-b V, each
+times the weight of the interaction.
+
+V is found from the Gram matrix G = W^T W without forming it (Golub and Van Loan, "Matrix
+Computations", 10.3.6). Block Lanczos builds an orthonormal basis Q (I, M) of the Krylov space, a
+block Q_j of at most 128 columns at a time:
+
+    Q_1     = a random block, orthonormalised
+    Z       = W^T (W Q_j)
+    T_j     = Q^T Z                          all blocks so far: the columns of T = Q^T G Q
+    Q_{j+1} = orthonormalise(Z - Q Q^T Z)    projected out twice, against rounding
+
+and one Rayleigh-Ritz step, the eigenvectors Y of T (M, M), gives V = Q Y for the D largest
+eigenvalues. M is 1.8 D + 64 in whole blocks, or less where W has fewer rows or columns: enough for
+recommendation, though the last vectors have not converged to machine precision. A small W, or one
+of which more than half is wanted, is decomposed through its dense Gram matrix on the smaller side:
+W^T W, or W W^T and then V = W^T P S^-1.
+
+U users, I items, D dimensions, M basis vectors.
 """
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 import torch
@@ -16,15 +43,19 @@ from torch import Tensor
 
 from gnnrec_training.config import SpectralConfig
 from gnnrec_training.data.dataset import Interactions
-from gnnrec_training.graph import Halves, sparse_matrix
+from gnnrec_training.graph.propagation import EmbeddingPair
+from gnnrec_training.graph.sparse import sparse_matrix
+from gnnrec_training.reporter import ShareDone
 
-# A Lanczos basis of so many times D columns and some to spare, grown by at most so many at a time:
-# enough for recommendation, though the last vectors have not converged to machine precision.
+# The Lanczos basis has _OVERSAMPLING * D + _SPARE columns, at most _BLOCK of them a block.
 _OVERSAMPLING = 1.8
 _SPARE = 64
 _BLOCK = 128
+# Up to this size the Gram matrix is decomposed as a whole.
 _DENSE = 512
+# A new block whose columns overlap the basis by more holds nothing but rounding.
 _LOST = 1e-2
+# Eigenvalues below this share of the largest count as zero.
 _RANK = 1e-6
 
 
@@ -34,12 +65,12 @@ def spectral(
     items: int,
     config: SpectralConfig,
     generator: torch.Generator,
-    advance: Callable[[float], None] = lambda share: None,
-) -> tuple[Halves, Tensor]:
-    """Return the embeddings of users (U, D) and items (I, D), and what users sum up: (I, D).
+    share_done: ShareDone = lambda share: None,
+) -> tuple[EmbeddingPair, Tensor]:
+    """Return the embeddings of users (U, D) and items (I, D), and the rows of D_i^-b V: (I, D).
 
-    D is at most the number of items. A user is the weighted sum of that over the user's items.
-    `advance` hears the share done.
+    A user's embedding is the weighted sum of the latter over the user's items. D is at most the
+    number of items.
     """
     user_degree = _degrees(train.user_rows, train.weights, users)
     item_degree = _degrees(train.item_rows, train.weights, items)
@@ -50,12 +81,12 @@ def spectral(
     weighted = sparse_matrix(train.user_rows, train.item_rows, values, (users, items))
     transposed = sparse_matrix(train.item_rows, train.user_rows, values, (items, users))
     vectors = right_singular_vectors(
-        weighted, transposed, min(config.embedding_dim, items), generator, advance
+        weighted, transposed, min(config.embedding_dim, items), generator, share_done
     )
     had = sparse_matrix(train.user_rows, train.item_rows, train.weights, (users, items))
     degree = torch.from_numpy(item_degree).float()[:, None]
-    summed_up = vectors * degree**-config.item_exponent
-    return (had @ summed_up, vectors * degree**config.output_exponent), summed_up
+    folded = vectors * degree**-config.item_exponent
+    return (had @ folded, vectors * degree**config.output_exponent), folded
 
 
 def right_singular_vectors(
@@ -63,13 +94,11 @@ def right_singular_vectors(
     transposed: Tensor,
     count: int,
     generator: torch.Generator,
-    advance: Callable[[float], None] = lambda share: None,
+    share_done: ShareDone = lambda share: None,
 ) -> Tensor:
     """Return the right singular vectors of the `count` largest singular values: (I, count).
 
-    matrix (U, I) and its transpose as sparse CSR; columns beyond the rank may be zero. Block
-    Lanczos on the Gram matrix with full reorthogonalisation and one Rayleigh-Ritz step (Golub and
-    Van Loan, "Matrix Computations", 10.3.6): a block costs two sparse products, all else is dense.
+    matrix (U, I) and its transpose as sparse CSR; columns beyond the rank may be zero.
     """
     users, items = matrix.shape
     if min(users, items) <= _DENSE or 2 * count > min(users, items):
@@ -90,7 +119,7 @@ def right_singular_vectors(
         following = following - done.T @ coefficients
         following = following - done.T @ (done @ following)  # once more, against rounding
         current = _orthonormal(following)
-        advance((step + 1) / blocks)
+        share_done((step + 1) / blocks)
         if step + 1 < blocks and not float((done @ current).abs().max()) < _LOST:
             break  # the matrix has no more directions; what is left is rounding
     return _ritz(basis[:stop], projected[:stop, :stop], count)
@@ -105,7 +134,7 @@ def _ritz(basis: Tensor, projected: Tensor, count: int) -> Tensor:
 
 
 def _exact(matrix: Tensor, transposed: Tensor, count: int) -> Tensor:
-    """Decompose the Gram matrix of the smaller side, where it is small or mostly wanted."""
+    """Return the same from the dense Gram matrix of the smaller side: (I, count)."""
     users, items = matrix.shape
     if items <= users:
         values, vectors = torch.linalg.eigh(_gram(transposed, matrix))  # ascending

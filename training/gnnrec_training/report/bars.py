@@ -1,4 +1,4 @@
-"""Metrics as bars: models beside baselines, and parts of the users and items beside each other."""
+"""Metrics as bars: models beside baselines, and slices of the users and items side by side."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -6,7 +6,7 @@ from typing import Any
 from matplotlib.axes import Axes
 
 from gnnrec_registry.manifest import Metrics
-from gnnrec_training.report.canvas import FAINT, INK, MUTED, Picture, picture
+from gnnrec_training.report.pictures import FAINT, INK, MUTED, Picture, picture
 
 
 def metric_bars(
@@ -14,7 +14,7 @@ def metric_bars(
 ) -> Picture:
     """Draw one metric of variants and baselines, the best first.
 
-    colours: of the variants, the default one first
+    colours: the colour of each variant, the default one first
     """
     order = sorted(models, key=lambda name: models[name][metric])
     caption = (
@@ -67,7 +67,7 @@ def slice_bars(
 def activity_bars(
     slices: dict[str, Any], colours: dict[str, str], metric: str, split: str
 ) -> Picture:
-    """Draw a metric of each part of the users, by variant."""
+    """Draw a metric of each slice of the users, by variant."""
     rows = {variant: entry[split]["by_activity"] for variant, entry in slices.items()}
     first = next(iter(rows.values()))
     return slice_bars(
@@ -84,7 +84,7 @@ def activity_bars(
 
 
 def item_bars(slices: dict[str, Any], colours: dict[str, str], found: str, split: str) -> Picture:
-    """Draw how many of the held-out items of each part were found, by variant."""
+    """Draw the share of held-out interactions found in each slice of the items, by variant."""
     rows = {variant: entry[split]["by_popularity"] for variant, entry in slices.items()}
     first = next(iter(rows.values()))
     return slice_bars(

@@ -1,4 +1,4 @@
-"""From a training's results to the files under report/."""
+"""The files under report/ of a version, made from the results of a training."""
 
 import itertools
 from collections.abc import Callable
@@ -6,16 +6,16 @@ from typing import Any
 
 from gnnrec_registry.layout import REPORT_PAGE
 from gnnrec_registry.manifest import Metrics
-from gnnrec_training.graph import csr
+from gnnrec_training.graph.sparse import by_user
 from gnnrec_training.report.bars import activity_bars, item_bars, metric_bars
-from gnnrec_training.report.bias import bias_picture, popularity_bias
-from gnnrec_training.report.canvas import SERIES, Picture
 from gnnrec_training.report.contents import Contents
 from gnnrec_training.report.curves import loss_curve, validation_curve
-from gnnrec_training.report.graph import graph_pictures
+from gnnrec_training.report.embedding_map import maps
+from gnnrec_training.report.graph_pictures import graph_pictures
 from gnnrec_training.report.page import Section, render_page
 from gnnrec_training.report.people import sample_people
-from gnnrec_training.report.plane import maps
+from gnnrec_training.report.pictures import SERIES, Picture
+from gnnrec_training.report.popularity_bias import bias_picture, popularity_bias
 
 _LIST = 10
 
@@ -25,7 +25,7 @@ def build_report(
 ) -> dict[str, bytes]:
     """Return the files of the report by name: pictures as PNG and SVG, and the page.
 
-    `advance` hears how many of REPORT_STEPS are done.
+    advance(done): how many of REPORT_STEPS are done
     """
     sections = []
     for done, make in enumerate(_SECTIONS, start=1):
@@ -41,14 +41,14 @@ def build_report(
     users, items = contents.variants[contents.default_variant]
     dataset = contents.dataset
     people = sample_people(
-        dataset, csr(dataset.seen, len(dataset.user_ids)), users, items, contents.titles, _LIST
+        dataset, by_user(dataset.seen, len(dataset.user_ids)), users, items, contents.titles, _LIST
     )
     page = render_page(contents, sections, people, bias(contents))
     return files | {REPORT_PAGE: page.encode()}
 
 
 def bias(contents: Contents) -> dict[str, Metrics]:
-    """Return how the lists of each model lean to popular items; nothing where none was measured."""
+    """Return how much the lists of each model favour popular items; empty where not measured."""
     split = contents.split
     popularity = contents.popularity
     return {
@@ -114,7 +114,7 @@ def _colours(contents: Contents) -> dict[str, str]:
 
 def _data(contents: Contents) -> Section:
     dataset = contents.dataset
-    seen = csr(dataset.seen, len(dataset.user_ids))
+    seen = by_user(dataset.seen, len(dataset.user_ids))
     users, items = contents.variants[contents.default_variant]
     labels = contents.titles
     pictures = [

@@ -1,4 +1,4 @@
-"""What a report tells of."""
+"""What a report is made from: configuration, data, embeddings, the course of training, metrics."""
 
 from dataclasses import dataclass
 
@@ -7,14 +7,14 @@ from numpy.typing import NDArray
 
 from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset
-from gnnrec_training.measure import Matrices, Measured
+from gnnrec_training.evaluation.measurement import Matrices, Measured
 
 
 @dataclass(frozen=True)
 class Contents:
-    """What a report tells of.
+    """What a report is made from.
 
-    By variant, losses: the mean loss of each epoch; validations: epoch and NDCG of each.
+    losses: the mean loss of each epoch, by variant; validations: epoch and NDCG of each, by variant
     """
 
     config: Config
@@ -27,13 +27,13 @@ class Contents:
 
     @property
     def split(self) -> str:
-        """The part to judge by: test, or else validation; empty where neither was measured."""
+        """The part that the report judges by: test, else validation; "" if neither was measured."""
         measured = self.measured.metrics[self.default_variant]
         return next((split for split in ("test", "validation") if split in measured), "")
 
     @property
     def titles(self) -> list[str]:
-        """What to call each item: its title, or its id where it has none."""
+        """The title of each item, or its id where it has none."""
         ids = self.dataset.item_ids
         given = self.dataset.item_titles or [""] * len(ids)
         return [title or item_id for title, item_id in zip(given, ids, strict=True)]

@@ -1,4 +1,4 @@
-"""The course of a training: its loss and its validations, by epoch."""
+"""How a training went: its loss and its validations by epoch."""
 
 from collections.abc import Sequence
 from itertools import pairwise
@@ -6,8 +6,8 @@ from itertools import pairwise
 from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
-from gnnrec_training.report.canvas import FAINT, INK, ITEMS, THIRD, USERS, Picture, picture
-from gnnrec_training.validation import WATCHED_USERS
+from gnnrec_training.evaluation.validation import WATCHED_USERS
+from gnnrec_training.report.pictures import FAINT, INK, ITEMS, THIRD, USERS, Picture, picture
 
 _MARKED = 30
 _KEPT = {
@@ -74,7 +74,7 @@ def _at_the_end(axes: Axes, x: float, y: float, label: str) -> None:
 
 
 def _trend(losses: Sequence[float]) -> str:
-    """Say in words whether the loss still falls."""
+    """Say in words whether the loss was still falling at the end."""
     if len(losses) < 10:
         return ""
     falling = sum(later < earlier for earlier, later in pairwise(losses)) / (len(losses) - 1)

@@ -1,4 +1,4 @@
-"""The report's page: what it says in words and tables, filled into the template."""
+"""The page of the report: its words and tables, filled into the template."""
 
 from dataclasses import dataclass
 from importlib.metadata import version as installed
@@ -7,15 +7,16 @@ from typing import Any
 
 from gnnrec_registry.manifest import Metrics
 from gnnrec_registry.page import count, metric_place, number, render
-from gnnrec_training.evaluate import MEANINGS, PROTOCOL
-from gnnrec_training.report.bias import BIAS_MEANINGS
-from gnnrec_training.report.canvas import Picture
+from gnnrec_training.evaluation.ranking import MEANINGS, PROTOCOL
 from gnnrec_training.report.contents import Contents
 from gnnrec_training.report.people import Person
+from gnnrec_training.report.pictures import Picture
+from gnnrec_training.report.popularity_bias import BIAS_MEANINGS
 
 _TEMPLATE = Path(__file__).parent / "templates" / "report.html"
 
-# The folder above report/ is the version's, whose name is not known before its files are.
+# The page reads the version's name from its own address: the name depends on the files, and the
+# page is one of them.
 _SCRIPT = """
 const folders = decodeURI(location.pathname).split("/");
 if (folders.at(-4) === "versions") {
@@ -34,7 +35,7 @@ class Section:
     words: str
     pictures: list[Picture]
     packed: bool = False
-    """Whether they stand as close as they fit: of many heights, in no order by line."""
+    """Whether the pictures are packed closely, whatever their heights, instead of in rows."""
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,7 @@ def render_page(
     people: list[Person],
     bias: dict[str, Metrics],
 ) -> str:
-    """Return the page."""
+    """Return the page as HTML."""
     dataset, config = contents.dataset, contents.config
     measured = contents.measured.metrics
     split = contents.split
@@ -95,7 +96,7 @@ def render_page(
 def judge(
     models: dict[str, dict[str, Metrics]], default: str, split: str, metric: str
 ) -> tuple[str, str]:
-    """Return whether the default variant is good or bad beside the baselines, and say so."""
+    """Return "good", "bad" or "" for the default variant beside the baselines, and the verdict."""
     if not split:
         return "", f"{default} was not measured: the split keeps nothing from training."
     ours = models[default][split][metric]
@@ -224,7 +225,7 @@ def _data(contents: Contents) -> dict[str, str]:
 
 
 def _flat(value: Any, name: str = "") -> dict[str, str]:
-    """Return a configuration as one text a key."""
+    """Return a configuration as a flat table: a text for each key, such as lightgcn.init."""
     if isinstance(value, dict) and value:
         return {
             key: text

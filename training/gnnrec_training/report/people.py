@@ -1,4 +1,4 @@
-"""Sample people: what they had, and what they get."""
+"""Sample users: what they interacted with, and what is recommended to them."""
 
 from dataclasses import dataclass
 
@@ -8,8 +8,8 @@ from numpy.typing import NDArray
 from gnnrec_registry.arrays import Embeddings
 from gnnrec_registry.ranking import NO_ROW, Scores
 from gnnrec_training.data.dataset import Dataset
-from gnnrec_training.evaluate import rank
-from gnnrec_training.graph import Csr
+from gnnrec_training.evaluation.ranking import rank
+from gnnrec_training.graph.sparse import Csr
 
 _PEOPLE = 10
 _HAD = 8
@@ -17,9 +17,10 @@ _HAD = 8
 
 @dataclass(frozen=True)
 class Recommended:
-    """An item of someone's list: its share of the softmax over the list, and whether it was right.
+    """An item of a user's list.
 
-    `held_out`: it is among what the test part, or else the validation part, holds of this user.
+    probability: its share of the softmax over the list; held_out: whether it is among the user's
+    interactions of the test part, or of the validation part where there is no test part.
     """
 
     title: str
@@ -29,12 +30,12 @@ class Recommended:
 
 @dataclass(frozen=True)
 class Person:
-    """A user with the latest of what they had (as the data orders it, without times)."""
+    """A user with their latest items (the first of the data, where it has no times)."""
 
     user_id: str
     had: list[str]
     more: int
-    """How many more they had."""
+    """How many items they had besides."""
     gets: list[Recommended]
 
 

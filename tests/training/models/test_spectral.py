@@ -1,0 +1,66 @@
+import pytest
+import torch
+
+from gnnrec_training.config import SpectralConfig
+from gnnrec_training.evaluation.ranking import evaluate, heldout
+from gnnrec_training.graph.sparse import by_user, sparse_matrix
+from gnnrec_training.models.spectral import right_singular_vectors, spectral
+from tests.training.boards import checkerboard, interactions, random_interactions
+
+
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
+
+
+@pytest.mark.parametrize(
+    ("users", "items", "groups"), [(40, 60, 10), (600, 700, 30), (50, 600, 30)]
+)
+def test_the_vectors_span_the_leading_singular_space(users: int, items: int, groups: int) -> None:
+    """In a world of groups with some noise, they keep what the exact decomposition keeps."""
+    noise = random_interactions(users, items, 2 * users, 1)
+    grouped = [(u, i) for u in range(users) for i in range(items) if u % groups == i % groups]
+    pairs = set(zip(noise.user_rows.tolist(), noise.item_rows.tolist(), strict=True))
+    part = interactions(sorted(pairs | set(grouped)))
+    matrix = sparse_matrix(part.user_rows, part.item_rows, part.weights, (users, items))
+    transposed = sparse_matrix(part.item_rows, part.user_rows, part.weights, (items, users))
+    vectors = right_singular_vectors(matrix, transposed, groups, generator())
+    assert vectors.shape == (items, groups)
+    torch.testing.assert_close(vectors.T @ vectors, torch.eye(groups), atol=1e-4, rtol=0)
+    exact = torch.linalg.svdvals(matrix.to_dense().double())
+    kept = (matrix.to_dense() @ vectors).square().sum()
+    assert kept > 0.999 * exact[:groups].square().sum()
+
+
+def test_a_matrix_of_low_rank_gives_zero_columns_past_it() -> None:
+    """Six hundred users of seven kinds, asked for 40 vectors: 7 carry everything."""
+    part = interactions([(u, i) for u in range(600) for i in range(700) if u % 7 == i % 7])
+    matrix = sparse_matrix(part.user_rows, part.item_rows, part.weights, (600, 700))
+    transposed = sparse_matrix(part.item_rows, part.user_rows, part.weights, (700, 600))
+    vectors = right_singular_vectors(matrix, transposed, 40, generator())
+    assert torch.isfinite(vectors).all()
+    dense = matrix.to_dense()
+    torch.testing.assert_close(dense @ vectors @ vectors.T, dense, atol=1e-3, rtol=0)
+
+
+def test_scores_equal_the_closed_form() -> None:
+    """With every vector kept, user scores are R D^-1/2 V V^T D^1/2 = R."""
+    part = random_interactions(12, 8, 40, 0)
+    (users, items), _ = spectral(part, 12, 8, SpectralConfig(embedding_dim=8), generator())
+    dense = torch.zeros(12, 8)
+    dense[part.user_rows, part.item_rows] = torch.from_numpy(part.weights)
+    torch.testing.assert_close(users @ items.T, dense, atol=1e-4, rtol=1e-4)
+
+
+def test_a_width_beyond_the_catalogue_is_cut_to_it() -> None:
+    part = random_interactions(12, 8, 40, 0)
+    (users, items), _ = spectral(part, 12, 8, SpectralConfig(embedding_dim=100), generator())
+    assert users.shape == (12, 8)
+    assert items.shape == (8, 8)
+
+
+def test_the_checkerboard_is_solved_without_training() -> None:
+    board = checkerboard(30)
+    (users, items), _ = spectral(board.train, 30, 30, SpectralConfig(embedding_dim=2), generator())
+    seen, held_out = by_user(board.train, 30), heldout(board.test, 30, 30)
+    result = evaluate(users.numpy(), items.numpy(), seen, held_out, (1,))
+    assert result.metrics["recall@1"] == 1

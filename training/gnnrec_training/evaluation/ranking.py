@@ -1,0 +1,164 @@
+"""Full-ranking evaluation: every item is ranked for every user, none is sampled.
+
+B users at a time, I items, D dimensions, K list length.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import Tensor
+
+from gnnrec_registry.arrays import Embeddings
+from gnnrec_registry.manifest import Metrics
+from gnnrec_registry.measures import Hits
+from gnnrec_registry.ranking import NO_ROW, Rows, Scores, max_norm, top_k
+from gnnrec_training.data.dataset import Interactions
+from gnnrec_training.graph.sparse import Csr
+from gnnrec_training.reporter import ShareDone
+
+MEANINGS = {
+    "recall@k": "hits / held-out items",
+    "precision@k": "hits / k",
+    "hit_rate@k": "1 if there is a hit",
+    "mrr@k": "1 / rank of the first hit",
+    "ndcg@k": "gain 1, discount 1/log2(rank + 1), ideal = the first min(k, held-out items) ranks",
+    "coverage@k": "share of all items that stand in some user's list",
+}
+PROTOCOL = (
+    "All items are ranked by inner product for every user with at least one held-out item, those "
+    "the user is known to have had left out. Each metric but coverage is the mean over users. "
+    "Held-out items and users unknown to training count as missed."
+)
+DEFINITION = f"{PROTOCOL} {'; '.join(f'{name} = {meaning}' for name, meaning in MEANINGS.items())}."
+
+# The best of each block of so many items are compared before any item is sorted.
+_BLOCK = 64
+
+# The largest score matrix held at once, in bytes.
+_SCORES_BYTES = 256 << 20
+
+
+@dataclass(frozen=True)
+class Heldout:
+    """The held-out interactions of a part, arranged for look-ups.
+
+    keys (E,): user row * I + item row of those between nodes that training knows, ascending; sizes
+    (U,): how many items each user has, unknown items included; unknown_users: how many users have
+    held-out items and are unknown to training.
+    """
+
+    keys: NDArray[np.int64]
+    sizes: NDArray[np.int64]
+    unknown_users: int
+
+
+def heldout(part: Interactions, users: int, items: int) -> Heldout:
+    """Return a part of the data as held-out interactions."""
+    known = (part.user_rows < users) & (part.item_rows < items)
+    sizes = np.bincount(part.user_rows, minlength=users)
+    return Heldout(
+        keys=np.sort(part.user_rows[known].astype(np.int64) * items + part.item_rows[known]),
+        sizes=sizes[:users],
+        unknown_users=int(np.count_nonzero(sizes[users:])),
+    )
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Metrics by user, their means, and counts by item.
+
+    users (V,): the rows of the users with held-out items; per_user: for each metric an array (V,);
+    hits: the ranks of their held-out items in the longest list; item_hits (I,): for how many users
+    each item was a hit there; shown (I,): in how many lists of the first of the ks it stands.
+    """
+
+    users: NDArray[np.int64]
+    per_user: dict[str, NDArray[np.float64]]
+    hits: Hits
+    metrics: Metrics
+    item_hits: NDArray[np.int64]
+    shown: NDArray[np.int64]
+
+
+def evaluate(
+    user_embeddings: Embeddings,
+    item_embeddings: Embeddings,
+    seen: Csr,
+    held_out: Heldout,
+    ks: tuple[int, ...],
+    share_done: ShareDone = lambda share: None,
+) -> Evaluation:
+    """Rank all items for every user with held-out items and return the metrics at each k.
+
+    user_embeddings (U, D), item_embeddings (I, D), seen (U, I): items left out of a user's ranking.
+    A k above the number of items means all of them.
+    """
+    users = np.flatnonzero(held_out.sizes)
+    longest = min(max(ks), len(item_embeddings))
+    hits = np.zeros((len(users), longest), bool)
+    item_hits = np.zeros(len(item_embeddings), np.int64)
+    shown = {k: np.zeros(len(item_embeddings), np.int64) for k in ks}
+    chunk = max(1, _SCORES_BYTES // (4 * len(item_embeddings)))
+    for start in range(0, len(users), chunk):
+        which = users[start : start + chunk]
+        _, rows = rank(user_embeddings[which], item_embeddings, which, seen, longest)
+        found = np.isin(which[:, None] * len(item_embeddings) + rows, held_out.keys)
+        found &= rows != NO_ROW
+        hits[start : start + len(which)] = found
+        item_hits += np.bincount(rows[found], minlength=len(item_hits))
+        for k in ks:
+            shown[k] += np.bincount(rows[:, :k][rows[:, :k] != NO_ROW], minlength=len(item_hits))
+        share_done((start + len(which)) / len(users))
+    places, columns = np.nonzero(hits)
+    found_at = Hits(places, columns + 1, held_out.sizes[users])
+    per_user = {name: values for k in ks for name, values in found_at.metrics(k).items()}
+    counted = len(users) + held_out.unknown_users
+    metrics = {name: float(values.sum() / counted) for name, values in per_user.items()}
+    metrics |= {f"coverage@{k}": float((shown[k] > 0).mean()) for k in ks}
+    return Evaluation(users, per_user, found_at, metrics, item_hits, shown[ks[0]])
+
+
+def rank(
+    queries: Embeddings, items: Embeddings, user_rows: NDArray[np.int64], seen: Csr, k: int
+) -> tuple[Scores, Rows]:
+    """Return each user's k best unseen items, best first, ties as registry.ranking orders them.
+
+    queries (B, D): the embeddings of user_rows (B,) -> scores (B, k), rows (B, k)
+    """
+    spare = -len(items) % _BLOCK
+    padded = F.pad(torch.from_numpy(items), (0, 0, 0, spare))
+    scores = torch.from_numpy(np.ascontiguousarray(queries)) @ padded.T  # (B, I + spare)
+    scores[:, len(items) :] = -torch.inf
+    counts = seen.indptr[user_rows + 1] - seen.indptr[user_rows]
+    lines = np.repeat(np.arange(len(user_rows)), counts)
+    had = [seen.columns[seen.indptr[row] : seen.indptr[row + 1]] for row in user_rows]
+    columns = torch.from_numpy(np.concatenate(had))
+    scores[torch.from_numpy(lines), columns.long()] = -torch.inf
+
+    def find(which: NDArray[np.intp], count: int) -> tuple[Scores, Rows]:
+        chosen = scores if len(which) == len(scores) else scores[torch.from_numpy(which)]
+        best, rows = _best(chosen, count)
+        return best.numpy(), np.where(best.numpy() == -np.inf, NO_ROW, rows.numpy())
+
+    return top_k(find, queries, items, max_norm(items), k, lambda query: had[query])
+
+
+def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the `count` largest of each line, and where they stand: (B, I) -> (B, count) twice.
+
+    They lie in the `count` blocks with the largest maxima, so only those blocks are sorted.
+    """
+    lines, width = scores.shape
+    blocks = width // _BLOCK
+    if count >= blocks:
+        largest, places = scores.topk(count)
+        return largest, places
+    split = scores.view(lines, blocks, _BLOCK)
+    chosen = split.amax(2).topk(count).indices  # (B, count)
+    inside = split.gather(1, chosen[:, :, None].expand(-1, -1, _BLOCK))  # (B, count, block)
+    largest, places = inside.flatten(1).topk(count)
+    rows = chosen.gather(1, places // _BLOCK) * _BLOCK + places % _BLOCK
+    return largest, rows

@@ -1,0 +1,42 @@
+"""The score of embeddings on the validation part, asked for while a model is in training."""
+
+from collections.abc import Callable
+
+import numpy as np
+
+from gnnrec_registry.arrays import distinct
+from gnnrec_training.config import Config
+from gnnrec_training.data.dataset import Dataset
+from gnnrec_training.evaluation.ranking import evaluate, heldout
+from gnnrec_training.graph.propagation import EmbeddingPair
+from gnnrec_training.graph.sparse import by_user
+
+WATCHED_USERS = 1000
+"""The most users who are asked where the score is only drawn in the report, and decides nothing."""
+
+Validate = Callable[[EmbeddingPair], float]
+"""validate((users (U, D), items (I, D))) -> a score; more is better."""
+
+
+def validation(config: Config, dataset: Dataset, *, all_users: bool = False) -> Validate | None:
+    """Return a function that scores embeddings; None where there is no validation part.
+
+    The score is the NDCG at the first of the configured list lengths. Unless `all_users` are asked,
+    at most about WATCHED_USERS are, evenly spaced by row. No random number is drawn.
+    """
+    part = dataset.validation
+    if len(part) == 0:
+        return None
+    if not all_users:
+        there = distinct(part.user_rows)
+        asked = there[:: -(-len(there) // WATCHED_USERS)]
+        part = part.take(np.isin(part.user_rows, asked))
+    users, items = len(dataset.user_ids), len(dataset.item_ids)
+    seen, held_out = by_user(dataset.train, users), heldout(part, users, items)
+    k = config.evaluation.k[0]
+
+    def validate(embeddings: EmbeddingPair) -> float:
+        users_now, items_now = (np.ascontiguousarray(half.numpy()) for half in embeddings)
+        return evaluate(users_now, items_now, seen, held_out, (k,)).metrics[f"ndcg@{k}"]
+
+    return validate

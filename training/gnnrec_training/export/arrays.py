@@ -1,0 +1,41 @@
+"""Between embeddings as torch tensors and the arrays of a published variant."""
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from gnnrec_registry import FoldIn, NodeModel, VariantExport
+from gnnrec_training.data.dataset import Interactions
+from gnnrec_training.graph.propagation import EmbeddingPair
+
+
+def variant_export(
+    embeddings: EmbeddingPair,
+    *,
+    fold: Tensor | None = None,
+    fold_in: FoldIn | None = None,
+    model: NodeModel | None = None,
+    onnx: bytes | None = None,
+) -> VariantExport:
+    """Return embeddings as a variant, with its fold-in or its ONNX model."""
+    users, items = (np.ascontiguousarray(half.numpy(force=True)) for half in embeddings)
+    folded = None if fold is None else fold.numpy(force=True)
+    return VariantExport(users, items, fold=folded, fold_in=fold_in, model=model, onnx=onnx)
+
+
+def place_unseen(embeddings: EmbeddingPair, train: Interactions) -> EmbeddingPair:
+    """Return copies with an embedding for nodes without training interactions.
+
+    (U, D), (I, D) -> (U, D), (I, D). Such a user is the mean of the others; such an item is zero
+    and so scores 0 for everybody.
+    """
+    users, items = (half.numpy(force=True).copy() for half in embeddings)
+    has_items = np.bincount(train.user_rows, minlength=len(users)) > 0
+    users[~has_items] = users[has_items].mean(axis=0)
+    items[np.bincount(train.item_rows, minlength=len(items)) == 0] = 0
+    return torch.from_numpy(users), torch.from_numpy(items)
+
+
+def tensors(variant: VariantExport) -> EmbeddingPair:
+    """Return the embeddings of a variant as tensors that share its memory."""
+    return torch.from_numpy(variant.users), torch.from_numpy(variant.items)

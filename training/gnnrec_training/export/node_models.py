@@ -1,0 +1,154 @@
+"""GraphSAGE and the hybrid as variants: fitted, balanced by validation, exported to ONNX."""
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from gnnrec_registry import NodeModel, VariantExport
+from gnnrec_registry.arrays import distinct
+from gnnrec_training import seeds
+from gnnrec_training.config import Config
+from gnnrec_training.data.dataset import Dataset, Interactions
+from gnnrec_training.evaluation.ranking import evaluate, heldout
+from gnnrec_training.evaluation.validation import validation
+from gnnrec_training.export.arrays import tensors, variant_export
+from gnnrec_training.export.onnx import export_hybrid, export_sage
+from gnnrec_training.fitting.checkpoint import Checkpoint
+from gnnrec_training.fitting.loop import History
+from gnnrec_training.fitting.node_models import fit_hybrid, fit_sage
+from gnnrec_training.graph.propagation import EmbeddingPair
+from gnnrec_training.graph.sparse import by_user
+from gnnrec_training.models.hybrid import Hybrid, embed_hybrid
+from gnnrec_training.models.node_inputs import NodeInputs, node_inputs
+from gnnrec_training.models.sage import embed_sage
+from gnnrec_training.reporter import Progress
+
+# Ascending: the first changes least of what the graph embeddings rank.
+_SHARES = (0.0, 0.125, 0.25, 0.5, 1.0)
+_NEW_ITEMS = (0.1, 0.25, 0.5, 0.75, 1.0)
+_USERS_ASKED = 4096
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A node model's variant, and how it came about.
+
+    The variant is embedded over all interactions known before the test part, validation included,
+    as a server sees them. `on_train` has the users (U, D) and items (I, D) over the training part
+    alone: only these may be measured on validation.
+    """
+
+    variant: VariantExport
+    on_train: EmbeddingPair
+    history: History
+
+
+def build_sage(
+    config: Config,
+    dataset: Dataset,
+    device: torch.device,
+    progress: Progress,
+    checkpoint: Checkpoint,
+) -> Fitted:
+    """Fit, export and verify the GraphSAGE of [sage]."""
+    assert config.sage is not None
+    inputs, known = _inputs(dataset, dataset.train), _inputs(dataset, dataset.known)
+    validate = validation(config, dataset)
+    model, history = fit_sage(
+        inputs, config.sage, config.seed, device, progress, validate, checkpoint
+    )
+    onnx = export_sage(model, inputs.x.shape[1])
+    variant = variant_export(embed_sage(model, known), model=_node_model("sage"), onnx=onnx)
+    return Fitted(variant, embed_sage(model, inputs), history)
+
+
+def build_hybrid(
+    config: Config,
+    dataset: Dataset,
+    lightgcn: VariantExport,
+    device: torch.device,
+    progress: Progress,
+    checkpoint: Checkpoint,
+) -> Fitted:
+    """Fit, export and verify the hybrid of [hybrid] over the embeddings of [lightgcn]."""
+    assert config.hybrid is not None
+    inputs, known = _inputs(dataset, dataset.train), _inputs(dataset, dataset.known)
+    graph = _seen_only(tensors(lightgcn), inputs)
+    validate = validation(config, dataset)
+    model, history = fit_hybrid(
+        inputs, graph, config.hybrid, config.seed, device, progress, validate, checkpoint
+    )
+    _balance(config, dataset, model, inputs, graph)
+    onnx = export_hybrid(model, graph[0].shape[1], inputs.x.shape[1])
+    embeddings = embed_hybrid(model, known, graph)
+    variant = variant_export(embeddings, model=_node_model("hybrid", "lightgcn"), onnx=onnx)
+    return Fitted(variant, embed_hybrid(model, inputs, graph), history)
+
+
+def _seen_only(graph: EmbeddingPair, inputs: NodeInputs) -> EmbeddingPair:
+    """Return graph embeddings with zeros for nodes without training interactions."""
+    users, items = graph
+    has = (torch.from_numpy(inputs.user_degrees > 0), torch.from_numpy(inputs.item_degrees > 0))
+    return users * has[0][:, None], items * has[1][:, None]
+
+
+def _balance(
+    config: Config, dataset: Dataset, model: Hybrid, inputs: NodeInputs, graph: EmbeddingPair
+) -> None:
+    """Choose the hybrid's two factors by validation: first `new_items`, then `share`.
+
+    `new_items` multiplies the embeddings of items without a graph embedding; `share` is how much
+    features add to the graph embeddings of the others. Each candidate is measured by the NDCG of
+    the users asked, and the smallest one within a standard error of the best is taken. Without a
+    validation part `new_items` stays 1 and `share` is 0: nodes seen in training keep their graph
+    embedding.
+    """
+    model.share.fill_(0.0)
+    if len(dataset.validation) == 0:
+        return
+    users, items = len(dataset.user_ids), len(dataset.item_ids)
+    there = distinct(dataset.validation.user_rows)
+    generator = np.random.default_rng([config.seed, seeds.BALANCE_USERS])
+    some = generator.permutation(there)[:_USERS_ASKED]
+    asked = dataset.validation.take(np.isin(dataset.validation.user_rows, some))
+    seen, held_out = by_user(dataset.train, users), heldout(asked, users, items)
+    k = config.evaluation.k[0]
+
+    def ndcg() -> NDArray[np.float64]:
+        user_half, item_half = (half.numpy() for half in embed_hybrid(model, inputs, graph))
+        result = evaluate(user_half, np.ascontiguousarray(item_half), seen, held_out, (k,))
+        return result.per_user[f"ndcg@{k}"]
+
+    for factor, candidates in ((model.new_items, _NEW_ITEMS), (model.share, _SHARES)):
+        found = []
+        for candidate in candidates:
+            factor.fill_(candidate)
+            found.append(ndcg())
+        factor.fill_(candidates[_first_as_good(np.array(found))])
+
+
+def _first_as_good(found: NDArray[np.float64]) -> int:
+    """Return the first candidate whose mean is within a standard error of the best one's.
+
+    found (C, V): the metric by candidate and user. The standard error is that of the differences
+    to the best candidate, user by user.
+    """
+    best = found[np.argmax(found.mean(axis=1))]
+    for place, values in enumerate(found):
+        lost = best - values
+        if lost.mean() <= lost.std() / math.sqrt(len(lost)):
+            return place
+    raise AssertionError("the best is as good as itself")
+
+
+def _inputs(dataset: Dataset, over: Interactions) -> NodeInputs:
+    assert dataset.features is not None  # the configuration demands feature columns
+    return node_inputs(dataset.features, over)
+
+
+def _node_model(kind: str, graph: str | None = None) -> NodeModel:
+    """Return the manifest's entry of an ONNX file; `graph`: the variant it takes embeddings of."""
+    return NodeModel.model_validate({"kind": kind, "file": f"{kind}/{kind}.onnx", "graph": graph})

@@ -1,0 +1,4 @@
+"""The training loop and what each model brings to it: batches, episodes, checkpoints, memory.
+
+May import data/, graph/, models/, losses/ and evaluation/.
+"""

@@ -1,0 +1,100 @@
+"""What a training would need, told before it starts and without doing it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from gnnrec_training.config import Config
+from gnnrec_training.data.dataset import Dataset
+from gnnrec_training.data.load import load_dataset
+from gnnrec_training.errors import InvalidConfig
+from gnnrec_training.fitting import memory
+from gnnrec_training.reporter import Reporter
+
+_FLOAT_BYTES = 4
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """What a training would do and need."""
+
+    models: tuple[str, ...]
+    counts: Mapping[str, int]
+    """Interactions by part."""
+    users: int
+    items: int
+    memory_bytes: int
+    """At its peak, about."""
+    disk_bytes: int
+    """Of the published version, about."""
+
+    def lines(self) -> list[str]:
+        """Return it in sentences."""
+        parts = ", ".join(f"{count:,} {part}" for part, count in self.counts.items())
+        return [
+            f"would train: {', '.join(self.models)}",
+            f"over {self.users:,} users and {self.items:,} items; interactions: {parts}",
+            f"about {self.memory_bytes / 2**20:,.0f} MiB of memory and "
+            f"{self.disk_bytes / 2**20:,.0f} MiB of disk; nothing was trained or written",
+        ]
+
+    def record(self) -> dict[str, object]:
+        """Return it as JSON values."""
+        return {**asdict(self), "models": list(self.models), "counts": dict(self.counts)}
+
+
+def estimate(config: Config, beside: Path, reporter: Reporter) -> Estimate:
+    """Read the data as a training does, check all that it checks before it starts, and stop.
+
+    `beside`: the folder that the configuration's relative paths start from.
+    """
+    dataset = load_dataset(config, beside, reporter)
+    check_sizes(config, dataset)
+    return Estimate(
+        tuple(_widths(config, dataset)),
+        dataset.counts(),
+        len(dataset.user_ids),
+        len(dataset.item_ids),
+        memory.check(config, dataset),
+        disk_bytes(config, dataset),
+    )
+
+
+def check_sizes(config: Config, dataset: Dataset) -> None:
+    """Raise InvalidConfig where the data are too small for what the configuration asks."""
+    items = len(dataset.item_ids)
+    if max(config.evaluation.k) > items:
+        raise InvalidConfig(
+            f"evaluation.k asks for lists of {max(config.evaluation.k)} and the training data has "
+            f"{items} items; set k in [evaluation] to shorter ones"
+        )
+    if config.split.method != "given" and config.split.test > 0 and len(dataset.test) == 0:
+        raise InvalidConfig(
+            "the split left no interaction for the test part: users have too few; "
+            "set split.test = 0 to train without one"
+        )
+
+
+def disk_bytes(config: Config, dataset: Dataset) -> int:
+    """Return about how large the published version is."""
+    users, items = len(dataset.user_ids), len(dataset.item_ids)
+    numbers = (users + 2 * items) * sum(_widths(config, dataset).values()) + len(dataset.seen)
+    if dataset.features is not None:
+        numbers += dataset.features.users.size + dataset.features.items.size
+    return _FLOAT_BYTES * numbers + sum(map(len, dataset.user_ids + dataset.item_ids))
+
+
+def _widths(config: Config, dataset: Dataset) -> dict[str, int]:
+    """Return the width of the embeddings of each model that is configured."""
+    items = len(dataset.item_ids)
+    widths = {
+        "lightgcn": config.lightgcn and config.lightgcn.embedding_dim,
+        "spectral": config.spectral and min(config.spectral.embedding_dim, items),
+        "sage": config.sage and config.sage.embedding_dim,
+    }
+    if config.hybrid is not None:
+        widths["hybrid"] = widths["lightgcn"]
+    if config.fusion is not None:
+        joint = (widths["lightgcn"] or 0) + (widths["spectral"] or 0)
+        widths["fused"] = config.fusion.embedding_dim or joint
+    return {name: width for name, width in widths.items() if width}

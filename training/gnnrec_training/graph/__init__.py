@@ -1,0 +1,4 @@
+"""The graph of users and items: edges, sparse matrices, propagation and neighbours.
+
+May import data/.
+"""
