@@ -5,7 +5,7 @@ import torch
 
 from gnnrec_registry import FeatureEncoder, FeaturesExport, NodeFeatures
 from gnnrec_registry.features import CategoricalEncoding
-from gnnrec_training.config_nodes import HybridConfig, NodeFitConfig, SageConfig
+from gnnrec_training.config import HybridConfig, NodeFitConfig, SageConfig
 from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.errors import ExportFailed, InvalidData, TrainingDiverged
 from gnnrec_training.graph import Halves

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from gnnrec_training.config_nodes import HybridConfig
+from gnnrec_training.config import HybridConfig
 from gnnrec_training.nodes import ridge as module
 from gnnrec_training.nodes.fit import embed_hybrid, fit_hybrid
 from gnnrec_training.nodes.ridge import ridge

@@ -229,7 +229,7 @@ def _export(
             "metrics": metrics,
             "slices": measured.slices,
             "unknown_texts": dict(dataset.unknown_texts),
-            "data": dataset.account.record(),
+            "data": dataset.summary.record(),
             "popularity_bias": bias(contents),
         },
         report_arrays=measured.arrays,

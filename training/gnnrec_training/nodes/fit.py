@@ -15,8 +15,7 @@ from torch.optim.swa_utils import AveragedModel
 
 from gnnrec_training.checkpoint import Checkpoint, NoCheckpoint
 from gnnrec_training.checkpoint import State as Kept
-from gnnrec_training.config import FitConfig
-from gnnrec_training.config_nodes import HybridConfig, NodeFitConfig, SageConfig
+from gnnrec_training.config import FitConfig, HybridConfig, NodeFitConfig, SageConfig
 from gnnrec_training.errors import InvalidData, TrainingDiverged
 from gnnrec_training.fit import learning_rate
 from gnnrec_training.graph import Halves

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gnnrec_training.config_nodes import NodeFitConfig
+from gnnrec_training.config import NodeFitConfig
 from gnnrec_training.losses import bce, listwise
 from gnnrec_training.nodes.inputs import NodeInputs
 

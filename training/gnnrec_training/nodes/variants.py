@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 from gnnrec_registry import NodeModel, VariantExport
 from gnnrec_registry.arrays import distinct
 from gnnrec_training.checkpoint import Checkpoint
-from gnnrec_training.config import Config
-from gnnrec_training.config_nodes import HybridConfig, SageConfig
+from gnnrec_training.config import Config, HybridConfig, SageConfig
 from gnnrec_training.data.dataset import Dataset, Interactions
 from gnnrec_training.evaluate import evaluate, heldout
 from gnnrec_training.graph import Halves, csr, tensors
