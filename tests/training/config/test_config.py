@@ -149,7 +149,7 @@ def test_a_missing_configuration_is_named(tmp_path: Path) -> None:
 
 
 def test_a_resolved_configuration_reads_as_the_same(tmp_path: Path) -> None:
-    """What the manifest holds is a configuration itself."""
+    """The form that the manifest records can be read as a configuration again."""
     path = tmp_path / "good.toml"
     path.write_text(feature("kind = \"numeric\"\npattern = '(\\d+)'\ncentres = 4\n"))
     config = load(path)

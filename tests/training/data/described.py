@@ -1,4 +1,4 @@
-"""Two users and the items a, b, c with a table of the items."""
+"""A data set of two users and the items a, b and c, with a table about the items."""
 
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ def dataset(
     users: dict[str, Any] | None = None,
     **table: Any,
 ) -> Dataset:
-    """Load two users and the items a, b, c with a table of the items."""
+    """Load it with the table `items` and the `features` to read from it."""
     (folder / "train.txt").write_text(TRAIN)
     (folder / "test.txt").write_text(test)
     (folder / "items.csv").write_text(items)

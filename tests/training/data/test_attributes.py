@@ -17,7 +17,7 @@ ITEMS = "item_id,name,level,topics,hours\nb,B (1999),low,x|y,2\nz,Z,high,,3\na,A
 
 
 def dataset(folder: Path, items: str, *attributes: dict[str, Any], **table: Any) -> Dataset:
-    """Load users u and v, who had the items a, b and c, with a table of the items."""
+    """Load users u and v with interactions with the items a, b and c, and a table about items."""
     (folder / "train.txt").write_text("u a b\nv b c\n")
     (folder / "items.csv").write_text(items)
     raw = {
@@ -33,7 +33,7 @@ def values(data: Dataset) -> dict[str, list[Any]]:
 
 
 def test_attributes_follow_the_items_and_are_missing_where_nothing_is_said(tmp_path: Path) -> None:
-    """Attributes add no item to the catalogue: z had no interaction, and c is in no table."""
+    """Attributes add no items: z has no interaction and is left out; c is not in the table."""
     data = dataset(
         tmp_path,
         ITEMS,

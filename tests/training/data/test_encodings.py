@@ -18,7 +18,7 @@ TOPICS = {"name": "topics", "kind": "multi"}
 
 
 def test_nodes_of_the_table_without_interactions_join_the_catalogue(tmp_path: Path) -> None:
-    """Those of train come first; a test row at one of the others can be reached."""
+    """Items of train come first; a test interaction with an item that only the table has counts."""
     items = ITEMS + "z,Z,1,,\nc,C,2,,\nd,D,3,,\nb,B,4,,\n"
     data = dataset(tmp_path, [YEAR], items, test="u d ghost\nv z\nw a\n")
     assert data.user_ids == ["u", "v"]
@@ -27,7 +27,7 @@ def test_nodes_of_the_table_without_interactions_join_the_catalogue(tmp_path: Pa
     assert data.test.item_rows.tolist() == [4, 5, 3, 0], "ghost is in neither and past the end"
     assert data.test.user_rows.tolist() == [0, 0, 1, 2]
     features = described(data)
-    # b and c are of train: mean 3, deviation 1; a is missing and thus the mean
+    # of the items of train, b and c have a value: mean 3, deviation 1; a takes the mean
     assert features.items.tolist() == [[0], [1], [-1], [-2], [0]]
     assert features.users.shape == (2, 0)
     assert features.encoding.users.width == 0
@@ -52,7 +52,7 @@ def test_a_table_of_users_extends_the_users(tmp_path: Path) -> None:
 
 
 def test_statistics_and_categories_are_those_of_the_nodes_of_train(tmp_path: Path) -> None:
-    """Item z is outside: its year moves no mean, its texts get no place and are counted."""
+    """Encodings are fitted without z, which is not in train; its unknown texts are counted."""
     items = ITEMS + "a,A,1,low,s|t\nb,B,3,high, t \nc,C,,low,\nz,Z,1000,new,t|q|r\n"
     data = dataset(tmp_path, [YEAR, LEVEL, TOPICS], items)
     year, level, topics = described(data).encoding.items.columns
@@ -100,7 +100,7 @@ def test_centres_stand_evenly_between_the_outer_percentiles(tmp_path: Path) -> N
 def test_the_most_frequent_texts_are_kept_ties_by_text(
     tmp_path: Path, limits: dict[str, int], categories: tuple[str, ...]
 ) -> None:
-    """A text counts once a node, however often it stands there."""
+    """A text counts once for each node, however often the node has it."""
     items = ITEMS + "a,A,,,t|t|t|s\nb,B,,,r|s\nc,C,,,q\n"
     (topics,) = described(dataset(tmp_path, [TOPICS | limits], items)).encoding.items.columns
     assert isinstance(topics, CategoricalEncoding)
@@ -115,7 +115,7 @@ def test_buckets_hash_instead_of_listing(tmp_path: Path) -> None:
 
 
 def test_a_pattern_takes_the_value_from_a_longer_text(tmp_path: Path) -> None:
-    """Two features may read one column; where nothing matches the value is missing."""
+    """Two features may read the same column; a text that the pattern does not match is missing."""
     items = 'item_id,title\na,"One, (1990) Two (2000)"\nb,One (2010)\nc,None\n'
     year = YEAR | {"column": "title", "pattern": r"\((\d{4})\)$"}
     word = {"name": "word", "kind": "categorical", "column": "title", "pattern": r"^(One|Two)?"}
@@ -125,7 +125,7 @@ def test_a_pattern_takes_the_value_from_a_longer_text(tmp_path: Path) -> None:
 
 
 def test_tags_come_from_a_file_of_their_own(tmp_path: Path) -> None:
-    """Rarer ones count more; who is in the file alone is not in the catalogue."""
+    """Rarer tags count more; items that only the file of tags has are not added."""
     rows = ["who,word", "b,Fun", "b,fun ", "b,dark", "c,fun", "z,fun", "z,odd", "b,", "ghost,fun"]
     (tmp_path / "tags.csv.gz").write_bytes(gzip.compress("\n".join(rows).encode()))
     tags = {"name": "tags", "kind": "tags", "column": "word"}
@@ -135,7 +135,7 @@ def test_tags_come_from_a_file_of_their_own(tmp_path: Path) -> None:
     (encoding,) = described(data).encoding.items.columns
     assert isinstance(encoding, CategoricalEncoding)
     assert encoding.categories == ("fun", "dark")
-    # two nodes of train have tags: both fun, one dark
+    # two items of train have tags: both have fun, one has dark
     fun, dark = encoding.weights
     assert (fun, dark) == pytest.approx((1, math.log(3 / 2) + 1))
     length = math.hypot(fun, dark)
@@ -229,7 +229,7 @@ def test_the_fingerprint_covers_features(tmp_path: Path) -> None:
 
 
 def test_a_server_reads_a_raw_value_as_training_did(tmp_path: Path) -> None:
-    """Pattern and outer spaces belong to the encoding, so a request may repeat the table's text."""
+    """The encoding applies pattern and strips spaces: a request may send the table's text."""
     titles = {"a": " One (1990)", "b": "Two (2010) ", "c": "None"}
     items = "item_id,title\n" + "".join(f'{each},"{text}"\n' for each, text in titles.items())
     year = YEAR | {"column": "title", "pattern": r"\((\d{4})\)"}

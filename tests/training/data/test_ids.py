@@ -150,7 +150,7 @@ def test_a_floating_point_number_too_large_to_be_exact_is_refused(
 
 
 def test_parts_of_different_types_name_the_same_people(tmp_path: Path) -> None:
-    """As pandas writes a part in which an id is missing."""
+    """Pandas writes ids as floating-point numbers in a file in which one is missing."""
     types: list[Any] = [pl.Int64, pl.Float64, pl.String, pl.Int32, pl.UInt64]
     for part, kind in enumerate(types):
         rows = pl.DataFrame({"user_id": [1, 2, 3], "item_id": [10 + part, 20, 30]})
@@ -256,7 +256,7 @@ def test_many_batches_number_as_one(tmp_path: Path, monkeypatch: pytest.MonkeyPa
 
 
 def test_tables_and_interactions_have_one_rule(tmp_path: Path) -> None:
-    """3.0 here is 3 there, and spaces are nobody's."""
+    """3.0 in one table is 3 in another, and spaces around an id do not count."""
     (tmp_path / "items.csv").write_text("item_id,title\n 1 ,One\n2,Two\n")
     pl.DataFrame({"user_id": ["u", "v"], "item_id": [1.0, 2.0]}).write_parquet(
         tmp_path / "x.parquet"

@@ -1,4 +1,4 @@
-"""What becomes of rows: interactions, repeats, and what people did not like."""
+"""What becomes of rows: interactions, repeated pairs, and pairs of low weight."""
 
 from pathlib import Path
 from typing import Any
@@ -49,7 +49,7 @@ def test_without_weights_a_repeat_counts_as_one_more(tmp_path: Path) -> None:
 
 
 def test_the_last_of_a_pair_is_the_last_by_time(tmp_path: Path) -> None:
-    """An export may have the newest rows first."""
+    """The last row is that of the latest time, also in an export with the newest rows first."""
     rows = "u,a,5,300\nu,b,1,250\nu,a,2,100\nu,a,4,200\n"
     assert weighted(load(tmp_path, rows, duplicates="last"))["u", "a"] == 5
     untimed = load(tmp_path, rows, duplicates="last", time_column=None)
@@ -104,7 +104,7 @@ def held_out(dataset: Dataset) -> list[tuple[str, str]]:
 
 
 def test_of_a_day_s_last_rows_the_last_is_held_out(tmp_path: Path) -> None:
-    """With dates alone many rows are of the same moment."""
+    """Where times are dates, many rows have the same time; the last row counts."""
     rows = "".join(f"u,i{row},1,2024-01-{1 + row // 3:02}\n" for row in range(9))
     dataset = load(tmp_path, rows, split={"method": "leave_last_out"})
     train = [item for _, item in pairs(dataset)]
@@ -129,7 +129,7 @@ def test_every_row_is_accounted_for(tmp_path: Path) -> None:
 
 
 def test_a_version_says_which_of_the_seen_are_interactions(tmp_path: Path) -> None:
-    """What was not liked is not recommended, and is no edge of the graph that a server builds."""
+    """A disliked item is not recommended, and is no edge of the graph that a server builds."""
     rows = "".join(f"u{user},i{item},{1 + (user + item) % 5}\n" for user in range(9)
                    for item in range(9))  # fmt: skip
     (tmp_path / "ratings.csv").write_text("user_id,item_id,rating\n" + rows)

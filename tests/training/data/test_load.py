@@ -122,7 +122,7 @@ def test_an_unset_variable_in_the_folder_is_named(
 
 
 def test_the_sample_world_is_described(tmp_path: Path) -> None:
-    """Every person and course is there, those without a training enrolment included."""
+    """Every person and course gets a row, also those without an enrolment in training."""
     sample.write(sample_courses(80, 60, 300, 0), tmp_path)
     data = load_dataset(load_config(tmp_path / sample.CONFIG), tmp_path)
     assert len(data.user_ids) == 80
@@ -165,7 +165,7 @@ min_count = 3
     assert data.test.item_rows.max() < 9742
     trained = set(data.item_ids[: data.train.item_rows.max() + 1])
 
-    # the tags, counted once more by hand
+    # the expected weights of the tags, from counts of the file
     owners: dict[str, set[str]] = {}
     for owner, tag in (
         pl.read_csv(gzip.decompress((folder / "tags.csv.gz").read_bytes()))

@@ -175,6 +175,6 @@ def test_numbers_of_any_unit_are_told_apart(moments: list[datetime], factor: flo
 def test_batches_of_a_column_are_of_one_unit() -> None:
     time_reader = TimeReader("t")
     time_reader.read(column([1.7e9]))
-    time_reader.read(column([0.0, 5.0]))  # nobody knows when
+    time_reader.read(column([0.0, 5.0]))  # numbers that only give an order
     with pytest.raises(InvalidData, match=r"row 1.*Unix milliseconds, and others are of Unix sec"):
         time_reader.read(column([1.7e12]))

@@ -18,7 +18,7 @@ def keys(part: Interactions) -> set[tuple[int, int]]:
 def test_a_random_split_parts_every_users_interactions(
     shape: tuple[int, int, int, int], test_share: float, validation_share: float
 ) -> None:
-    """The parts are disjoint and complete, and every user keeps something to train on."""
+    """The parts are disjoint and complete, and every user keeps an interaction for training."""
     everything = random_interactions(*shape)
     config = SplitConfig(test=test_share, validation=validation_share)
     train, validation, test = split(everything, config, None, np.random.default_rng(0))
@@ -43,7 +43,7 @@ def test_the_same_seed_splits_alike() -> None:
 
 
 def test_leave_last_out_takes_each_users_latest() -> None:
-    """User 0 has four in the order 3, 0, 2, 1 of time, user 1 just one, user 2 has two."""
+    """User 0 has four interactions, by time 3, 0, 2, 1; user 1 has one; user 2 has two."""
     everything = Interactions(
         np.array([0, 0, 0, 0, 1, 2, 2], np.int32),
         np.array([0, 1, 2, 3, 0, 0, 1], np.int32),

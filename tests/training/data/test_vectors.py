@@ -32,7 +32,7 @@ def test_vectors_come_from_lists_or_texts(tmp_path: Path, kind: str) -> None:
 
 
 def test_vectors_are_standardised_over_the_nodes_of_train(tmp_path: Path) -> None:
-    """From a file of their own; z is outside, and a number that is constant keeps deviation 1."""
+    """Vectors of another file; z is not in train, and a constant number keeps deviation 1."""
     (tmp_path / "v.csv").write_text("id,v\nz,100 5\nghost,1 1\nb,3 5\na,1 5\n")
     vector = {"name": "v", "kind": "vector", "scaling": "standard", "file": "v.csv"}
     data = dataset(tmp_path, [vector | {"id_column": "id"}], ITEMS + "z,Z,,,\na,A,,,\nb,B,,,\n")

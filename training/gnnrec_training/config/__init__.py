@@ -1,8 +1,7 @@
 """The configuration of a training: its sections, and how a TOML file is read into them.
 
-Imports addresses and errors, nothing else of ours. The names below are what the rest of the
-package and callers use: they import them from here, so that sections may move between the files of
-this room.
+Imports addresses, errors and the registry's rule for names. The rest of the package and callers
+import the names below from here, so that sections may move between the files of this room.
 """
 
 from gnnrec_training.config.data import (

@@ -38,7 +38,7 @@ def write(path: Path, header: str, lines: list[tuple[Any, ...]], separator: str 
 
 
 def config(proposal: Proposal) -> dict[str, Any]:
-    """Return what a proposal says, once it was found to be a configuration that reads its data."""
+    """Return the values of a proposal, after checking that its configuration reads the data."""
     load_dataset(proposal.config, proposal.beside)
     return tomllib.loads(proposal.text)
 
@@ -101,7 +101,7 @@ def test_dates_are_read_in_the_only_form_that_all_have(tmp_path: Path) -> None:
 
 
 def test_tables_of_users_items_and_tags_are_told_apart(tmp_path: Path) -> None:
-    """Numbers of users and of items are the same: names tell, and one row a node."""
+    """User and item ids are the same numbers, so only names tell which table is about which."""
     numbered = [(u.split("-")[1], i.split("-")[1], r, t) for u, i, r, t in rows()]
     write(tmp_path / "events.csv", "user_id,item_id,rating,timestamp", numbered)
     people = [(row, 20 + row, "fm"[row % 2]) for row in range(30)]

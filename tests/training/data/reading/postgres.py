@@ -36,7 +36,7 @@ class Postgres:
     port: int
 
     def url(self, password: str = "$PGSECRET", user: str = "owner") -> str:
-        """Return the URL that a configuration has."""
+        """Return the URL as a configuration names it."""
         return f"postgresql://{user}:{password}@127.0.0.1:{self.port}/postgres"
 
     def execute(self, statement: str) -> None:
@@ -64,7 +64,7 @@ class Postgres:
 @contextmanager
 def running(programs: Path) -> Iterator[Postgres]:
     """Make a cluster, start its server, and stop and remove both."""
-    # root may not run it, and who runs it must reach the folder
+    # PostgreSQL refuses to run as root, so another user runs it and needs access to the folder
     user = "nobody" if os.geteuid() == 0 else None
     folder = Path(tempfile.mkdtemp(prefix="gnnrec-pg-"))
     try:

@@ -36,7 +36,7 @@ def test_every_format_reads_alike_gzipped_or_not(tmp_path: Path, kind: str, pack
 
 
 def test_ids_stay_texts_whatever_they_look_like(tmp_path: Path) -> None:
-    """Leading zeros and numbers are not lost."""
+    """Ids keep leading zeros, and are not read as numbers."""
     path = tmp_path / "data.csv"
     path.write_text("user_id,item_id\n007,1e3\n")
     assert read_table(path, ["user_id", "item_id"], []).rows() == [("007", "1e3")]

@@ -1,4 +1,4 @@
-"""Against mongomock, for no real server can be had from a package registry; and a closed port."""
+"""Against mongomock, since no package registry offers a real server; and against a closed port."""
 
 import socket
 from collections.abc import Iterator
@@ -26,7 +26,7 @@ ANN = ObjectId("65a000000000000000000001")
 
 @pytest.fixture
 def shop(monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
-    """Give the database that the sources below read from."""
+    """Provide the database that the sources below read from."""
     monkeypatch.setenv("MONGO_SECRET", "hush/hush")
     with mongomock.patch(servers=(("127.0.0.1", 27017),)):
         client: pymongo.MongoClient[Any] = pymongo.MongoClient("mongodb://127.0.0.1:27017")
@@ -78,7 +78,7 @@ def test_moments_are_unix_seconds(shop: Any, tmp_path: Path) -> None:
 
 
 def test_content_vectors_come_from_a_collection(shop: Any, tmp_path: Path) -> None:
-    """As lists of numbers or in BSON's own form; the catalogue comes from another collection."""
+    """Vectors are lists of numbers or BSON's packed vectors, in a collection about the items."""
     packed = Binary.from_vector([0.0, 4.0], BinaryVectorDtype.FLOAT32)
     shop["items"].insert_many([{"_id": each, "name": each.upper()} for each in "abc"])
     shop["texts"].insert_many(
@@ -142,7 +142,7 @@ def test_a_wrong_type_is_named_with_its_document(shop: Any, tmp_path: Path) -> N
 def test_a_cursor_that_is_cut_midway_is_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The server goes away at the third document, after two in a batch and a look at the first."""
+    """The cursor fails after one batch of two documents and one look at the first document."""
     monkeypatch.setattr(mongo, "_BATCH_DOCUMENTS", 2)
     real = Cursor.__next__
     given = 0

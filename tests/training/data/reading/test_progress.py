@@ -16,7 +16,7 @@ ROWS = 120_000
 
 
 class Heard:
-    """A reporter that keeps what it hears: the steps, and done, total and note of each count."""
+    """A reporter that records the steps, and the done, total and note of each count."""
 
     def __init__(self) -> None:
         self.steps: list[str] = []

@@ -47,7 +47,7 @@ def write(folder: Path) -> str:
 
 @pytest.fixture
 def memory() -> Iterator[str]:
-    """Give the URL of a folder in memory that holds the parts."""
+    """Provide the URL of a folder in memory that holds the parts."""
     files = fsspec.filesystem("memory")
     for name, text in PARTS.items():
         files.pipe(f"/bucket/{name}", text.encode())
@@ -138,7 +138,7 @@ def test_a_url_that_cannot_be_read_is_named(tmp_path: Path, memory: str) -> None
 
 @pytest.fixture
 def web(tmp_path: Path) -> Iterator[str]:
-    """Give the host and port of a web server that serves tmp_path."""
+    """Provide the host and port of a web server that serves tmp_path."""
     handler = functools.partial(Quiet, directory=write(tmp_path))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         thread = threading.Thread(target=server.serve_forever, daemon=True)
@@ -188,7 +188,7 @@ def test_passwords_are_hidden_and_nothing_else(url: str, shown: str) -> None:
 
 
 def test_variables_are_filled_in_where_they_stand(monkeypatch: pytest.MonkeyPatch) -> None:
-    """In the place of a password as it is, without escapes; elsewhere as a piece of URL."""
+    """A value is escaped as a password, so it may hold any character, and nowhere else."""
     monkeypatch.setenv("SECRET", "p@ss/w:d")
     monkeypatch.setenv("HOST", "host:5432")
     monkeypatch.setenv("WHOLE", "postgresql://me:hush@host/db")

@@ -38,7 +38,7 @@ def load(folder: Path, url: str, query: str = QUERY, **data: Any) -> Dataset:
 
 
 def message(folder: Path, url: str, query: str = QUERY, **data: Any) -> str:
-    """Return the one line that a bad source ends in."""
+    """Return the error, one line, for a source that cannot be read."""
     with pytest.raises(InvalidData) as caught:
         load(folder, url, query, **data)
     assert "\n" not in str(caught.value)
@@ -156,7 +156,7 @@ def test_a_variable_that_is_not_set_is_named(
 
 
 def test_rows_are_read_in_batches_and_counted_on(tmp_path: Path) -> None:
-    """A batch has 100,000 rows; a value of another type in the second is named with its row."""
+    """An error in the second batch of 100,000 rows names the row of the whole query."""
     query = (
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 120000) "
         "SELECT i AS user_id, CASE i WHEN 119000 THEN 'much' ELSE 1 END AS weight FROM n"
@@ -186,7 +186,7 @@ def server() -> Iterator[postgres.Postgres]:
 
 @pytest.fixture
 def secret(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A password is taken from the environment as it is, without escapes."""
+    """A password from the environment may hold any character without being escaped."""
     monkeypatch.setenv("PGSECRET", postgres.PASSWORD)
 
 

@@ -1,4 +1,4 @@
-"""Text tables as people have them: read right, or refused in one sentence with its place."""
+"""Text tables as people write them: read right, or refused in one sentence with the place."""
 
 import codecs
 import csv
@@ -266,7 +266,7 @@ def test_any_table_in_any_dialect_reads_back(
     encoding: str,
     carefully: bool,
 ) -> None:
-    """By the fast reader, and by the careful one that goes on where the fast one stops."""
+    """Read by polars, and by Python's csv module, which goes on where polars stops."""
     text = io.StringIO()
     writer = csv.writer(text, delimiter=separator, lineterminator=ends, quoting=quoting)
     writer.writerow(["user_id", "item_id", "note"])

@@ -120,9 +120,10 @@ def find_id_column(
 
     The share is that of the column's rows whose id is in `known`, the ids with interactions.
     `name`: the id column of the interactions; `side`: "users" or "items". None if no column has
-    different ids in all rows, or if names say that the table is about the other side: the ids of
-    users and of items are often the same numbers, so a column found by its name is taken whatever
-    its share.
+    different ids in all rows, or if names say that the table is about the other side.
+
+    Names go before values, because the ids of users and of items are often the same numbers: a
+    column found by its name is returned even if another one has a larger share.
     """
     ours, theirs = (_USERS, _ITEMS) if side == "users" else (_ITEMS, _USERS)
     own = by_name(table.columns, (_plain(name), *ours))

@@ -1,1 +1,1 @@
-"""A table in memory, and how its columns are checked; imports config and errors alone."""
+"""A table in memory, and how its columns are checked; imports no other room of data/."""

@@ -102,8 +102,8 @@ def _lists(name: str, values: Sequence[Any], origin: Origin) -> pl.Series:
             raise InvalidData(
                 f"{origin.place(row)}, column {name!r}: {value!r:.60} stands among lists"
             )
-        for each in value or ():
-            if isinstance(each, list | dict):
+        for entry in value or ():
+            if isinstance(entry, list | dict):
                 raise InvalidData(
                     f"{origin.place(row)}, column {name!r}: {value!r:.60} is a value of values"
                 )
