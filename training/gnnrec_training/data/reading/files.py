@@ -7,14 +7,15 @@ Reading a file takes these steps:
 2. The format is what the configuration says, or what the first bytes or the suffix of the name say.
    For texts without a telling suffix the first lines decide between LightGCN's format and a table.
 3. A text that is not UTF-8 is copied to one that is, so that the readers know UTF-8 alone.
-4. The reader of the format yields Tables of at most BATCH_ROWS rows: delimited.py (CSV, TSV and
+4. The reader of the format yields Tables of about BATCH_ROWS rows: delimited.py (CSV, TSV and
    RecBole's atomic files), jsonlines.py, parquet.py or lightgcn_pairs.py. The first two read with
    polars, which is fast and strict; from the row where it gives up, a reader in Python goes on.
 
 What is promised:
 
-- Lines: an error names the line as an editor counts it, from 1, header and blank lines included.
-  Only an error looks the line up, by reading the file again up to it.
+- Lines: an error names the line as an editor counts it, from 1, header and blank lines included;
+  in Parquet the row, and in an array of JSON the object. Only an error looks the line up, by
+  reading the file again up to it.
 - Memory: one batch, whatever the size of the file. Arrays in JSON, which must be parsed whole, are
   the exception. A temporary copy is deleted when the last table that was read from it is gone.
 - Change: a file is expected not to change while it is read. Nothing locks or compares it: rows that

@@ -3,7 +3,7 @@
 Every source, be it a file, a URL, a database or a data frame, is read into Tables, so every value
 passes the same checks:
 
-1. A reader fills `rows` with a batch of at most BATCH_ROWS rows, and `origins` with the places that
+1. A reader fills `rows` with a batch of about BATCH_ROWS rows, and `origins` with the places that
    they were read from. Values have the type of the source: everything in a CSV file is a text.
 2. Who needs a column asks for what it is to be: `id_texts` for ids, `numbers` for weights,
    `optional_texts`, `text_lists` or `vectors` for features. The values are converted and checked
@@ -34,7 +34,7 @@ from gnnrec_training.errors import InvalidData
 Vectors = NDArray[np.float64]
 
 BATCH_ROWS = 500_000
-"""The most rows that a file's reader puts into one batch."""
+"""About how many rows a file's reader puts into one batch."""
 
 LARGEST_WHOLE = 2.0**53
 """Above this, a floating-point number may have been rounded from several different integers."""
