@@ -25,9 +25,8 @@ from benchmarks.cold_baselines import (
 from benchmarks.measure import report
 from gnnrec.cli.progress import Progress
 from gnnrec_registry import VariantExport
-from gnnrec_training.config import Config, load
-from gnnrec_training.config_data import NodeFeatureConfig
-from gnnrec_training.data.dataset import Dataset, Interactions, join
+from gnnrec_training.config import Config, NodeFeatureConfig, load
+from gnnrec_training.data.dataset import Dataset, Interactions, concatenate
 from gnnrec_training.data.load import load_dataset
 from gnnrec_training.evaluation.ranking import evaluate, heldout
 from gnnrec_training.export.variants import build_variants
@@ -235,7 +234,7 @@ def cold_users(kind: str, config: Config, dataset: Dataset) -> list[list[object]
     rows: list[list[object]] = []
     for count in (1, 3, 5):
         had, wanted = history.take(order[place < count]), history.take(order[place >= count])
-        again = trained(alone, replace(dataset, train=join(without.train, had)))["lightgcn"]
+        again = trained(alone, replace(dataset, train=concatenate(without.train, had)))["lightgcn"]
         sought, seen = heldout(wanted, users, items), by_user(had, users)
         popularity_only = np.bincount(without.train.item_rows, minlength=items)[:, None]
         found = [

@@ -24,7 +24,7 @@ from gnnrec.run import (
 if TYPE_CHECKING:
     from gnnrec_registry import Version
     from gnnrec_training.config import Config
-    from gnnrec_training.data.frames import Frame
+    from gnnrec_training.data.reading.frames import Frame
     from gnnrec_training.reporter import Reporter
 
 Place: TypeAlias = str | os.PathLike[str]
@@ -163,7 +163,7 @@ def _configured(
 ) -> tuple["Config", Path]:
     """Return the configuration, and what its paths start from; frames become files in `folder`."""
     from gnnrec_training.config import resolve
-    from gnnrec_training.data.frames import is_frame, written
+    from gnnrec_training.data.reading.frames import frames_to_files, is_frame
     from gnnrec_training.errors import InvalidConfig, InvalidData
 
     known = {"name": name or None, "items": items, "users": users}
@@ -172,7 +172,7 @@ def _configured(
             if value is not None:
                 raise InvalidConfig(f"{key} goes with data alone; a configuration says it itself")
     if isinstance(data, Mapping):
-        return resolve(written(data, folder), "the configuration"), Path()
+        return resolve(frames_to_files(data, folder), "the configuration"), Path()
     several = data if isinstance(data, list | tuple) else [data]
     if not several:
         raise InvalidData("data is empty; give a path, or a frame of polars or pandas")
@@ -195,7 +195,7 @@ def _is_configuration(data: object) -> bool:
 
 def _place(value: object, what: str, folder: Path) -> str:
     """Return a path as it is, or that of a frame's file, whose name says what it is."""
-    from gnnrec_training.data.frames import is_frame, write
+    from gnnrec_training.data.reading.frames import is_frame, write
     from gnnrec_training.errors import InvalidData
 
     if is_frame(value):

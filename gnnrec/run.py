@@ -31,8 +31,8 @@ def configured(
     """
     from gnnrec_training.addresses import is_frame
     from gnnrec_training.config import load
+    from gnnrec_training.data.discovery.proposal import propose
     from gnnrec_training.errors import InvalidConfig
-    from gnnrec_training.proposal import propose
 
     if any(each.endswith(".toml") for each in data):
         if len(data) > 1:

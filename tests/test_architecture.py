@@ -34,14 +34,14 @@ HOMES = {
     "torch_geometric": {"training/gnnrec_training"},
     "polars": {"training/gnnrec_training"},
     "fsspec": {
-        "training/gnnrec_training/data/files.py",
+        "training/gnnrec_training/data/reading/locations.py",
         "registry/gnnrec_registry/remote/objects.py",
         "registry/gnnrec_registry/remote/stores.py",
     },
     "s3fs": {"registry/gnnrec_registry/remote/s3.py"},
     "gcsfs": {"registry/gnnrec_registry/remote/gcs.py"},
-    "sqlalchemy": {"training/gnnrec_training/data/sql.py"},
-    "pymongo": {"training/gnnrec_training/data/mongo.py"},
+    "sqlalchemy": {"training/gnnrec_training/data/reading/sql.py"},
+    "pymongo": {"training/gnnrec_training/data/reading/mongo.py"},
     "matplotlib": {"training/gnnrec_training/report"},
     "jinja2": {"registry/gnnrec_registry/page.py"},
     "faiss": {

@@ -99,7 +99,12 @@ def test_tests_are_those_of_the_project(checkout: Path) -> None:
     listed = in_checkout(checkout, *wanted.replace("'", "").split()).split("\0")
     assert "tests/test_checks.py" in listed
     assert not {"tests/test_scratch.py", "tests/server/test_app.py"} & {*listed}
-    walking = ["test_architecture", "test_protos", "training/test_config", "deploy/test_kubernetes"]
+    walking = [
+        "test_architecture",
+        "test_protos",
+        "training/config/test_config",
+        "deploy/test_kubernetes",
+    ]
     files = [f"tests/{name}.py" for name in walking]
     assert " passed" in in_checkout(checkout, "-m", "pytest", "-q", *files)
 

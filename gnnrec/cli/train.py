@@ -21,12 +21,11 @@ def generate(
     json: options.Json = False,
 ) -> None:
     """Write a deterministic sample data set: people, courses, topics, and a training config."""
-    from gnnrec_training.data import sample_world, toys
-    from gnnrec_training.data.sample import write
+    from gnnrec_training.data.samples.courses import sample_courses
+    from gnnrec_training.data.samples.sample import write
+    from gnnrec_training.data.samples.toy_graphs import toy_graph
 
-    sample = (
-        toys.toy(toy, seed) if toy else sample_world.sample_world(users, items, interactions, seed)
-    )
+    sample = toy_graph(toy, seed) if toy else sample_courses(users, items, interactions, seed)
     paths = write(sample, directory)
     if json:
         options.print_json({"files": list(map(str, paths))})
@@ -46,8 +45,8 @@ def init(
     json: options.Json = False,
 ) -> None:
     """Look at data and write a configuration for them, with what was found and why."""
+    from gnnrec_training.data.discovery.proposal import propose
     from gnnrec_training.errors import InvalidConfig
-    from gnnrec_training.proposal import propose
 
     proposal = propose(data, output.parent if output else Path())
     path = output or Path(f"{proposal.config.name}.toml")

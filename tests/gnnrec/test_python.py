@@ -20,8 +20,9 @@ import pytest
 from gnnrec import Training, train
 from gnnrec_registry import ModelStore, RegistryError, Version
 from gnnrec_registry.errors import PromotionRefused
-from gnnrec_training.data.frames import write
-from gnnrec_training.data.tables import Origin, Table
+from gnnrec_training.data.reading.frames import write
+from gnnrec_training.data.tables.origins import Origin
+from gnnrec_training.data.tables.table import Table
 from gnnrec_training.errors import InvalidConfig, InvalidData
 from tests.end_to_end.command import ok
 
@@ -452,7 +453,7 @@ def test_nothing_of_training_is_imported_before_it_is_wanted() -> None:
 def test_training_on_frames_of_polars_does_not_import_pandas(tmp_path: Path) -> None:
     program = (
         "import sys, polars as pl\n"
-        "from gnnrec_training.data.frames import is_frame, write\n"
+        "from gnnrec_training.data.reading.frames import is_frame, write\n"
         "from pathlib import Path\n"
         "assert is_frame(pl.DataFrame()) and not is_frame({})\n"
         "write(pl.DataFrame({'x': [1]}), Path(sys.argv[1]), 'x')\n"

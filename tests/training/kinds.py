@@ -5,7 +5,7 @@ import torch
 
 from gnnrec_registry import FeatureEncoder, FeaturesExport, NodeFeatures
 from gnnrec_registry.features import CategoricalEncoding
-from gnnrec_training.config_nodes import NodeFitConfig
+from gnnrec_training.config import NodeFitConfig
 from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.models.node_inputs import NodeInputs, node_inputs
 from tests.training.boards import interactions

@@ -7,13 +7,14 @@ import pytest
 from gnnrec_registry import ModelStore, Version
 from gnnrec_registry.ranking import exact_scores
 from gnnrec_training.config import load
-from gnnrec_training.data import sample, sample_world, toys
 from gnnrec_training.data.load import load_dataset
+from gnnrec_training.data.samples import sample, toy_graphs
+from gnnrec_training.data.samples.courses import sample_courses
 from gnnrec_training.errors import InvalidConfig, TrainingDiverged
 from gnnrec_training.reporter import Silent
 from gnnrec_training.train import train
 
-WORLD = sample_world.sample_world(300, 200, 6000, 0)
+WORLD = sample_courses(300, 200, 6000, 0)
 
 
 def run(made: sample.Sample, folder: Path) -> Version:
@@ -104,7 +105,7 @@ def test_the_same_configuration_trains_the_same_version(courses: Version, tmp_pa
 @pytest.mark.parametrize("name", ["a", "b"])
 def test_the_toys_train_and_recommend_within_their_components(name: str, tmp_path: Path) -> None:
     """In toy A user U1 shares an item with U0, so U0's other item is their best unseen one."""
-    version = run(toys.toy(name), tmp_path)
+    version = run(toy_graphs.toy_graph(name), tmp_path)
     version.verify()
     if name == "a":
         users, items = version.embeddings("lightgcn")
@@ -114,19 +115,19 @@ def test_the_toys_train_and_recommend_within_their_components(name: str, tmp_pat
 
 
 def test_the_toys_are_the_graphs_they_are_known_as(tmp_path: Path) -> None:
-    sample.write(toys.toy("b"), tmp_path)
+    sample.write(toy_graphs.toy_graph("b"), tmp_path)
     dataset = load_dataset(load(tmp_path / sample.CONFIG), tmp_path)
     assert len(dataset.train) == 12
     assert dataset.user_ids == ["U0", "U1", "U2", "U3", "U4"]
-    assert toys.toy("a").tables["users.csv"].shape == (5, 9)
-    assert toys.toy("b").tables["items.csv"].row(9) == ("I9", 0.33, 0.33, 0.33)
+    assert toy_graphs.toy_graph("a").tables["users.csv"].shape == (5, 9)
+    assert toy_graphs.toy_graph("b").tables["items.csv"].row(9) == ("I9", 0.33, 0.33, 0.33)
     with pytest.raises(InvalidConfig, match="no toy 'z'"):
-        toys.toy("z")
+        toy_graphs.toy_graph("z")
 
 
 def test_generate_is_deterministic_and_exact_in_its_counts(tmp_path: Path) -> None:
     for name, seed in (("one", 5), ("two", 5), ("three", 6)):
-        sample.write(sample_world.sample_world(50, 30, 700, seed), tmp_path / name)
+        sample.write(sample_courses(50, 30, 700, seed), tmp_path / name)
     contents = [
         {path.name: path.read_bytes() for path in sorted((tmp_path / name).iterdir())}
         for name in ("one", "two", "three")
@@ -135,11 +136,11 @@ def test_generate_is_deterministic_and_exact_in_its_counts(tmp_path: Path) -> No
     lines = contents[0]["enrolments.csv"].decode().splitlines()
     assert len(lines) == len(set(lines)) == 701
     with pytest.raises(InvalidConfig, match="at most 750 fit"):
-        sample_world.sample_world(50, 30, 751, 0)
+        sample_courses(50, 30, 751, 0)
 
 
 def test_a_training_that_fails_leaves_no_trace(tmp_path: Path) -> None:
-    sample.write(toys.toy("b"), tmp_path / "data")
+    sample.write(toy_graphs.toy_graph("b"), tmp_path / "data")
     path = tmp_path / "data" / sample.CONFIG
     text = path.read_text().replace("[lightgcn]\n", "[lightgcn]\ninit_std = 1e30\n")
     path.write_text(text)

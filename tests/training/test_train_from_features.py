@@ -8,15 +8,15 @@ import torch
 from gnnrec_registry import ModelStore
 from gnnrec_registry.measures import Hits
 from gnnrec_training.config import Config, load
-from gnnrec_training.data import sample, toys
-from gnnrec_training.data.features import read_features
+from gnnrec_training.data.numeric_tables import read_numeric_table
+from gnnrec_training.data.samples import sample, toy_graphs
 from gnnrec_training.errors import InvalidConfig, InvalidData
 from gnnrec_training.reporter import Silent
 from gnnrec_training.train import train
 
 
 def toy_config(folder: Path, lightgcn: str, rest: str = "", name: str = "b") -> Config:
-    sample.write(toys.toy(name), folder)
+    sample.write(toy_graphs.toy_graph(name), folder)
     path = folder / sample.CONFIG
     text = path.read_text().replace("embedding_dim = 8\n", lightgcn)
     path.write_text(
@@ -34,7 +34,7 @@ def run(folder: Path, config: Config) -> ModelStore:
 def test_given_features_of_the_same_width_are_layer_0(tmp_path: Path) -> None:
     config = toy_config(tmp_path, 'embedding_dim = 3\ninit = "features"\n')
     run(tmp_path, config)
-    features = read_features(tmp_path / "items.csv", "item_id", ["I1", "I9"])
+    features = read_numeric_table(tmp_path / "items.csv", "item_id", ["I1", "I9"])
     np.testing.assert_allclose(features, [[0.8, 0.2, 0], [0.33, 0.33, 0.33]], rtol=1e-6)
 
 
@@ -94,7 +94,7 @@ def test_the_same_training_runs_on_a_gpu(tmp_path: Path, loss: str) -> None:
 
 
 def test_the_report_holds_metrics_by_user_and_by_slice(tmp_path: Path) -> None:
-    sample.write(toys.toy("a"), tmp_path)
+    sample.write(toy_graphs.toy_graph("a"), tmp_path)
     path = tmp_path / sample.CONFIG
     path.write_text(path.read_text().replace("test = 0\n", "test = 0.5\n").replace("[3]", "[2, 3]"))
     config = load(path)

@@ -1,6 +1,7 @@
-"""URLs with credentials: filled in from the environment to be used, without passwords to be shown.
+"""URLs with credentials: completed from the environment to be used, without secrets to be shown.
 
-A configuration keeps the text as it was written, so `$VARIABLES` reach neither manifest nor logs.
+A configuration keeps a URL as it was written, with `$VARIABLES` in it, so that the values of the
+variables are neither in manifests nor in logs.
 """
 
 import os
@@ -12,13 +13,13 @@ from gnnrec_training.errors import InvalidConfig
 
 _VARIABLE = re.compile(r"\$(?:(\w+)|\{(\w+)\})")
 _USERINFO = re.compile(r"^([^:/?#]+(?:::[^:/?#]+)*://)([^/?#]*)@")
-# a password may hold a slash that nobody escaped; databases take it
+# a password may hold a slash that is not escaped, which drivers of databases accept
 _SLASHED = re.compile(r"^([^:/?#]+://)([^:/@]*:[^?]*/[^?]*)@")
 _SECRET_KEY = re.compile(r"pass|pwd|secret|token|sig|key|cred", re.IGNORECASE)
 _HIDDEN = "***"
 
 FRAMES = "gnnrec-frames-"
-"""How the names of the temporary folders begin whose files stand for frames."""
+"""The beginning of the names of temporary folders that data frames are written to."""
 _FRAME = re.compile(rf"^.*[/\\]{FRAMES}[^/\\]*[/\\]([^/\\]+)\.parquet$")
 
 
@@ -28,14 +29,14 @@ def is_url(text: str) -> bool:
 
 
 def variables(text: str) -> list[str]:
-    """Return the names of the variables in a text."""
+    """Return the names of the $VARIABLES in a text, in order."""
     return [match[1] or match[2] for match in _VARIABLE.finditer(text)]
 
 
 def redact(url: str) -> str:
-    """Return a URL with *** for its password and for what its query keeps secret.
+    """Return a URL with *** for its password and for the secrets of its query.
 
-    A reference to a variable stays: it says where the secret is and not what it is.
+    A $VARIABLE stays: it tells where the secret is, not what it is. Other texts stay as they are.
     """
     if not is_url(url):
         return url
@@ -48,25 +49,25 @@ def redact(url: str) -> str:
 
 
 def is_frame(place: str) -> bool:
-    """Tell whether a file stands for a frame; see training/data/frames.py."""
+    """Tell whether a file is a data frame's; see gnnrec_training/data/reading/frames.py."""
     return _FRAME.match(place) is not None
 
 
 def shown(place: str) -> str:
-    """Return what errors, logs and manifests call a path or a URL: no secrets, no passing folders.
+    """Return what errors, logs and manifests call a path or a URL: without its secrets.
 
-    A file that stands for a frame is, say, "frame of interactions".
+    A data frame's temporary file is called such as "frame of interactions".
     """
     match = _FRAME.match(place)
     return redact(place) if match is None else f"frame of {match[1]}"
 
 
 def _credentials(url: str) -> re.Match[str] | None:
-    """Return the scheme, and the user with what follows up to the @."""
+    """Match the scheme (group 1), and user and password up to the @ (group 2); None without."""
     match = _USERINFO.match(url)
     if match is None:
         match = _SLASHED.match(url)
-        # http://host:80/a@b has a port there, not a password
+        # in http://host:80/a@b the 80 is a port, not the beginning of a password
         if match and match[2].partition(":")[2].partition("/")[0].isdigit():
             return None
     return match
@@ -76,7 +77,7 @@ def _hide_userinfo(match: re.Match[str]) -> str:
     user, colon, password = match[2].partition(":")
     if colon:
         return f"{match[1]}{user}:{_hide(password)}@"
-    # a token alone, as https takes it; a database takes a user without a password
+    # over HTTP a user without a password is a token; for a database it is a user
     return f"{match[1]}{_hide(user) if match[1].endswith(('http://', 'https://')) else user}@"
 
 
@@ -91,14 +92,15 @@ def _hide(secret: str) -> str:
 
 @dataclass(frozen=True, repr=False)
 class Address:
-    """A URL to use, and how to speak of it."""
+    """A URL to connect to, and the same URL as errors may show it."""
 
     url: str
-    """With every variable filled in; never to be shown."""
+    """With the values of all variables; never to be shown."""
     shown: str
+    """Without secrets."""
 
     def clean(self, problem: object) -> str:
-        """Return the first line of what a library says, without the secrets of the URL."""
+        """Return the first line of a library's message, without the secrets of the URL."""
         line = next(iter(str(problem).strip().splitlines()), "") or type(problem).__name__
         for secret in sorted(self._secrets(), key=len, reverse=True):
             line = line.replace(secret, _HIDDEN)
@@ -117,10 +119,10 @@ class Address:
 
 
 def address(text: str) -> Address:
-    """Fill the variables of a URL in; raises InvalidConfig for one that is not set.
+    """Replace the $VARIABLES of a URL from the environment; raises InvalidConfig for one not set.
 
-    In the place of the user, the password or the query a value is taken literally and needs no
-    escaping; elsewhere, or as the whole URL, it is taken as a piece of URL.
+    The value of a variable in the user, the password or the query is escaped, so it may hold any
+    character. Elsewhere it is put in as it is, so it may be a part of a URL, or all of it.
     """
     shown = redact(text)
     for name in variables(text):

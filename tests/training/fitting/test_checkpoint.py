@@ -14,7 +14,8 @@ import torch
 from gnnrec_registry import ModelStore
 from gnnrec_registry.errors import CannotWrite
 from gnnrec_training.config import Config, load
-from gnnrec_training.data import sample, sample_world
+from gnnrec_training.data.samples import sample
+from gnnrec_training.data.samples.courses import sample_courses
 from gnnrec_training.errors import Interrupted, InvalidCheckpoint
 from gnnrec_training.fitting import checkpoint
 from gnnrec_training.fitting.checkpoint import Checkpoints
@@ -93,7 +94,7 @@ class Told:
 
 def configured(folder: Path, loss: str = "bpr", nodes: bool = False) -> Config:
     if not (folder / "enrolments.csv").exists():
-        sample.write(sample_world.sample_world(80, 60, 1200, 0), folder)
+        sample.write(sample_courses(80, 60, 1200, 0), folder)
     path = folder / "config.toml"
     path.write_text(DATA + (NODES if nodes else "") + LIGHTGCN.format(loss=loss))
     return load(path)

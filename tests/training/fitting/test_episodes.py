@@ -1,6 +1,6 @@
 import numpy as np
 
-from gnnrec_training.config_nodes import NodeFitConfig
+from gnnrec_training.config import NodeFitConfig
 from gnnrec_training.fitting.episodes import draw_episode
 from tests.training.kinds import (
     USERS,

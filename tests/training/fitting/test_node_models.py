@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from gnnrec_training.config_nodes import HybridConfig, SageConfig
+from gnnrec_training.config import HybridConfig, SageConfig
 from gnnrec_training.errors import InvalidData, TrainingDiverged
 from gnnrec_training.fitting.node_models import fit_hybrid, fit_sage
 from gnnrec_training.graph.propagation import EmbeddingPair

@@ -10,7 +10,7 @@ import pytest
 
 from gnnrec_registry import ModelStore, Version
 from gnnrec_training.config import load
-from gnnrec_training.data import sample, toys
+from gnnrec_training.data.samples import sample, toy_graphs
 from gnnrec_training.graph.sparse import by_user
 from gnnrec_training.report import build_report
 from gnnrec_training.report.embedding_map import project
@@ -45,7 +45,7 @@ def texts(svg: bytes) -> list[str]:
 
 
 def trained(name: str, folder: Path) -> Version:
-    sample.write(toys.toy(name), folder / "data")
+    sample.write(toy_graphs.toy_graph(name), folder / "data")
     config = load(folder / "data" / sample.CONFIG)
     store = ModelStore(folder / "registry", config.name)
     return train(config, folder / "data", store, Silent()).version

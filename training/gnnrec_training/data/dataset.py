@@ -1,4 +1,7 @@
-"""A data set in memory: ids by row, interactions by row, and the parts it is split into."""
+"""A data set in memory: the ids of users and items, and the interactions of each part of a split.
+
+A user or item is known by its row, the position of its id. E is a number of interactions.
+"""
 
 import hashlib
 from collections.abc import Mapping
@@ -9,27 +12,32 @@ from numpy.typing import NDArray
 
 from gnnrec_registry import FeaturesExport, ItemAttribute
 from gnnrec_registry.manifest import canonical_json
-from gnnrec_training.data.account import Account
+from gnnrec_training.data.summary import DataSummary
 from gnnrec_training.errors import InvalidData
 
 Rows = NDArray[np.int32]
+"""Rows of users or of items."""
 
 
 @dataclass(frozen=True)
 class Interactions:
-    """Who had what: parallel arrays (E,), at most one entry a pair."""
+    """Interactions as parallel arrays (E,).
+
+    After merging, each pair of user and item is there once at most.
+    """
 
     user_rows: Rows
     item_rows: Rows
     weights: NDArray[np.float32]
-    """All 1 where the data has none."""
+    """All 1 where the data has no weights."""
     times: NDArray[np.float64] | None = None
+    """Unix seconds, or numbers that only give an order; None where the data has no times."""
 
     def __len__(self) -> int:
         return len(self.user_rows)
 
     def take(self, which: NDArray[np.bool_] | NDArray[np.intp]) -> "Interactions":
-        """Return those that a mask or positions select."""
+        """Return the interactions that a mask (E,) or an array of positions selects."""
         return Interactions(
             self.user_rows[which],
             self.item_rows[which],
@@ -38,14 +46,14 @@ class Interactions:
         )
 
 
-def nothing() -> Interactions:
-    """Return no interactions at all."""
+def no_interactions() -> Interactions:
+    """Return an empty set of interactions, without times."""
     rows = np.empty(0, np.int32)
     return Interactions(rows, rows, np.empty(0, np.float32))
 
 
-def join(first: Interactions, second: Interactions) -> Interactions:
-    """Return the interactions of both; times are kept where both have them."""
+def concatenate(first: Interactions, second: Interactions) -> Interactions:
+    """Return the first interactions followed by the second; with times if both have them."""
     both_timed = first.times is not None and second.times is not None
     return Interactions(
         np.concatenate([first.user_rows, second.user_rows]),
@@ -57,49 +65,50 @@ def join(first: Interactions, second: Interactions) -> Interactions:
 
 @dataclass(frozen=True)
 class Dataset:
-    """A split data set. The ids are those of train, then those that tables with features add.
+    """A split data set.
 
-    In validation and test an unknown user or item has a row past the end of the ids: no model can
-    reach it, and it counts as missed.
+    The first ids are those of train; those of nodes that only tables with features have follow.
+    Users and items of validation and test that are neither have rows beyond the last id: no model
+    has an embedding for them, and metrics count them as missed.
     """
 
     name: str
     user_ids: list[str]
     item_ids: list[str]
     train: Interactions
-    validation: Interactions = field(default_factory=nothing)
-    test: Interactions = field(default_factory=nothing)
-    seen_only: Interactions = field(default_factory=nothing)
-    """Pairs that are no interactions, for their weight is low, and yet are not recommended."""
+    validation: Interactions = field(default_factory=no_interactions)
+    test: Interactions = field(default_factory=no_interactions)
+    seen_only: Interactions = field(default_factory=no_interactions)
+    """Pairs below data.min_weight: not interactions, but not recommended either."""
     item_titles: list[str] | None = None
     features: FeaturesExport | None = None
-    """What is known of the nodes, by row, where features are configured."""
+    """The encoded features of all users and items, by row; None if none are configured."""
     item_attributes: tuple[ItemAttribute, ...] = ()
-    """What requests can filter the items by, by row."""
+    """What requests can filter the items by; values by item row."""
     unknown_texts: Mapping[str, int] = field(default_factory=dict)
-    """How many texts of the nodes have no place in the encoding, such as {"items.tags": 12}."""
-    account: Account = field(default_factory=Account)
-    """What was understood of the data."""
+    """How many texts of each feature its encoding leaves out, such as {"items.tags": 12}."""
+    summary: DataSummary = field(default_factory=DataSummary)
+    """Counts of what was read, for people and for the manifest."""
 
     @property
     def known(self) -> Interactions:
-        """Train and validation together, of known users and items: what a user has seen."""
-        return join(self.train, self._reachable(self.validation))
+        """The interactions of train and validation between users and items that have ids."""
+        return concatenate(self.train, self._between_known(self.validation))
 
     @property
     def seen(self) -> Interactions:
-        """What is not recommended to a user: what is known, and what they did not like.
+        """The pairs that are not recommended: known interactions, then pairs below min_weight.
 
-        The weight is 1 of what is known and 0 of the other.
+        The weight is 1 for the first and 0 for the second.
         """
-        known, others = self.known, self._reachable(self.seen_only)
-        return join(
+        known, others = self.known, self._between_known(self.seen_only)
+        return concatenate(
             replace(known, weights=np.ones_like(known.weights)),
             replace(others, weights=np.zeros_like(others.weights)),
         )
 
-    def _reachable(self, part: Interactions) -> Interactions:
-        """Return the interactions of known users with known items."""
+    def _between_known(self, part: Interactions) -> Interactions:
+        """Return the interactions between users and items that have ids."""
         known = (part.user_rows < len(self.user_ids)) & (part.item_rows < len(self.item_ids))
         return part.take(known)
 
@@ -112,7 +121,7 @@ class Dataset:
         }
 
     def fingerprint(self) -> str:
-        """Return a sha256 over ids, interactions of every part and, where there are, features."""
+        """Return a SHA-256, in hexadecimal, of the ids, the parts and the features."""
         digest = hashlib.sha256()
         for ids in (self.user_ids, self.item_ids):
             digest.update("\n".join(ids).encode() + b"\n\n")
@@ -127,11 +136,12 @@ class Dataset:
 
 
 def restrict_to_catalogue(dataset: Dataset, user_table: Rows, item_table: Rows) -> Dataset:
-    """Renumber so that the nodes of train come first, then those of the tables; keep those ids.
+    """Renumber users and items, and drop the ids of those that no model can learn.
 
-    user_table, item_table: the distinct rows of the nodes that tables add, in the tables' order.
-    The nodes of train, and those that are in neither, keep their order. Raises InvalidData when
-    train is empty.
+    First come those of train, then those of `user_table` and `item_table`: the distinct rows of the
+    nodes in tables with features, in the order of the tables. All others, which only validation,
+    test or seen_only have, get the rows after these and lose their ids. Those of train, and all
+    others, keep their order. Raises InvalidData when train is empty.
     """
     if len(dataset.train) == 0:
         raise InvalidData(
@@ -156,7 +166,10 @@ def restrict_to_catalogue(dataset: Dataset, user_table: Rows, item_table: Rows) 
 
 
 def _renumber(train: Rows, table: Rows, count: int) -> tuple[NDArray[np.intp], Rows]:
-    """Return the rows to keep, in order, and for each old row its new one: those kept first."""
+    """Return the old rows that keep an id, in their new order, and the new row of each old one.
+
+    The old rows are 0 to count - 1; those without an id get the new rows after all others.
+    """
     trained = np.zeros(count, bool)
     trained[train] = True
     kept = np.concatenate([np.flatnonzero(trained), table[~trained[table]]])

@@ -1,6 +1,6 @@
-"""From what is known of the nodes to the vectors that models take.
+"""Features of users and items, as vectors that models take.
 
-U users, I items, F_u and F_i the widths of what they are described by.
+N is the number of users or of items.
 """
 
 import math
@@ -20,17 +20,18 @@ from gnnrec_registry.features import (
     TableValue,
     VectorEncoding,
 )
-from gnnrec_training.config_data import NodeFeatureConfig
+from gnnrec_training.config import NodeFeatureConfig
 from gnnrec_training.data.dataset import Dataset
-from gnnrec_training.data.nodes import NodeTable
+from gnnrec_training.data.node_tables import NodeTable
 from gnnrec_training.errors import InvalidData
 
 
-def describe(dataset: Dataset, users: NodeTable | None, items: NodeTable | None) -> Dataset:
-    """Return the data set with the features of its nodes, if the tables have any.
+def add_features(dataset: Dataset, users: NodeTable | None, items: NodeTable | None) -> Dataset:
+    """Return the data set with the encoded features of its users and items, if tables have any.
 
-    The encodings are fitted to the nodes of train, which come first; every node is encoded. A side
-    without features has width 0. Raises InvalidData for a feature that no node of train has.
+    Encodings are fitted to the users and items of train, and then encode all. If only one of users
+    and items has features, the other's vectors have width 0. Raises InvalidData for a feature that
+    no user or item of train has.
     """
     if not any(table is not None and table.features for table in (users, items)):
         return dataset
@@ -51,7 +52,10 @@ def describe(dataset: Dataset, users: NodeTable | None, items: NodeTable | None)
 def _encode(
     side: str, table: NodeTable | None, ids: list[str], trained: int, unknown: Counter[str]
 ) -> tuple[FeatureEncoder, Matrix]:
-    """Fit to the first `trained` nodes and encode all: ids (N,) -> (N, width)."""
+    """Fit encodings to the first `trained` of the ids (N,), and encode all: (N, width).
+
+    `unknown` counts the texts that the encodings leave out.
+    """
     if table is None or not table.features:
         return FeatureEncoder(), np.zeros((len(ids), 0), np.float32)
     values = table.values_of(ids)
@@ -72,9 +76,11 @@ def _encode(
 
 
 def fit_encoding(feature: NodeFeatureConfig, known: Sequence[TableValue]) -> Encoding:
-    """Return the encoding of a feature that fits its values, none of them missing.
+    """Return the encoding of a feature, fitted to its `known` values, none of them missing.
 
-    Raises InvalidData when the values leave nothing to encode, or are too large to.
+    Tags are weighted by their smoothed inverse document frequency, ln((1 + n) / (1 + n_t)) + 1, for
+    n nodes of which n_t have the tag. Raises InvalidData for values that are too large to take a
+    mean of, and where min_count leaves no text.
     """
     if feature.kind == "numeric":
         return _fit_numeric(feature, np.array(known, np.float64))
@@ -87,7 +93,7 @@ def fit_encoding(feature: NodeFeatureConfig, known: Sequence[TableValue]) -> Enc
             pattern=feature.pattern,
             buckets=feature.buckets,
         )
-    # a text counts once a node; tags as the encoding reads them
+    # a text counts once for each node; tags in lower case, as the encoding reads them
     nodes = [_texts(value, lower=feature.kind == "tags") for value in known]
     counts = Counter(text for texts in nodes for text in texts)
     frequent = [text for text, count in counts.items() if count >= feature.min_count]
@@ -113,7 +119,7 @@ def _fit_numeric(feature: NodeFeatureConfig, known: NDArray[np.float64]) -> Nume
         mean, std = float(known.mean()), float(known.std())
     if not math.isfinite(mean) or not math.isfinite(std):
         raise InvalidData(f"feature {feature.name!r}: its values are too large to take a mean of")
-    # equal numbers may miss their own mean by a rounding
+    # the mean of equal numbers may differ from them by rounding, which leaves a tiny deviation
     std = std if std > 0 and known.min() < known.max() else 1.0
     if not feature.centres:
         return NumericEncoding(name=feature.name, pattern=feature.pattern, mean=mean, std=std)
@@ -130,7 +136,7 @@ def _fit_numeric(feature: NodeFeatureConfig, known: NDArray[np.float64]) -> Nume
 
 
 def _fit_vector(feature: NodeFeatureConfig, known: NDArray[np.float64]) -> VectorEncoding:
-    """Fit to vectors (N, W)."""
+    """Fit to vectors: known (N, W)."""
     width = known.shape[1]
     if feature.scaling == "unit":
         return VectorEncoding(name=feature.name, size=width)
@@ -138,7 +144,7 @@ def _fit_vector(feature: NodeFeatureConfig, known: NDArray[np.float64]) -> Vecto
         mean, std = known.mean(axis=0), known.std(axis=0)
     if not np.isfinite(mean).all() or not np.isfinite(std).all():
         raise InvalidData(f"feature {feature.name!r}: its values are too large to take a mean of")
-    # as for a number
+    # a constant number keeps deviation 1, as in _fit_numeric
     std = np.where((std > 0) & (known.min(axis=0) < known.max(axis=0)), std, 1.0)
     return VectorEncoding(
         name=feature.name, size=width, mean=tuple(mean.tolist()), std=tuple(std.tolist())
@@ -146,6 +152,7 @@ def _fit_vector(feature: NodeFeatureConfig, known: NDArray[np.float64]) -> Vecto
 
 
 def _texts(value: TableValue, *, lower: bool) -> set[str]:
+    """Return the different texts of one node's value."""
     texts = [value] if isinstance(value, str) else value
-    assert isinstance(texts, Sequence)  # the readers give numbers to numeric features alone
+    assert isinstance(texts, Sequence)  # only numeric features have numbers as values
     return {text.strip().lower() if lower else text for text in map(str, texts)}

@@ -1,4 +1,8 @@
-"""Ids to rows: the numbers 0, 1, 2, ... in the order of first appearance."""
+"""Ids to rows: 0, 1, 2, ... in the order in which ids appear first.
+
+N is the number of values in a batch. "Written" ids are texts as the source has them, spaces and
+all.
+"""
 
 from collections.abc import Iterable, Sequence
 from typing import Literal
@@ -9,38 +13,53 @@ from numpy.typing import NDArray
 
 from gnnrec_registry.arrays import distinct
 from gnnrec_training.data.dataset import Rows
-from gnnrec_training.data.tables import Table
+from gnnrec_training.data.tables.table import Table
 from gnnrec_training.errors import InvalidData
 
 Hashes = NDArray[np.uint64]
 
-MISSING = ("", "nan", "NaN", "NAN", "-nan", "null", "NULL", "Null", "None", "NaT", "<NA>", "\\N")
-"""What programs write where there is no value."""
+MISSING_WORDS = (
+    "",
+    "nan",
+    "NaN",
+    "NAN",
+    "-nan",
+    "null",
+    "NULL",
+    "Null",
+    "None",
+    "NaT",
+    "<NA>",
+    "\\N",
+)
+"""The texts that programs write for a missing value."""
 
 NO_ROW = -1
-"""Stands where an id is missing."""
+"""The row of a missing id."""
 
 _NUMERAL = r"^[-+]?\d+(\.\d+)?$"
 _FRACTION = r"^[-+]?\d+\.\d*[1-9]\d*$"
 
 
 class Numbering:
-    """Gives each id its row, batch after batch.
+    """Gives each different text a row, batch after batch.
 
-    Ids are looked up by 64-bit hashes, several times as fast as in a dictionary, and every answer
-    is compared with the ids themselves; should two ever share a hash, all are hashed anew.
+    Texts are looked up by 64-bit hashes in a sorted array, which is several times as fast as a
+    dictionary. Every answer is compared with the texts themselves; if two share a hash, all are
+    hashed again with another seed.
     """
 
     def __init__(self) -> None:
         self.ids = pl.Series("id", [], pl.String)
-        """The ids by row."""
+        """The texts by row."""
         self._seed = 0
         self._hashes: Hashes = np.empty(0, np.uint64)
-        """Ascending, and the row of each."""
+        """Of all texts, ascending."""
         self._rows: Rows = np.empty(0, np.int32)
+        """The row of each hash."""
 
     def number(self, ids: pl.Series) -> Rows:
-        """Return the row of each id (N,), none of them null; new ones get the next rows."""
+        """Return the row of each text (N,); new ones get the next rows. No text may be null."""
         while True:
             known, hashes, rows_of, rows = self._number(ids)
             if len(ids) == 0 or bool((known.gather(rows) == ids).all()):
@@ -49,6 +68,10 @@ class Numbering:
             self._hash_anew()
 
     def _number(self, ids: pl.Series) -> tuple[pl.Series, Hashes, Rows, Rows]:
+        """Return all texts by row, all hashes, the row of each hash, and the rows (N,) of `ids`.
+
+        The rows are wrong where two texts share a hash, which the caller checks.
+        """
         distinct, first, inverse = np.unique(
             self._hash(ids), return_index=True, return_inverse=True
         )
@@ -57,7 +80,7 @@ class Numbering:
         found[found] = self._hashes[places[found]] == distinct[found]
         rows = np.empty(len(distinct), np.int32)
         rows[found] = self._rows[places[found]]
-        order = np.argsort(first[~found])  # by appearance, not by hash
+        order = np.argsort(first[~found])  # new texts by first appearance, not by hash
         new = np.empty(len(order), np.int32)
         new[order] = np.arange(len(self.ids), len(self.ids) + len(order), dtype=np.int32)
         rows[~found] = new
@@ -72,7 +95,7 @@ class Numbering:
         return ids.hash(self._seed).to_numpy()
 
     def _hash_anew(self) -> None:
-        """Take another seed, under which the known ids have distinct hashes."""
+        """Choose another seed, with which all texts so far have different hashes."""
         while True:
             self._seed += 1
             hashes = self._hash(self.ids)
@@ -82,27 +105,35 @@ class Numbering:
                 return
 
 
-class Side:
-    """The ids of users, or of items: from texts as they were written to rows.
+class NodeIds:
+    """The ids of the users, or of the items: from written ids to rows.
 
-    A text is cleaned once, however many rows have it.
+    A written id loses its outer spaces. The words for a missing value get NO_ROW or are refused.
+    When all batches are read, `settle` makes 3.0 and 3 one id. Each different text is looked at
+    once, however many rows have it.
     """
 
     def __init__(
         self, missing: Literal["error", "drop", "keep"] = "error", *, numbers: bool = True
     ) -> None:
-        """`numbers`: whether 3.0 is 3 where all ids are numbers."""
+        """Begin without ids.
+
+        missing: what to do with a missing id, as data.missing_ids; numbers: whether 3.0 and 3 are
+        the same id where all ids are numbers.
+        """
         self._missing = missing
         self._numbers = numbers
         self._written = Numbering()
         self._cleaned: Numbering | None = None
-        """The ids, once a text was met that is no id as it is written; until then those are."""
+        """The ids, from the first written text on that is not an id as it is; None before, when the
+        written texts are the ids."""
         self._row_of: Rows = np.empty(0, np.int32)
-        """The row of each text as written; NO_ROW of those that stand for a missing value."""
+        """The row of each written text, by its row in _written; NO_ROW for a missing id. Used once
+        _cleaned is set."""
         self.settled = False
-        """Whether numbers such as 3.0 were made whole."""
+        """Whether `settle` has written ids such as 3.0 as 3."""
         self._fraction = ""
-        """Where the first number that is not whole stands."""
+        """The place and column of the first number with decimals, such as 3.5."""
 
     @property
     def ids(self) -> pl.Series:
@@ -111,7 +142,7 @@ class Side:
 
     @property
     def written(self) -> int:
-        """How many different texts became ids."""
+        """How many different written texts became ids."""
         if self._cleaned is None:
             return len(self.ids)
         return int((self._row_of != NO_ROW).sum())
@@ -121,31 +152,31 @@ class Side:
         return self._written if self._cleaned is None else self._cleaned
 
     def number(self, table: Table, column: str) -> Rows:
-        """Return the row of each of a column's ids (N,), NO_ROW where one is missing.
+        """Return the row of each id of a column (N,), NO_ROW where one is missing.
 
-        Raises InvalidData, with its place, for an id that holds a control character, and for a
-        missing one where that is an error.
+        Raises InvalidData, with its place, for an id with a control character, and for a missing
+        one unless missing ids are to be dropped or kept.
         """
         texts = table.id_texts(column)
         before = len(self._written.ids)
         rows = self._written.number(texts)
         new = self._written.ids[before:]
         if len(new):
-            self._take(new, texts, table, column)
+            self._clean_new(new, texts, table, column)
         if self._cleaned is None:
             return rows
         found: Rows = self._row_of[rows]
         return found
 
     def add(self, ids: Sequence[str]) -> Rows:
-        """Return the rows of ids that are clean and settled already."""
+        """Return the rows of ids that are clean already; new ones get the next rows."""
         return self._numbering.number(pl.Series("id", ids, pl.String))
 
     def settle(self, others: Iterable[pl.Series] = ()) -> Rows:
-        """Make 3.0 and 3 one id, where all ids of this side are numbers; return each row's new one.
+        """Make 3.0 and 3 one id if all ids are numbers, and return the new row of each old row.
 
-        others: the ids that tables have of the same side, which decide with these. Raises
-        InvalidData for a number that is not whole among whole ones.
+        others: ids of tables about the same users or items, which must be numbers as well. Raises
+        InvalidData for a number with decimals among whole ones.
         """
         ids = self.ids
         same = np.arange(len(ids), dtype=np.int32)
@@ -166,10 +197,13 @@ class Side:
         self._cleaned = Numbering()
         return self._cleaned.number(whole)
 
-    def _take(self, new: pl.Series, texts: pl.Series, table: Table, column: str) -> None:
-        """Take in texts not met before."""
+    def _clean_new(self, new: pl.Series, texts: pl.Series, table: Table, column: str) -> None:
+        """Clean and check the texts that appear for the first time, and give them rows.
+
+        new: those texts; texts (N,): the column they are in, to name the place of a bad one.
+        """
         cleaned = clean(new)
-        odd = cleaned.str.contains(CONTROL)
+        odd = cleaned.str.contains(CONTROL_CHARACTER)
         if odd.any():
             bad = texts.is_in(new.filter(odd).implode())
             table.refuse(texts.alias(column), bad, "holds a control character")
@@ -194,25 +228,25 @@ class Side:
         self._row_of = np.concatenate([self._row_of, rows])
 
 
-CONTROL = r"[\x00-\x1f\x7f-\x{9f}\x{2028}\x{2029}]"
-"""What no id may hold: it would break lines and logs."""
+CONTROL_CHARACTER = r"[\x00-\x1f\x7f-\x{9f}\x{2028}\x{2029}]"
+"""No id may have one: it would break the files of one id a line, and logs."""
 
 
 def clean(texts: pl.Series) -> pl.Series:
-    """Return ids without outer spaces."""
+    """Return written ids without outer spaces."""
     return texts.str.strip_chars()
 
 
 def is_missing(texts: pl.Series) -> pl.Series:
-    """Tell which texts stand for a missing value."""
-    return texts.is_in(list(MISSING))
+    """Tell which texts (N,) are words for a missing value."""
+    return texts.is_in(list(MISSING_WORDS))
 
 
-def is_numeric(sides: Iterable[pl.Series]) -> bool:
-    """Tell whether all ids are numbers."""
-    return all(bool(ids.str.contains(_NUMERAL).all()) for ids in sides)
+def is_numeric(series: Iterable[pl.Series]) -> bool:
+    """Tell whether all ids of several series are numbers."""
+    return all(bool(ids.str.contains(_NUMERAL).all()) for ids in series)
 
 
 def whole_numbers(ids: pl.Series) -> pl.Series:
-    """Return ids of which those such as 3.0 become 3."""
+    """Return ids with those such as 3.0 written as 3."""
     return ids.str.replace(r"^([-+]?\d+)\.0+$", "$1")

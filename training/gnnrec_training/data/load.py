@@ -1,204 +1,273 @@
-"""From a configuration to a split data set."""
+"""From a configuration to a split data set: the path of every interaction row.
 
-from dataclasses import replace
+1. Read the tables: interactions, their test part, and the tables about users and items. Ids become
+   rows, times become Unix seconds, and rows without an id are left out.
+2. Settle ids: where all ids are numbers, 3.0 and 3 become one.
+3. Merge: each pair of user and item becomes one interaction, or none if its weight is low.
+4. Split into train, validation and test.
+5. Number again, so that those of train come first, and leave out what no model can learn.
+6. Attach titles, attributes and encoded features, and report what was read.
+"""
+
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import polars as pl
+from numpy.typing import NDArray
 
 from gnnrec_registry.arrays import distinct
 from gnnrec_training import seeds
-from gnnrec_training.config import Config
-from gnnrec_training.config_data import DataConfig, data_folder
-from gnnrec_training.data import split
-from gnnrec_training.data.account import Account
+from gnnrec_training.config import Config, DataConfig, data_folder
 from gnnrec_training.data.dataset import (
     Dataset,
     Interactions,
     Rows,
-    join,
-    nothing,
+    concatenate,
+    no_interactions,
     restrict_to_catalogue,
 )
-from gnnrec_training.data.encodings import describe
-from gnnrec_training.data.ids import Side
+from gnnrec_training.data.encodings import add_features
+from gnnrec_training.data.ids import NodeIds
 from gnnrec_training.data.interactions import Ids, merge, read_interactions, refuse_overlap
-from gnnrec_training.data.moments import Clock
-from gnnrec_training.data.nodes import NodeTable, read_nodes
-from gnnrec_training.data.readers import describe as describe_source
-from gnnrec_training.data.watch import Watch
+from gnnrec_training.data.moments import TimeReader
+from gnnrec_training.data.node_tables import NodeTable, read_node_table
+from gnnrec_training.data.reading.progress import ReadProgress
+from gnnrec_training.data.reading.sources import source_name
+from gnnrec_training.data.split import split
+from gnnrec_training.data.summary import DataSummary
 from gnnrec_training.errors import InvalidData
 from gnnrec_training.reporter import Reporter, Silent
+
+_FEW = 0.5
+"""A table that knows less than this share of the users or items is worth a warning."""
+
+
+@dataclass
+class _Tables:
+    """What was read: rows of interactions, and the tables about users and items."""
+
+    ids: Ids
+    time_reader: TimeReader | None
+    parts: list[Interactions]
+    """The rows of data.interactions, then those of data.test if it is set."""
+    part_names: list[str]
+    """What errors call these parts."""
+    users: NodeTable | None
+    items: NodeTable | None
 
 
 def load_dataset(config: Config, beside: Path, reporter: Reporter | None = None) -> Dataset:
     """Read, check, number and split the data set of a configuration.
 
-    `beside`: the folder that the configuration's relative paths start from.
+    `beside`: the folder that the configuration's relative paths start from. Raises InvalidData for
+    data that cannot be read as configured.
     """
     reporter = reporter or Silent()
-    data, account = config.data, Account()
-    ids = Ids(*(Side(data.missing_ids, numbers=data.ids == "auto") for _ in range(2)))
-    folder = data_folder(data, beside)
-    clock = None if data.time_column is None else Clock(data.time_column, data.time_format)
+    summary = DataSummary()
+    tables = _read(config.data, data_folder(config.data, beside), reporter, summary)
+    reporter.start("splitting", 1)
+    _settle_ids(tables, summary)
+    interactions, is_test, low = _merge(config.data, tables, summary)
+    _check_times(config, tables.time_reader)
+    _describe_interactions(summary, interactions, tables.time_reader, config.data)
+    _warn_of_missing_ids(summary)
+    dataset = _split(config, tables, interactions, is_test, low, summary)
+    if tables.items is not None:
+        dataset = replace(
+            dataset,
+            item_titles=tables.items.titles_of(dataset.item_ids),
+            item_attributes=tables.items.attributes_of(dataset.item_ids),
+        )
+    for line in summary.lines():
+        reporter.tell(line)
+    for warning in summary.warnings:
+        reporter.tell(f"warning: {warning}")
+    return add_features(dataset, tables.users, tables.items)
+
+
+def _read(data: DataConfig, folder: str, reporter: Reporter, summary: DataSummary) -> _Tables:
+    """Read all tables: step 1."""
+    ids = Ids(*(NodeIds(data.missing_ids, numbers=data.ids == "auto") for _ in range(2)))
+    time_reader = None
+    if data.time_column is not None:
+        time_reader = TimeReader(data.time_column, data.time_format)
     sources = [(data.interactions, "interactions")]
     if data.test is not None:
         sources.append((data.test, "the test part"))
-    rows = [
-        read_interactions(data, source, folder, ids, clock, account, Watch(reporter, what))
+    parts = [
+        read_interactions(
+            data, source, folder, ids, time_reader, summary, ReadProgress(reporter, what)
+        )
         for source, what in sources
     ]
-    users = None if data.users is None else read_nodes(data.users, data, folder, reporter)
-    items = None if data.items is None else read_nodes(data.items, data, folder, reporter)
-    reporter.start("splitting", 1)
-    rows, users, items = _settled(rows, ids, users, items, account)
-    parts, low = [], []
-    for part, (source, _) in zip(rows, sources, strict=True):
-        interactions, below = merge(data, part, ids, describe_source(source, folder), account)
-        parts.append(interactions)
-        low.append(below)
-    given, interactions = None, parts[0]
-    if len(parts) > 1:
-        refuse_overlap(parts[0], parts[1], describe_source(sources[1][0], folder), ids)
-        given = np.arange(len(parts[0]) + len(parts[1])) >= len(parts[0])
-        interactions = join(parts[0], parts[1])
-    _check_times(config, clock)
-    _tell(account, interactions, low, clock, data)
-    user_table, item_table = _added(ids.users, users), _added(ids.items, items)
-    generator = np.random.default_rng([config.seed, seeds.SPLIT])
-    split_parts = split.split(interactions, config.split, given, generator)
-    names = ids.users.ids.to_list(), ids.items.ids.to_list()
-    seen_only = _seen_only(data, low, interactions, ids)
-    account.seen_only = len(seen_only)
-    dataset = restrict_to_catalogue(
-        Dataset(config.name, *names, *split_parts, seen_only, account=account),
-        user_table,
-        item_table,
+    return _Tables(
+        ids,
+        time_reader,
+        parts,
+        [source_name(source, folder) for source, _ in sources],
+        None if data.users is None else read_node_table(data.users, data, folder, reporter),
+        None if data.items is None else read_node_table(data.items, data, folder, reporter),
     )
-    if items is not None:
-        dataset = replace(
-            dataset,
-            item_titles=items.titles_of(dataset.item_ids),
-            item_attributes=items.attributes_of(dataset.item_ids),
-        )
-    for line in account.lines():
-        reporter.tell(line)
-    for warning in account.warnings:
-        reporter.tell(f"warning: {warning}")
-    return describe(dataset, users, items)
+
+
+def _settle_ids(tables: _Tables, summary: DataSummary) -> None:
+    """Make one id of 3.0 and 3, and compare ids with the tables about users and items: step 2."""
+    user_rows, tables.users = _settled("users", tables.ids.users, tables.users, summary)
+    item_rows, tables.items = _settled("items", tables.ids.items, tables.items, summary)
+    tables.parts = [
+        replace(part, user_rows=user_rows[part.user_rows], item_rows=item_rows[part.item_rows])
+        for part in tables.parts
+    ]
 
 
 def _settled(
-    rows: list[Interactions],
-    ids: Ids,
-    users: NodeTable | None,
-    items: NodeTable | None,
-    account: Account,
-) -> tuple[list[Interactions], NodeTable | None, NodeTable | None]:
-    """Make one id of what was written as 3.0 here and as 3 there, and say what tables know."""
-    new_rows = {}
-    tables = {"users": users, "items": items}
-    for name, side in (("users", ids.users), ("items", ids.items)):
-        table = tables[name]
-        others = [] if table is None else [pl.Series(table.ids, dtype=pl.String)]
-        met = len(side.ids)
-        new_rows[name] = side.settle(others)
-        if side.settled and table is not None:
-            table = tables[name] = table.with_whole_ids()
-        joined = side.written - len(side.ids)
-        if joined > 0:
-            account.joined_ids[name] = joined
-        if table is not None:
-            _tell_known(account, name, side.ids.to_list(), table)
-        assert met >= len(side.ids)
-    return (
-        [
-            replace(
-                part,
-                user_rows=new_rows["users"][part.user_rows],
-                item_rows=new_rows["items"][part.item_rows],
-            )
-            for part in rows
-        ],
-        tables["users"],
-        tables["items"],
-    )
+    side: str, ids: NodeIds, table: NodeTable | None, summary: DataSummary
+) -> tuple[Rows, NodeTable | None]:
+    """Settle the ids of `side`, "users" or "items".
+
+    Returns the new row of each old row, and the table with the same ids as the interactions.
+    """
+    new_rows = ids.settle([] if table is None else [pl.Series(table.ids, dtype=pl.String)])
+    if ids.settled and table is not None:
+        table = table.with_whole_ids()
+    joined = ids.written - len(ids.ids)
+    if joined > 0:
+        summary.joined_ids[side] = joined
+    if table is not None:
+        _compare_with_table(summary, side, ids.ids.to_list(), table)
+    return new_rows, table
 
 
-_FEW = 0.5
-
-
-def _tell_known(account: Account, side: str, ids: list[str], table: NodeTable) -> None:
-    """Say how many of those with interactions a table knows, loudly where they are few."""
-    there = set(table.ids)
-    unknown = [each for each in ids if each not in there]
-    account.known[side] = (len(ids) - len(unknown), len(ids))
+def _compare_with_table(summary: DataSummary, side: str, ids: list[str], table: NodeTable) -> None:
+    """Count how many of the ids with interactions a table has; warn where they are few."""
+    in_table = set(table.ids)
+    unknown = [node for node in ids if node not in in_table]
+    summary.known[side] = (len(ids) - len(unknown), len(ids))
     if len(unknown) > _FEW * len(ids):
-        met = set(ids)
-        lonely = [each for each in table.ids if each not in met]
-        account.warnings.append(
+        with_interactions = set(ids)
+        without = [node for node in table.ids if node not in with_interactions]
+        summary.warnings.append(
             f"{table.name} knows {'none' if len(unknown) == len(ids) else 'few'} of the {side} "
-            f"with interactions: it has {_some(lonely or table.ids)}, interactions have "
-            f"{_some(unknown)}; see id_column in [data.{side}]"
+            f"with interactions: it has {_examples(without or table.ids)}, interactions have "
+            f"{_examples(unknown)}; see id_column in [data.{side}]"
         )
 
 
-def _some(ids: list[str]) -> str:
+def _examples(ids: list[str]) -> str:
     return ", ".join(map(repr, ids[:3])) + (", ..." if len(ids) > 3 else "")
 
 
-def _check_times(config: Config, clock: Clock | None) -> None:
-    if clock is not None and clock.unit == "order" and config.graph.half_life_days is not None:
+def _merge(
+    data: DataConfig, tables: _Tables, summary: DataSummary
+) -> tuple[Interactions, NDArray[np.bool_] | None, list[Interactions]]:
+    """Make one interaction of each pair: step 3.
+
+    Returns all interactions; which of them are the given test part (E,), None without one; and the
+    pairs below min_weight of each part.
+    """
+    merged = [
+        merge(data, part, tables.ids, name, summary)
+        for part, name in zip(tables.parts, tables.part_names, strict=True)
+    ]
+    low = [below for _, below in merged]
+    if len(merged) == 1:
+        return merged[0][0], None, low
+    (train, _), (test, _) = merged
+    refuse_overlap(train, test, tables.part_names[1], tables.ids)
+    return concatenate(train, test), np.arange(len(train) + len(test)) >= len(train), low
+
+
+def _check_times(config: Config, time_reader: TimeReader | None) -> None:
+    """Raise InvalidData if edges are to lose weight by age and times only give an order."""
+    decays = config.graph.half_life_days is not None
+    if time_reader is not None and time_reader.unit == "order" and decays:
         raise InvalidData(
-            f"column {clock.column!r} cannot be of moments: its numbers are too small for Unix "
-            "time; graph.half_life_days needs Unix time, or moments as ISO 8601"
+            f"column {time_reader.column!r} cannot be of moments: its numbers are too small for "
+            "Unix time; graph.half_life_days needs Unix time, or moments as ISO 8601"
         )
 
 
-def _tell(
-    account: Account,
+def _describe_interactions(
+    summary: DataSummary,
     interactions: Interactions,
-    low: list[Interactions],
-    clock: Clock | None,
+    time_reader: TimeReader | None,
     data: DataConfig,
 ) -> None:
-    account.interactions = len(interactions)
-    account.users = len(distinct(interactions.user_rows))
-    account.items = len(distinct(interactions.item_rows))
+    """Fill in what the summary says of the interactions."""
+    summary.interactions = len(interactions)
+    summary.users = len(distinct(interactions.user_rows))
+    summary.items = len(distinct(interactions.item_rows))
     if data.weight_column is not None and len(interactions):
-        account.weights = float(interactions.weights.min()), float(interactions.weights.max())
-    if clock is not None and clock.unit is not None and interactions.times is not None:
-        account.unit, account.zoneless = clock.unit, clock.zoneless
-        if clock.unit != "order" and len(interactions):
-            account.first_at = float(interactions.times.min())
-            account.last_at = float(interactions.times.max())
-    lost = sum(account.missing.values())
+        summary.weights = float(interactions.weights.min()), float(interactions.weights.max())
+    if time_reader is None or time_reader.unit is None or interactions.times is None:
+        return
+    summary.unit, summary.zoneless = time_reader.unit, time_reader.zoneless
+    if time_reader.unit != "order" and len(interactions):
+        summary.first_at = float(interactions.times.min())
+        summary.last_at = float(interactions.times.max())
+
+
+def _warn_of_missing_ids(summary: DataSummary) -> None:
+    lost = sum(summary.missing.values())
     if lost:
         columns = ", ".join(
-            f"{name!r} {count:,}" for name, count in account.missing.items() if count
+            f"{name!r} {count:,}" for name, count in summary.missing.items() if count
         )
-        account.warnings.append(
-            f"{lost:,} of {account.rows:,} rows are left out, for an id is missing ({columns}; the "
-            f'first: {account.missing_at}); data.missing_ids = "error" refuses them, "keep" takes '
+        summary.warnings.append(
+            f"{lost:,} of {summary.rows:,} rows are left out, for an id is missing ({columns}; the "
+            f'first: {summary.missing_at}); data.missing_ids = "error" refuses them, "keep" takes '
             "texts such as nan for ids"
         )
+
+
+def _split(
+    config: Config,
+    tables: _Tables,
+    interactions: Interactions,
+    is_test: NDArray[np.bool_] | None,
+    low: list[Interactions],
+    summary: DataSummary,
+) -> Dataset:
+    """Split the interactions and number users and items for the models: steps 4 and 5."""
+    ids = tables.ids
+    user_table = _rows_of_table(ids.users, tables.users)
+    item_table = _rows_of_table(ids.items, tables.items)
+    generator = np.random.default_rng([config.seed, seeds.SPLIT])
+    train, validation, test = split(interactions, config.split, is_test, generator)
+    seen_only = _seen_only(config.data, low, interactions, ids)
+    summary.seen_only = len(seen_only)
+    dataset = Dataset(
+        config.name,
+        ids.users.ids.to_list(),
+        ids.items.ids.to_list(),
+        train,
+        validation,
+        test,
+        seen_only,
+        summary=summary,
+    )
+    return restrict_to_catalogue(dataset, user_table, item_table)
+
+
+def _rows_of_table(ids: NodeIds, table: NodeTable | None) -> Rows:
+    """Return the rows of the nodes in a table with features (N,), empty for one without.
+
+    Nodes that have no interactions get the next rows.
+    """
+    if table is None or not table.features:
+        return np.empty(0, np.int32)
+    return ids.add(table.ids)
 
 
 def _seen_only(
     data: DataConfig, low: list[Interactions], interactions: Interactions, ids: Ids
 ) -> Interactions:
-    """Return each pair once that is below data.min_weight and no interaction of any part."""
+    """Return each pair once that is below data.min_weight and not an interaction of any part."""
     if data.low_weights == "drop" or not any(map(len, low)):
-        return nothing()
-    below = low[0] if len(low) == 1 else join(*low)
+        return no_interactions()
+    below = low[0] if len(low) == 1 else concatenate(*low)
     keys = ids.keys(below)
-    _, once = np.unique(keys, return_index=True)
-    once = np.sort(once)
-    return below.take(once[~np.isin(keys[once], ids.keys(interactions))])
-
-
-def _added(side: Side, table: NodeTable | None) -> Rows:
-    """Number the nodes that a table adds, and return their rows."""
-    if table is None or not table.features:
-        return np.empty(0, np.int32)
-    return side.add(table.ids)
+    _, first_of_pair = np.unique(keys, return_index=True)
+    first_of_pair = np.sort(first_of_pair)
+    return below.take(first_of_pair[~np.isin(keys[first_of_pair], ids.keys(interactions))])

@@ -1,7 +1,8 @@
-"""Moments, however they are written, to Unix seconds.
+"""Times, however they are written, as Unix seconds.
 
-Numbers are told apart by size: nobody's interactions are of the year 5138, so 100,000,000,000 and
-more are no seconds but milliseconds, and so on. All of a column are of one unit.
+The unit of numbers is told by their size: 100,000,000,000 seconds would be the year 5138, so
+numbers from there on are milliseconds, and so on by steps of a thousand. All values of a column are
+of one unit.
 """
 
 import re
@@ -12,7 +13,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gnnrec_training.data.tables import Table
+from gnnrec_training.data.tables.table import Table
 from gnnrec_training.errors import InvalidData
 
 Unit = Literal[
@@ -20,8 +21,9 @@ Unit = Literal[
 ]
 Seconds = NDArray[np.float64]
 
-_LEAST = 1e8
-"""Numbers below are no Unix seconds of today's: they give an order alone."""
+_LEAST_UNIX_TIME = 1e8
+"""Smaller numbers (before March 1973 in seconds) are not Unix time: they only give an order."""
+# Up to which number a unit goes, and how many of it are a second.
 _UNITS: tuple[tuple[float, Unit, float], ...] = (
     (1e11, "seconds", 1.0),
     (1e14, "milliseconds", 1e3),
@@ -42,21 +44,23 @@ _HINT = (
 
 
 @dataclass
-class Clock:
-    """Reads the moments of one column, batch after batch, all of one unit."""
+class TimeReader:
+    """Reads the times of one column, batch after batch, and demands one unit for all of them."""
 
     column: str
     format: str | None = None
-    """How texts are written, as strftime has it; ISO 8601 if not set."""
+    """How times are written, in the codes of strftime; None for numbers or ISO 8601."""
     unit: Unit | None = None
-    """What the values are, once some were read."""
+    """What the values are; None before the first batch."""
     zoneless: bool = False
-    """Whether any had no time zone, and was taken as UTC."""
+    """Whether any time had no time zone and was taken as UTC."""
 
     def read(self, table: Table) -> Seconds:
-        """Return a batch's moments in Unix seconds; numbers of unit `order` as they are.
+        """Return the times of a batch in Unix seconds (N,).
 
-        Raises InvalidData, with its place, for one that is missing, that cannot be read, or is of
+        Numbers that only give an order are returned as they are.
+
+        Raises InvalidData, with its place, for one that is missing, cannot be read, or is of
         another unit than those before.
         """
         column = table.column(self.column)
@@ -80,6 +84,7 @@ class Clock:
         return self._scaled(table, table.numbers(self.column).to_numpy())
 
     def _texts(self, table: Table, column: pl.Series, is_number: pl.Series) -> Seconds:
+        """Return texts in Unix seconds (N,); raises InvalidData for one that is not a time."""
         if self.format is not None:
             found = _parsed(column, self.format)
             table.refuse(column, found.is_null(), f"is not written as {self.format!r}")
@@ -92,7 +97,7 @@ class Clock:
         return _epoch(found)
 
     def _parse(self, column: pl.Series) -> pl.Series:
-        """Return the moments that texts of ISO 8601 stand for, null for others."""
+        """Return texts of ISO 8601 as times in UTC, null for other texts."""
         plain = (
             column.str.replace(r"^(\d{4}-?\d{2}-?\d{2})[Tt](\d)", "$1 $2")
             .str.replace(r"\s*(UTC|GMT|[Zz])$", "+00:00")
@@ -114,8 +119,8 @@ class Clock:
         return found
 
     def _scaled(self, table: Table, numbers: Seconds) -> Seconds:
-        """Return numbers in seconds, by the unit that their sizes tell."""
-        large = np.abs(numbers) >= _LEAST
+        """Return numbers in seconds (N,), by the unit that their size tells."""
+        large = np.abs(numbers) >= _LEAST_UNIX_TIME
         if len(numbers) and self.unit in (None, "dates") and _are_dates(numbers):
             self._settle("dates", table, 0)
             self.zoneless = True
@@ -134,17 +139,17 @@ class Clock:
         return seconds
 
     def _settle(self, unit: Unit, table: Table, row: int) -> None:
-        """Take a unit for that of the column, or raise InvalidData where it has another."""
+        """Set the column's unit, or raise InvalidData, at `row`, if it has another already."""
         if self.unit not in (None, unit):
             raise InvalidData(
                 f"{table.place(row)}, column {self.column!r}: "
-                f"{table.column(self.column)[row]!r:.80} is of {_CALLED[unit]}, and others are of "
-                f"{_CALLED[self.unit]}; a column of moments is of one unit throughout"
+                f"{table.column(self.column)[row]!r:.80} is of {_UNIT_NAMES[unit]}, and others are "
+                f"of {_UNIT_NAMES[self.unit]}; a column of moments is of one unit throughout"
             )
         self.unit = unit
 
 
-_CALLED: dict[Unit | None, str] = {
+_UNIT_NAMES: dict[Unit | None, str] = {
     "seconds": "Unix seconds",
     "milliseconds": "Unix milliseconds",
     "microseconds": "Unix microseconds",
@@ -155,16 +160,16 @@ _CALLED: dict[Unit | None, str] = {
 }
 
 
-def called(unit: Unit) -> str:
-    """Return what a unit is called in a sentence."""
-    return _CALLED[unit]
+def unit_name(unit: Unit) -> str:
+    """Return what printed lines and errors call a unit."""
+    return _UNIT_NAMES[unit]
 
 
 def _parsed(texts: pl.Series, form: str) -> pl.Series:
-    """Return texts as moments in UTC without a zone, null where they are not of the form."""
+    """Return texts as times in UTC, without a zone in their type; null where the form differs."""
     try:
         found = texts.str.to_datetime(form, strict=False, time_unit="us")
-    except pl.exceptions.PolarsError:  # a form that no text could be of
+    except pl.exceptions.PolarsError:  # polars refuses a form that cannot give a time
         return pl.Series(texts.name, [None] * len(texts), pl.Datetime("us"))
     return found.dt.replace_time_zone(None) if found.dtype.time_zone else found  # type: ignore[attr-defined]
 
@@ -175,13 +180,14 @@ def _epoch(moments: pl.Series) -> Seconds:
 
 
 def _parts(numbers: Seconds) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the dates YYYYMMDD and times HHMMSS that numbers of 8 or 14 digits are of."""
+    """Return dates YYYYMMDD (N,) and times of day HHMMSS (N,) of numbers of 8 or 14 digits."""
     whole = np.where(np.isfinite(numbers) & (np.abs(numbers) < 1e15), numbers, 0).astype(np.int64)
     long = whole >= 10**13
     return np.where(long, whole // 10**6, whole), np.where(long, whole % 10**6, 0)
 
 
 def _are_dates(numbers: Seconds) -> bool:
+    """Tell whether all numbers can be dates YYYYMMDD, or with a time of day YYYYMMDDHHMMSS."""
     dates, times = _parts(numbers)
     year, month, day = dates // 10_000, dates // 100 % 100, dates % 100
     return bool(
@@ -196,6 +202,7 @@ def _are_dates(numbers: Seconds) -> bool:
 
 
 def _of_dates(numbers: Seconds) -> Seconds:
+    """Return such dates in Unix seconds, taken as UTC."""
     dates, times = _parts(numbers)
     months = ((dates // 10_000 - 1970) * 12 + dates // 100 % 100 - 1).astype("datetime64[M]")
     days = months.astype("datetime64[D]").astype(np.int64) + dates % 100 - 1

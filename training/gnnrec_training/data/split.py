@@ -1,4 +1,7 @@
-"""Which interactions are kept from training: given, at random, or each user's last ones."""
+"""Which interactions are withheld from training: given ones, random ones, or each user's latest.
+
+E is the number of interactions.
+"""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -7,24 +10,25 @@ from gnnrec_training.config import SplitConfig
 from gnnrec_training.data.dataset import Interactions, Rows
 from gnnrec_training.data.sorting import order_by
 
-Mask = NDArray[np.bool_]
+InteractionMask = NDArray[np.bool_]
+"""(E,): selects some of the interactions."""
 
 
 def split(
     interactions: Interactions,
     config: SplitConfig,
-    given_test: Mask | None,
+    given_test: InteractionMask | None,
     generator: np.random.Generator,
 ) -> tuple[Interactions, Interactions, Interactions]:
-    """Return train, validation and test, each in the order of the data.
+    """Return the train, validation and test parts, each in the order of the data.
 
-    A user always keeps at least one interaction for training. `given_test` marks the test part
-    for the method "given".
+    Every user keeps at least one interaction for training, unless `given_test`, the test part of
+    method "given", has all of them.
     """
     users = interactions.user_rows
     if config.method == "leave_last_out":
         assert interactions.times is not None  # the configuration demands a time column
-        # of several at the same moment the last row is the latest
+        # of several interactions at the same time the one in the last row is the latest
         latest_first = slice(None, None, -1)
         rank = _rank_within_user(users[latest_first], -interactions.times[latest_first])
         rank = rank[latest_first]
@@ -41,8 +45,10 @@ def split(
     return interactions.take(train), interactions.take(validation), interactions.take(test)
 
 
-def _random_share(users: Rows, among: Mask, share: float, generator: np.random.Generator) -> Mask:
-    """Mark a random share, rounded down, of each user's interactions `among`, never all of them."""
+def _random_share(
+    users: Rows, among: InteractionMask, share: float, generator: np.random.Generator
+) -> InteractionMask:
+    """Return a random share of each user's interactions in `among`, rounded down, so never all."""
     chosen = np.zeros(len(users), bool)
     positions = np.flatnonzero(among)
     if share > 0 and len(positions):
@@ -53,7 +59,10 @@ def _random_share(users: Rows, among: Mask, share: float, generator: np.random.G
 
 
 def _rank_within_user(users: Rows, key: NDArray[np.float64]) -> NDArray[np.int64]:
-    """Return the position of each interaction among its user's, by `key` ascending, then order."""
+    """Return the position (E,) of each interaction among its user's, from 0, by ascending `key`.
+
+    Equal keys keep their order. users, key (E,).
+    """
     order = order_by(users, key)
     counts = np.bincount(users)
     starts = np.cumsum(counts) - counts
@@ -63,5 +72,5 @@ def _rank_within_user(users: Rows, key: NDArray[np.float64]) -> NDArray[np.int64
 
 
 def _count_per_row(users: Rows) -> NDArray[np.int64]:
-    """Return, for each interaction, how many its user has."""
+    """Return for each interaction (E,) how many interactions its user has."""
     return np.bincount(users)[users]

@@ -9,7 +9,7 @@ from torch import Tensor
 from gnnrec_registry import FoldIn, Segment, VariantExport
 from gnnrec_training.config import Config, LightGCNConfig, data_folder
 from gnnrec_training.data.dataset import Dataset, Interactions
-from gnnrec_training.data.features import read_features
+from gnnrec_training.data.numeric_tables import read_numeric_table
 from gnnrec_training.evaluation.validation import validation
 from gnnrec_training.export.arrays import place_unseen, tensors, variant_export
 from gnnrec_training.fitting.checkpoint import Checkpoint
@@ -132,6 +132,6 @@ def _features(
         return None
     folder = data_folder(config.data, beside)
     return (
-        read_features(shape.features.users, config.data.user_column, dataset.user_ids, folder),
-        read_features(shape.features.items, config.data.item_column, dataset.item_ids, folder),
+        read_numeric_table(shape.features.users, config.data.user_column, dataset.user_ids, folder),
+        read_numeric_table(shape.features.items, config.data.item_column, dataset.item_ids, folder),
     )

@@ -66,6 +66,6 @@ def _report_numbers(contents: Contents, built: Built) -> Json:
         "metrics": contents.measured.metrics,
         "slices": contents.measured.slices,
         "unknown_texts": dict(contents.dataset.unknown_texts),
-        "data": contents.dataset.account.record(),
+        "data": contents.dataset.summary.record(),
         "popularity_bias": bias(contents),
     }

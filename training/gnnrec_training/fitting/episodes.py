@@ -39,7 +39,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gnnrec_training.config_nodes import NodeFitConfig
+from gnnrec_training.config import NodeFitConfig
 from gnnrec_training.losses.formulas import bce, listwise
 from gnnrec_training.models.node_inputs import NodeInputs
 

@@ -47,8 +47,7 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from gnnrec_training import seeds
-from gnnrec_training.config import FitConfig
-from gnnrec_training.config_nodes import HybridConfig, NodeFitConfig, SageConfig
+from gnnrec_training.config import FitConfig, HybridConfig, NodeFitConfig, SageConfig
 from gnnrec_training.errors import InvalidData
 from gnnrec_training.evaluation.validation import Validate
 from gnnrec_training.fitting.checkpoint import Checkpoint, NoCheckpoint, Saved

@@ -1,0 +1,198 @@
+"""The [lightgcn], [spectral], [fusion], [sage] and [hybrid] sections: one for each model."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from gnnrec_training.config.section import Fraction, Section
+from gnnrec_training.config.sources import Source
+
+
+class FeaturesConfig(Section):
+    """[lightgcn.features]: tables of numbers that LightGCN's embeddings start from.
+
+    Not what models know of the nodes: that stands in [[data.users.features]] and
+    [[data.items.features]].
+    """
+
+    users: Source
+    """A table with one row for each user: data.user_column, and columns of numbers."""
+    items: Source
+    """A table with one row for each item: data.item_column, and columns of numbers."""
+
+
+class FitConfig(Section):
+    """[lightgcn.training]: how the embeddings are fitted."""
+
+    loss: Literal["bpr", "bce", "softmax", "bsl"] = "bpr"
+    """What training makes small. bpr: each interaction is ranked above drawn items (Bayesian
+    Personalized Ranking); bce: interactions are told from drawn pairs (binary cross-entropy);
+    softmax: sampled softmax over the candidate items of a step; bsl: its bilateral form."""
+    epochs: Annotated[int, Field(ge=1)] = 100
+    """How many times training goes over all interactions."""
+    batch_size: Annotated[int, Field(ge=1)] = 2048
+    """bpr and bce: interactions in a step; softmax and bsl: users in a step, each with all of their
+    interactions."""
+    negatives: Annotated[int, Field(ge=1)] = 1
+    """bpr and bce: items drawn for each interaction, among those the user has no interaction with;
+    softmax and bsl: candidate items drawn for each step and shared by its users (take hundreds)."""
+    candidate_exponent: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """softmax and bsl: how candidate items are drawn. 1 draws from the interactions of the batch,
+    so that an item is drawn as often as it is popular. Less than 1 draws from all items, in
+    proportion to their popularity to this power; 0 draws all alike. The higher it is, the lower
+    popular items are ranked."""
+    temperature: Annotated[float, Field(gt=0)] = 0.12
+    """softmax and bsl: the cosine of user and item is divided by this. Lower puts more weight on
+    the candidates that score highest."""
+    negative_exponent: Annotated[float, Field(gt=0)] = 1.0
+    """bsl: the power that the sum over the candidates is raised to; 1 is the same as softmax."""
+    products: Literal["auto", "float32"] = "auto"
+    """softmax and bsl: the number format in which users and candidates are multiplied. auto takes
+    bfloat16 where the machine computes it in hardware, and float32 elsewhere."""
+    learning_rate: Annotated[float, Field(gt=0)] = 0.001
+    """The step size of the Adam optimizer, at its highest."""
+    schedule: Literal["constant", "linear", "cosine"] = "constant"
+    """How the learning rate changes: not at all, or down to zero over the epochs, linearly or along
+    a cosine."""
+    warmup: Fraction = 0.0
+    """The share of all steps in which the learning rate grows from zero to its full value."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.0001
+    """The factor of the L2 penalty on the layer-0 embeddings of each batch."""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Stop after this many validations without a better one, and publish the embeddings that
+    validated best. If not set, all epochs are trained, and the last embeddings are published."""
+    validate_every: Annotated[int, Field(ge=1)] = 5
+    """Epochs from one validation to the next. Without patience, validation only draws the curve in
+    the report."""
+
+
+class LightGCNConfig(Section):
+    """[lightgcn]: LightGCN (He et al. 2020), embeddings propagated over the interactions."""
+
+    embedding_dim: Annotated[int, Field(ge=1, le=4096)] = 64
+    """The width of the embeddings."""
+    num_layers: Annotated[int, Field(ge=0, le=16)] = 3
+    """How many times embeddings are propagated over the graph; 0 is matrix factorization."""
+    aggregation: Literal["symmetric", "mean"] = "symmetric"
+    """What a node takes from its neighbours: symmetric weighs each by 1/sqrt(d_u d_i), where d is a
+    node's degree; mean takes their average."""
+    layer_combination: Literal["mean", "sum", "last"] = "mean"
+    """How the embeddings of the layers 0..num_layers become the final one."""
+    norm_exponent: Annotated[float, Field(ge=0, le=1)] = 1.0
+    """The length of each published item embedding is raised to this power. 1 leaves embeddings as
+    they are; popular items have longer ones, so they score higher. 0 makes all lengths equal, so
+    that items are ranked by the cosine."""
+    init: Literal["random", "features", "projected_features", "spectral"] = "random"
+    """What the layer-0 embeddings start from. random; features: the tables of [lightgcn.features],
+    which must be embedding_dim wide; projected_features: the same tables, reduced to that width by
+    principal components; spectral: the embeddings of the spectral model."""
+    init_std: Annotated[float, Field(gt=0)] | None = None
+    """The standard deviation of the layer-0 embeddings at the start. random: of a normal
+    distribution, and Xavier-uniform if not set; spectral and projected_features: what they are
+    scaled to, 0.1 if not set."""
+    features: FeaturesConfig | None = None
+    training: FitConfig = FitConfig()
+
+
+class SpectralConfig(Section):
+    """[spectral]: embeddings in closed form, from a singular value decomposition.
+
+    training/gnnrec_training/models/spectral.py has the formula that the exponents stand in.
+    """
+
+    embedding_dim: Annotated[int, Field(ge=1, le=4096)] = 512
+    """How many singular vectors to use; at most the number of items is."""
+    user_exponent: float = 0.5
+    """Interactions are divided by the degree of their user to this power."""
+    item_exponent: float = 0.5
+    """Interactions are divided by the degree of their item to this power."""
+    output_exponent: float = 0.5
+    """Item embeddings are multiplied by the degree of the item to this power; higher ranks popular
+    items higher. With 0.5 for all three this is the linear part of GF-CF (Shen et al. 2021)."""
+
+
+class FusionConfig(Section):
+    """[fusion]: one model whose score is a weighted sum of those of [lightgcn] and [spectral]."""
+
+    spectral_weight: Annotated[float, Field(gt=0)] = 0.6
+    """The weight of the spectral score beside the 1 of LightGCN's, after both are scaled to the
+    same standard deviation."""
+    embedding_dim: Annotated[int, Field(ge=1)] | None = None
+    """Compress the joint embeddings to this width. If not set they are as wide as both together."""
+
+
+class NodeFitConfig(Section):
+    """[sage.training] and [hybrid.training]: how models learn to embed nodes by their features.
+
+    Each step takes some users and treats some items as if they had no interactions yet: no message
+    passes over the edges of these items, and the model has to find these edges.
+    """
+
+    loss: Literal["softmax", "bce"] = "softmax"
+    """softmax: over the items of the step; bce: edges are told from other pairs (binary
+    cross-entropy)."""
+    epochs: Annotated[int, Field(ge=1)] = 40
+    """How many times training goes over all users."""
+    validate_every: Annotated[int, Field(ge=1)] = 5
+    """Epochs from one validation to the next; validation only draws the curve in the report."""
+    batch_size: Annotated[int, Field(ge=1)] = 256
+    """Users in a step."""
+    candidates: Annotated[int, Field(ge=2)] = 4096
+    """A step looks at no more than this many items that it treats as new, and at no more than this
+    many others."""
+    new_share: Annotated[float, Field(gt=0, lt=1)] = 0.3
+    """The share of the items that a step treats as new."""
+    isolated_share: Fraction = 0.1
+    """The share of a step's users who are treated as new: no message passes to or from them, and in
+    the hybrid they have no graph embedding."""
+    edge_dropout: Fraction = 0.1
+    """The share of the edges of known items that pass no message in a step, and are to be found."""
+    known_weight: Annotated[float, Field(ge=0)] = 0.3
+    """The weight of the loss over all items of a step, new and known. The loss over the new items
+    alone has weight 1."""
+    popularity_exponent: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """An interaction counts by its item's number of users to minus this power: 0 counts all
+    interactions alike, 1 counts all items alike."""
+    activity_exponent: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """An interaction counts by how many items its user has to find in the step, to minus this
+    power: 0 counts all interactions alike, 1 counts all users alike."""
+    feature_dropout: Fraction = 0.2
+    """The share of the input features that are set to zero at random in a step."""
+    dropout: Fraction = 0.2
+    """The share of the hidden layer that is set to zero at random in a step."""
+    learning_rate: Annotated[float, Field(gt=0)] = 0.005
+    """The step size of the AdamW optimizer at its highest: it grows over the first tenth of the
+    steps and then falls to zero along a cosine."""
+    weight_decay: Annotated[float, Field(ge=0)] = 0.01
+    """AdamW's decoupled weight decay."""
+    averaging: Fraction = 0.98
+    """The published weights are an exponential moving average over the steps; this is its decay, so
+    0 publishes the last weights."""
+
+
+class SageConfig(Section):
+    """[sage]: GraphSAGE over the features of [data.users] and [data.items]."""
+
+    embedding_dim: Annotated[int, Field(ge=1, le=4096)] = 64
+    """The width of the embeddings."""
+    hidden_dim: Annotated[int, Field(ge=1)] = 256
+    """The width of the hidden layer."""
+    fanout: tuple[Annotated[int, Field(ge=1)], Annotated[int, Field(ge=1)]] | None = None
+    """How many neighbours of a node, and how many of each of these, a step samples. If not set, it
+    takes all of them where there are fewer than two million interactions, and 15 and 10 elsewhere,
+    to bound its memory."""
+    training: NodeFitConfig = NodeFitConfig()
+
+
+class HybridConfig(Section):
+    """[hybrid]: embeddings of [lightgcn], changed by an MLP and a linear map of the features."""
+
+    hidden_dim: Annotated[int, Field(ge=1)] = 256
+    """The width of the MLP's hidden layer."""
+    ridge_l2: Annotated[float, Field(gt=0)] = 10.0
+    """The linear map starts as a ridge regression from the features of items to their graph
+    embeddings; this is the factor of its L2 penalty."""
+    still_share: Fraction = 0.5
+    """The share of training steps in which users and items seen in training keep their graph
+    embedding. In the other steps their features change it as well."""
+    training: NodeFitConfig = NodeFitConfig(learning_rate=0.003)

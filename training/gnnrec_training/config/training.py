@@ -1,0 +1,166 @@
+"""The configuration of one training: all sections together, and what they demand of each other.
+
+The manifest of a version records it, with every default filled in, so a version says how it was
+made.
+"""
+
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from gnnrec_registry.errors import InvalidName
+from gnnrec_registry.layout import check_name
+from gnnrec_training.config.data import DataConfig
+from gnnrec_training.config.models import (
+    FusionConfig,
+    HybridConfig,
+    LightGCNConfig,
+    SageConfig,
+    SpectralConfig,
+)
+from gnnrec_training.config.section import Fraction, Section
+
+
+class SplitConfig(Section):
+    """[split]: which interactions are withheld from training, to measure the model on them."""
+
+    method: Literal["given", "random", "leave_last_out"] = "random"
+    """How the test part is chosen. given: it is data.test; random: a random share of each user's
+    interactions; leave_last_out: the latest interactions of each user."""
+    test: Fraction = 0.2
+    """random: the share of each user's interactions that goes to the test part, rounded down."""
+    validation: Fraction = 0.1
+    """given and random: the share of each user's remaining interactions that goes to the validation
+    part, rounded down."""
+    last: Annotated[int, Field(ge=1)] = 1
+    """leave_last_out: how many of each user's latest interactions go to the test part; as many
+    before them go to the validation part."""
+
+
+class GraphConfig(Section):
+    """[graph]: how much an interaction counts as an edge of the graph."""
+
+    weighted: bool = False
+    """Whether an edge counts by the weight of its interaction. If not, all edges count alike."""
+    half_life_days: Annotated[float, Field(gt=0)] | None = None
+    """After this many days before `as_of` an edge counts half, after twice as many a quarter. If
+    not set, age makes no difference. Needs times that are Unix time or dates."""
+    as_of: float | None = None
+    """The moment that ages are counted from, in Unix seconds. If not set it is the latest training
+    interaction; the manifest records which moment it was."""
+
+
+class EvaluationConfig(Section):
+    """[evaluation]: what is measured."""
+
+    k: Annotated[tuple[Annotated[int, Field(ge=1)], ...], Field(min_length=1)] = (10, 20, 50)
+    """The list lengths that metrics are computed for, such as the 20 of recall@20."""
+
+
+class Config(Section):
+    """A training configuration with every default filled in."""
+
+    name: str
+    """The model's name in the registry."""
+    data: DataConfig
+    seed: Annotated[int, Field(ge=0)] = 0
+    """The seed of all random numbers of the training, those of the split included."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """Where to train; auto takes a GPU where there is one."""
+    split: SplitConfig = SplitConfig()
+    graph: GraphConfig = GraphConfig()
+    lightgcn: LightGCNConfig | None = None
+    spectral: SpectralConfig | None = None
+    fusion: FusionConfig | None = None
+    sage: SageConfig | None = None
+    hybrid: HybridConfig | None = None
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> "Config":
+        """Raise ValueError with all problems between sections, joined by semicolons."""
+        problems = [*self._data_problems(), *self._model_problems(), *self._idle_keys()]
+        try:
+            check_name("name", self.name)
+        except InvalidName as error:
+            problems.append(str(error))
+        if problems:
+            raise ValueError("; ".join(problems))
+        return self
+
+    def _data_problems(self) -> Iterator[str]:
+        data, split, graph = self.data, self.split, self.graph
+        if (split.method == "given") != (data.test is not None):
+            yield 'split.method = "given" and a data.test file go together'
+        if split.method == "leave_last_out" and data.time_column is None:
+            yield 'split.method = "leave_last_out" needs data.time_column'
+        if data.weight_column is None and (data.min_weight or graph.weighted):
+            yield "data.min_weight and graph.weighted need data.weight_column"
+        if graph.half_life_days is not None and data.time_column is None:
+            yield "graph.half_life_days needs data.time_column"
+        if data.time_format is not None and data.time_column is None:
+            yield "data.time_format is that of data.time_column; set it too"
+
+    def _has_features(self) -> bool:
+        """Tell whether users or items are described by any feature."""
+        users, items = self.data.users, self.data.items
+        return bool((users and users.features) or (items and items.features))
+
+    def _model_problems(self) -> Iterator[str]:
+        lightgcn = self.lightgcn
+        if self.fusion is not None and (lightgcn is None or self.spectral is None):
+            yield "[fusion] joins [lightgcn] and [spectral]; both are needed"
+        if self.hybrid is not None and lightgcn is None:
+            yield "[hybrid] starts from the embeddings of [lightgcn]; add it"
+        if (self.sage is not None or self.hybrid is not None) and not self._has_features():
+            yield (
+                "[sage] and [hybrid] know nodes by their features; describe some under "
+                "[[data.items.features]] or [[data.users.features]]"
+            )
+        if lightgcn is None:
+            return
+        if (lightgcn.init in ("features", "projected_features")) != (lightgcn.features is not None):
+            yield "lightgcn.init from features and [lightgcn.features] go together"
+        validation = self.split.method == "leave_last_out" or self.split.validation > 0
+        if lightgcn.training.patience is not None and not validation:
+            yield "lightgcn.training.patience needs a validation part; see [split]"
+
+    def _idle_keys(self) -> Iterator[str]:
+        """Yield a problem for each key that was set and has no effect beside the others."""
+        split = self.split
+        for key, methods in _SPLIT_KEYS.items():
+            if split.differs_from_default(key) and split.method not in methods:
+                yield (
+                    f"split.{key} does nothing with split.method = {split.method!r}; it is for "
+                    f"{' and '.join(methods)}"
+                )
+        if self.graph.as_of is not None and self.graph.half_life_days is None:
+            yield "graph.as_of does nothing without graph.half_life_days"
+        if self.data.low_weights == "drop" and self.data.min_weight is None:
+            yield "data.low_weights does nothing without data.min_weight"
+        if self.lightgcn is None:
+            return
+        training = self.lightgcn.training
+        for key, losses in _LOSS_KEYS.items():
+            if training.differs_from_default(key) and training.loss not in losses:
+                yield (
+                    f"lightgcn.training.{key} does nothing with loss = {training.loss!r}; it is "
+                    f"for {' and '.join(losses)}"
+                )
+        if self.lightgcn.init_std is not None and self.lightgcn.init == "features":
+            yield "lightgcn.init_std does nothing with init = 'features', which stay as they are"
+
+
+# The split methods, and the losses, that a key has an effect with.
+_SPLIT_KEYS: dict[str, tuple[str, ...]] = {
+    "test": ("random",),
+    "validation": ("given", "random"),
+    "last": ("leave_last_out",),
+}
+_LOSS_KEYS: dict[str, tuple[str, ...]] = {
+    "candidate_exponent": ("softmax", "bsl"),
+    "temperature": ("softmax", "bsl"),
+    "negative_exponent": ("bsl",),
+    "products": ("softmax", "bsl"),
+}

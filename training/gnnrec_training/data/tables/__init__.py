@@ -1,0 +1,1 @@
+"""A table in memory, and how its columns are checked; imports no other room of data/."""
