@@ -1,6 +1,9 @@
 """The words beside the code: links lead somewhere, and the picture and the pages are complete."""
 
+import ast
 import re
+import textwrap
+import tomllib
 from pathlib import Path
 from urllib.parse import unquote
 
@@ -11,6 +14,7 @@ from tests.tracked import ROOT, tracked
 PAGES = tracked("*.md")
 DECISIONS = ROOT / "docs" / "decisions"
 
+BLOCK = re.compile(r"^( *)```(\w+)\n(.*?)^ *```", re.MULTILINE | re.DOTALL)
 FENCE = re.compile(r"^( *)(`{3,}|~{3,}).*?^\1\2", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[(?:[^\[\]]|\[[^\]]*\])*\]\(<?([^()\s>]+)>?(?: \"[^\"]*\")?\)")
 HEADING = re.compile(r"^#+ +(.+?) *#*$", re.MULTILINE)
@@ -42,6 +46,15 @@ def test_relative_links_lead_to_a_file_of_the_project(page: Path) -> None:
         assert target in files | folders, f"{page.relative_to(ROOT)}: {link}"
         if anchor:
             assert anchor in anchors(target), f"{page.relative_to(ROOT)}: {link}"
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_examples_can_be_read_by_what_they_are_for(page: Path) -> None:
+    for _, language, block in BLOCK.findall(page.read_text(encoding="utf-8")):
+        if language == "toml":
+            tomllib.loads(textwrap.dedent(block))
+        if language == "python":
+            ast.parse(textwrap.dedent(block))
 
 
 def test_the_index_of_decisions_names_every_page() -> None:
