@@ -12,7 +12,15 @@ endif
 # Prints the project's own files that match: what git tracks, whatever lies beside it.
 TRACKED := $(BIN)/python -m tests.tracked
 
-.PHONY: run test lint types unit proto buf breaking bench image clean
+# The tests that take longest, most of which start processes: `make check` leaves them to `make test`.
+LONG := tests/deploy/* tests/end_to_end/* tests/remote/* tests/test_checks.py tests/test_wheel.py \
+	$(foreach name,connection examples proxies python terminal,tests/gnnrec/*test_$(name).py) \
+	$(foreach name,crashes permissions staging,tests/registry/*test_$(name).py) \
+	$(foreach name,address blame connections costs endpoint exact extremes follow hostile loads models \
+		nonsense rollout rpc_newcomers trial_workers trials versions workers,tests/server/*test_$(name).py) \
+	$(foreach name,checkpoint fit formats memory nodes report sql train,tests/training/*test_$(name).py)
+
+.PHONY: run check test lint types quick unit proto buf breaking bench image clean
 
 ## run: set up, make sample data, train, publish, promote, serve, and print a recommendation
 run: $(DONE)
@@ -22,6 +30,10 @@ run: $(DONE)
 	trap 'kill $$server; wait $$server' INT TERM; \
 	$(BIN)/gnnrec topk person-0 --wait 30; \
 	kill -0 $$server && wait $$server
+
+## check: what one needs before a commit, in under two minutes on two cores
+check: $(DONE)
+	$(MAKE) --jobs 2 lint types quick
 
 ## test: set up and pass every check; of what git tracks: git add a new file first
 # Types are checked beside the tests: alone they keep one core busy.
@@ -41,9 +53,14 @@ types: $(DONE)
 
 # A file of tests stays in one process, for what its tests share. In the order of their names,
 # for among the first are the longest, which would keep one process alone at the end.
+PYTEST := $(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+
 unit: $(DONE)
-	$(TRACKED) 'tests/*test_*.py' \
-		| xargs -0 $(BIN)/pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+	$(TRACKED) 'tests/*test_*.py' | xargs -0 $(PYTEST)
+
+quick: $(DONE)
+	$(TRACKED) --but $(foreach pattern,$(LONG),'$(pattern)') -- 'tests/*test_*.py' \
+		| xargs -0 $(PYTEST) -m 'not slow'
 
 ## proto: generate the Python code of the .proto files
 proto: $(DONE)

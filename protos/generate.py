@@ -14,6 +14,7 @@ from grpc_tools import protoc
 
 ROOT = Path(__file__).resolve().parent.parent
 CONTRACT = "gnnrec/v1"
+SOURCES = ["model.proto", "recommender.proto"]
 # The code is a package of our own name: a folder `gnnrec` is the client, and many projects have a
 # package called `protos`.
 PACKAGE = "gnnrec_protos/v1"
@@ -33,7 +34,7 @@ def generate(root: Path) -> None:
         f"--pyi_out={out}",
         f"--grpc_python_out={out}",
         f"--mypy_grpc_out={out}",
-        *(f"{PACKAGE}/{name}" for name in contract(root)),
+        *(f"{PACKAGE}/{name}" for name in SOURCES),
     )
 
 
@@ -44,13 +45,8 @@ def write_image(root: Path, image: Path) -> None:
         "--include_imports",
         "--include_source_info",
         f"--descriptor_set_out={image}",
-        *(f"{CONTRACT}/{name}" for name in contract(root)),
+        *(f"{CONTRACT}/{name}" for name in SOURCES),
     )
-
-
-def contract(root: Path) -> list[str]:
-    """Return the names of the .proto files."""
-    return sorted(path.name for path in (root / "protos" / CONTRACT).glob("*.proto"))
 
 
 def run(*arguments: str) -> None:

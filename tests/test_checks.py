@@ -1,6 +1,8 @@
 """The checks look at the project's own files, whatever lies beside them in the checkout."""
 
 import os
+import re
+import shlex
 import shutil
 import subprocess
 import sys
@@ -71,10 +73,16 @@ def make(checkout: Path, *targets: str) -> str:
 
 
 def said(checkout: Path, *command: str) -> str:
+    """Run a command on the packages of the checkout, and return what was said."""
+    packages = [
+        checkout,
+        *(checkout / name for name in ("protos", "registry", "server", "training")),
+    ]
+    path = os.pathsep.join(map(str, packages))
     run = subprocess.run(
         command,
         cwd=checkout,
-        env={**os.environ, "PYTHONPATH": str(checkout), "CI": ""},  # which would ask for buf
+        env={**os.environ, "PYTHONPATH": path, "CI": ""},  # CI would ask for buf
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -107,6 +115,23 @@ def test_tests_are_those_of_the_project(checkout: Path) -> None:
     ]
     files = [f"tests/{name}.py" for name in walking]
     assert " passed" in in_checkout(checkout, "-m", "pytest", "-q", *files)
+
+
+@needs_tools
+def test_the_quick_tests_are_all_but_the_long_ones(checkout: Path) -> None:
+    (command,) = re.findall(
+        r"-m tests\.tracked (--but .*?) \\\n", make(checkout, "--dry-run", "quick")
+    )
+    listed = in_checkout(checkout, "-m", "tests.tracked", *shlex.split(command)).split("\0")[:-1]
+    assert "tests/test_architecture.py" in listed
+    assert "tests/test_checks.py" not in listed
+    assert not [name for name in listed if name.startswith(("tests/deploy/", "tests/remote/"))]
+
+
+@needs_tools
+def test_a_long_file_of_tests_that_was_renamed_is_not_forgotten(checkout: Path) -> None:
+    with pytest.raises(AssertionError, match="no file of the project matches tests/gone"):
+        in_checkout(checkout, "-m", "tests.tracked", "--but", "tests/gone.py", "--", "tests/*.py")
 
 
 @needs_tools

@@ -1,6 +1,7 @@
 """The files of the project: those that git tracks, whatever else lies beside them.
 
-`python -m tests.tracked PATTERN...` prints those that are written by hand, for xargs -0.
+`python -m tests.tracked [--but PATTERN... --] PATTERN...` prints those that are written by hand,
+for xargs -0, and leaves out what matches a pattern between --but and --.
 """
 
 import subprocess
@@ -48,7 +49,20 @@ def _of_folders() -> list[str]:
     return [name.as_posix() for name in names if not left_out & set(name.parts)]
 
 
-if __name__ == "__main__":
-    for path in tracked(*sys.argv[1:]):
-        if "_pb2" not in path.name:
+def _main(arguments: list[str]) -> None:
+    left_out: list[Path] = []
+    if arguments[:1] == ["--but"]:
+        end = arguments.index("--")
+        for pattern in arguments[1:end]:
+            found = tracked(pattern)
+            if not found:  # a file that was renamed would be taken for one that is not left out
+                sys.exit(f"no file of the project matches {pattern}, which is to be left out")
+            left_out += found
+        arguments = arguments[end + 1 :]
+    for path in tracked(*arguments):
+        if "_pb2" not in path.name and path not in left_out:
             sys.stdout.write(f"{path.relative_to(ROOT)}\0")
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1:])

@@ -11,10 +11,12 @@ from pathlib import Path
 GNNREC = Path(sys.executable).parent / "gnnrec"
 
 
-def run(*arguments: object, env: dict[str, str] | None = None) -> subprocess.CompletedProcess[str]:
+def run(
+    *arguments: object, env: dict[str, str] | None = None, command: Path = GNNREC
+) -> subprocess.CompletedProcess[str]:
     """Run the command to its end."""
     return subprocess.run(
-        [str(GNNREC), *map(str, arguments)],
+        [str(command), *map(str, arguments)],
         capture_output=True,
         text=True,
         check=False,
@@ -23,9 +25,9 @@ def run(*arguments: object, env: dict[str, str] | None = None) -> subprocess.Com
     )
 
 
-def ok(*arguments: object) -> str:
+def ok(*arguments: object, env: dict[str, str] | None = None, command: Path = GNNREC) -> str:
     """Run the command, which must succeed, and return its output."""
-    done = run(*arguments)
+    done = run(*arguments, env=env, command=command)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -41,16 +43,23 @@ def refusal(*arguments: object, env: dict[str, str] | None = None) -> str:
 
 
 @contextmanager
-def serving(registry: Path, model: str, *options: object) -> Iterator[str]:
+def serving(
+    registry: Path,
+    model: str,
+    *options: object,
+    env: dict[str, str] | None = None,
+    command: Path = GNNREC,
+) -> Iterator[str]:
     """Serve a model on free ports and yield its address; SIGTERM must end it well."""
     process = subprocess.Popen(
         [
-            str(GNNREC), "serve", "--registry", str(registry), "--model", model,
+            str(command), "serve", "--registry", str(registry), "--model", model,
             "--address", "127.0.0.1:0", "--metrics-port", "0", *map(str, options),
         ],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        env={**os.environ, **(env or {})},
     )  # fmt: skip
     try:
         assert process.stdout is not None
