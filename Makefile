@@ -16,9 +16,12 @@ TRACKED := $(BIN)/python -m tests.tracked
 LONG := tests/deploy/* tests/end_to_end/* tests/remote/* tests/test_checks.py tests/test_wheel.py \
 	$(foreach name,connection examples proxies python terminal,tests/gnnrec/*test_$(name).py) \
 	$(foreach name,crashes permissions staging,tests/registry/*test_$(name).py) \
-	$(foreach name,address blame connections costs endpoint exact extremes follow hostile loads models \
-		nonsense rollout rpc_newcomers trial_workers trials versions workers,tests/server/*test_$(name).py) \
-	$(foreach name,checkpoint fit formats memory nodes report sql train,tests/training/*test_$(name).py)
+	$(foreach name,front/* load/test_costs.py process/test_address.py query/test_exact.py \
+		query/test_extremes.py rollout/* rpc/test_hostile.py rpc/test_newcomers.py \
+		rpc/test_nonsense.py telemetry/test_endpoint.py test_workers.py trials/* \
+		version/test_node_models.py,tests/server/$(name)) \
+	$(foreach name,data/reading/test_formats.py data/reading/test_sql.py export/* fitting/* report/* \
+		test_train.py test_train_from_features.py,tests/training/$(name))
 
 .PHONY: run check test lint types quick unit proto buf breaking bench image clean
 

@@ -12,8 +12,8 @@ from gnnrec_registry.remote import objects
 from gnnrec_registry.remote.s3 import S3Objects
 from tests import made
 from tests.remote.proxy import Fault, Proxy
+from tests.server.rollout.test_aliases import serving, wait_for, wait_until_served
 from tests.server.running import Running, running
-from tests.server.test_rollout import serving, wait_for, wait_until_served
 
 
 @pytest.fixture

@@ -7,8 +7,8 @@ from gnnrec import Error, Query
 from gnnrec.answers import Trial
 from gnnrec_registry import ModelStore
 from tests import made
+from tests.server.rollout.test_aliases import wait_for
 from tests.server.running import Running
-from tests.server.test_rollout import wait_for
 
 PEOPLE = [f"u{row}" for row in range(200)]
 

@@ -25,8 +25,8 @@ from gnnrec_server.version import loader
 from gnnrec_server.version.cancellation import CalledOff, Load, current
 from gnnrec_server.version.snapshot import Snapshot
 from tests import made, unseen
+from tests.server.rollout.test_aliases import serving, wait_for, wait_until_served
 from tests.server.running import Running, running, scrape
-from tests.server.test_rollout import serving, wait_for, wait_until_served
 from tests.server.waiting import until
 
 

@@ -14,8 +14,8 @@ from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_registry import Export, ModelStore, Version
 from gnnrec_server.version.snapshot import Snapshot
 from tests import made
+from tests.server.rollout.test_aliases import wait_for, wait_until_served
 from tests.server.running import Running, failure, running
-from tests.server.test_rollout import wait_for, wait_until_served
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from gnnrec_server.rpc import tokens
 from gnnrec_server.trials.guard import TrialGuard
 from gnnrec_server.trials.trials import Trial
 from tests import made
+from tests.server.rollout.test_aliases import wait_for
 from tests.server.running import Running, running, scrape
-from tests.server.test_rollout import wait_for
 
 
 def test_work_that_fails_is_logged_counted_and_begun_again(

@@ -20,8 +20,8 @@ from gnnrec_server.trials import fault
 from gnnrec_server.trials.trials import Trial
 from gnnrec_server.version.snapshot import Snapshot
 from tests import made, unseen
+from tests.server.rollout.test_aliases import wait_for
 from tests.server.running import Running, running
-from tests.server.test_rollout import wait_for
 from tests.server.trying import PEOPLE, publish_three, settle, trial, try_out
 
 PERCENT = 99.0

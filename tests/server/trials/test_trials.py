@@ -23,8 +23,8 @@ from gnnrec_server.query.queries import (
     Vector,
 )
 from gnnrec_server.query.routing import is_for
+from tests.server.rollout.test_aliases import wait_for
 from tests.server.running import Running, running, scrape
-from tests.server.test_rollout import wait_for
 from tests.server.trying import PEOPLE, publish_three, settle, sides, trial, try_out
 
 LEVEL = pb.AttributeFilter(field="level", any_of=pb.TextList(values=["beginner"]))

@@ -12,7 +12,7 @@ from gnnrec_registry.ranking import Rows
 from gnnrec_server.index.codes import QuantizedIndex, extra_bytes, flat_index
 from gnnrec_server.index.exact import FlatIndex, Found
 from gnnrec_server.index.scan import BLOCK, Scan
-from tests.server.test_index import brute_force
+from tests.server.index.test_exact import brute_force
 
 COUNT = 9001  # ends within a block
 NOTHING = np.empty(0, np.int64)

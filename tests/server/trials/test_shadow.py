@@ -12,8 +12,8 @@ from gnnrec_registry import Candidate, ModelStore
 from gnnrec_server.query.queries import KnownUser
 from gnnrec_server.query.routing import is_for
 from tests import made
+from tests.server.rollout.test_aliases import wait_for
 from tests.server.running import Running, running, scrape
-from tests.server.test_rollout import wait_for
 from tests.server.trying import PEOPLE, publish_three, sides, trial, try_out
 
 

@@ -26,8 +26,8 @@ from gnnrec_server.trials.trials import Trials
 from gnnrec_server.version import loader
 from gnnrec_server.version.snapshot import Snapshot
 from tests import made
+from tests.server.rollout.test_aliases import serving, wait_for, wait_until_served
 from tests.server.running import Running, running
-from tests.server.test_rollout import serving, wait_for, wait_until_served
 from tests.server.trying import PEOPLE, publish_three, sides, trial, try_out
 from tests.server.waiting import Clock
 

@@ -14,7 +14,7 @@ from gnnrec_server.index.codes import QuantizedIndex
 from gnnrec_server.index.exact import FlatIndex, Found
 from gnnrec_server.index.scan import Scan
 from tests.scales import SCALES, scaled
-from tests.server.test_index import brute_force
+from tests.server.index.test_exact import brute_force
 
 COUNT = 9001
 NOTHING = np.empty(0, np.int64)
