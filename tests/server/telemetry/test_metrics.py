@@ -23,7 +23,7 @@ from tests import made
 from tests.server.running import Running, running
 from tests.server.scraping import key, parse, scraped_text
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 
 
 @pytest.fixture(scope="module")
