@@ -201,8 +201,9 @@ class FlatIndex:
 
     def _parts(self, queries: int, k: int) -> list[slice]:
         """Return parts of so many queries whose candidates' embeddings may be held at once."""
-        most = candidates(k, len(self)) + _FIRST_FETCH
-        together = max(1, AT_ONCE // (most * self._width))
+        items, width = self._items.shape
+        most = candidates(k, items) + _FIRST_FETCH
+        together = max(1, AT_ONCE // (most * width))
         return [slice(first, first + together) for first in range(0, queries, together)]
 
     def _search_many(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> list[Found]:
@@ -238,19 +239,20 @@ class FlatIndex:
         return scores, rows
 
     def _find(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
-        left_out = excluded_cells(excluded, len(self))
-        count = candidates(k, len(self))
+        items = len(self._items)
+        left_out = excluded_cells(excluded, items)
+        count = candidates(k, items)
         most = max(map(len, excluded))
-        scores, rows = self._nearest(queries, min(count + min(most, _FIRST_FETCH), len(self)))
+        scores, rows = self._nearest(queries, min(count + min(most, _FIRST_FETCH), items))
 
         def rank() -> list[Found | None]:
             approximate, found = scores, rows
             enough = np.ones(len(queries), bool)
             if most:
-                at = rows + np.arange(len(queries))[:, None] * len(self)
+                at = rows + np.arange(len(queries))[:, None] * items
                 found[contains(left_out, at)] = NO_ROW
                 approximate, found = _close_gaps(scores, found, count)
-                if rows.shape[1] < len(self):
+                if rows.shape[1] < items:
                     enough = found[:, -1] != NO_ROW
             best, ranked, settled = settle(
                 queries, self._items, self._max_norm, k, approximate, found

@@ -49,13 +49,14 @@ class Recommender:
     def __init__(self, alias: str, metrics: Metrics) -> None:
         """Answer requests that name no version by `alias`; count into `metrics`."""
         self._metrics = metrics
-        self._serving = Serving(alias)
+        self.serving = Serving(alias)
+        """What is served now."""
         self.numbers = 0
         """How many numbers the largest index holds: what a look at all of its items costs."""
 
     def swap(self, serving: Serving) -> None:
         """Answer from `serving` from now on; queries under way finish on what they began."""
-        self._serving = serving.answering_like(self._serving)
+        self.serving = serving.answering_like(self.serving)
         variants = [
             variant
             for resident in serving.residents.values()
@@ -64,14 +65,9 @@ class Recommender:
         self.numbers = max((variant.index.numbers for variant in variants), default=0)
 
     @property
-    def serving(self) -> Serving:
-        """What is served now."""
-        return self._serving
-
-    @property
     def snapshot(self) -> Snapshot:
         """What answers requests that name no version; raises NotReady before the first."""
-        return self._serving.current
+        return self.serving.current
 
     def top_k(self, query: TopKQuery) -> TopKAnswer:
         """Return the k best permitted items; the answer equals brute force over them."""
@@ -85,7 +81,7 @@ class Recommender:
 
         What is no query but an error already is returned as it is.
         """
-        serving = self._serving
+        serving = self.serving
         found = self.search(queries, serving).answers()
         plans = [each for each in found if isinstance(each, Plan)]
         whole = iter(self.search(plans, serving, Effort.WHOLE).answers())
@@ -116,7 +112,7 @@ class Recommender:
 
     def score(self, query: ScoreQuery) -> ScoreAnswer:
         """Return the score of each named item."""
-        snapshot = self._serving.choose(query.target, query.subject)
+        snapshot = self.serving.choose(query.target, query.subject)
         variant = snapshot.variant(query.target.variant)
         try:
             with self._metrics.stages["embed"].time():

@@ -25,7 +25,7 @@ def top_k_reply(answer: TopKAnswer) -> Reply:
     plain = isinstance(query.subject, KnownUser | KnownItem | Vector)
     k = query.k if plain and not answer.unknown_item_ids else 0
     short = len(answer.rows) < query.k
-    return Reply(_top_k(answer), answer.version, answer.variant, k, short)
+    return Reply(_top_k(answer), answer.snapshot.version, answer.variant, k, short)
 
 
 def batch_entry(answer: TopKAnswer | status_pb2.Status) -> bytes:
@@ -71,7 +71,7 @@ _1, _2, _3, _4, _5 = (bytes([number << 3 | 2]) for number in range(1, 6))
 
 
 def _top_k(answer: TopKAnswer) -> bytes:
-    parts = [_head(answer.version, answer.variant)]
+    parts = [_head(answer.snapshot.version, answer.variant)]
     if len(answer.rows):
         parts += [_3, _3.join(answer.snapshot.item_ids.framed(answer.rows))]
         parts.append(_floats(_4, answer.scores))

@@ -63,7 +63,7 @@ class Snapshot:
     load_seconds: dict[str, float]
     """How long each phase of loading took."""
 
-    @property
+    @cached_property
     def version(self) -> str:
         """The version's id."""
         return self.manifest.version
