@@ -43,7 +43,7 @@ from gnnrec_server.query.recommender import Recommender
 from gnnrec_server.rollout import file_events
 from gnnrec_server.rollout.catalogue import Catalogue
 from gnnrec_server.rollout.follow import Rollout
-from gnnrec_server.rollout.registry_view import Followed
+from gnnrec_server.rollout.registry_view import FollowedAliases
 from gnnrec_server.rpc import replies, tls, tokens
 from gnnrec_server.rpc.gateway import CallLimits, Gateway
 from gnnrec_server.rpc.health import Health
@@ -217,7 +217,7 @@ class Server:
         settings = self.settings
         return Rollout(
             ModelStore(settings.registry, settings.model),
-            Followed(settings.alias, settings.served_aliases, settings.keep),
+            FollowedAliases(settings.alias, settings.served_aliases, settings.keep),
             self.recommender,
             self.metrics,
             self.trials,

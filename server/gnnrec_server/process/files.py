@@ -13,9 +13,9 @@ T = TypeVar("T")
 
 
 class WatchedFiles(Generic[T]):
-    """What some files say, kept current by calling look; files that cannot be read change nothing.
+    """What some files hold, read again by `look` when they have changed.
 
-    `read` raises CannotStart, with what is wrong, for files that cannot be used.
+    `read` raises CannotStart for files that cannot be used; then the old content stays.
     """
 
     def __init__(self, what: str, paths: Sequence[Path], read: Callable[[], T]) -> None:

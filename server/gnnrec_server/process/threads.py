@@ -20,7 +20,7 @@ _log = logging.getLogger("gnnrec.server")
 P = ParamSpec("P")
 T = TypeVar("T")
 
-# Who is to end gets so long to finish what is nearly done.
+# A thread that is to end gets so long to finish its work.
 _PATIENCE_S = 1.0
 
 _started: "WeakSet[threading.Thread]" = WeakSet()

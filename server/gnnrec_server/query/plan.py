@@ -28,7 +28,7 @@ _NO_ROWS: Rows = np.empty(0, np.int64)
 
 
 class Newcomers(Protocol):
-    """Who counts the newcomers that are embedded."""
+    """What counts the users and items unseen in training that are embedded."""
 
     def count_newcomer(self, kind: NewcomerKind, variant: str, unknown: Mapping[str, int]) -> None:
         """Count one."""

@@ -1,4 +1,4 @@
-"""Which versions answer which requests: an immutable table, replaced whole by the rollout."""
+"""Which version answers which request: an immutable table, replaced whole by the rollout."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -68,7 +68,7 @@ class Serving:
             raise self._lacking(target)
         alias = target.alias or self.alias
         candidate = self.candidates.get(alias)
-        if candidate is not None and is_for(candidate, subject):
+        if candidate is not None and is_in_share(candidate, subject):
             return self.residents[candidate.version].snapshot
         return self._of(alias)
 
@@ -101,7 +101,7 @@ class Serving:
         return UnknownVersion(f"there is no {what}; loaded versions: {loaded}")
 
 
-def is_for(candidate: Candidate, subject: Subject) -> bool:
+def is_in_share(candidate: Candidate, subject: Subject) -> bool:
     """Tell whether a subject is one of the share that a candidate answers.
 
     Every server says the same of the same subject, and a larger share keeps those of a smaller.

@@ -9,8 +9,8 @@ from gnnrec_registry.errors import NoSuchAlias
 from gnnrec_server.query.recommender import Recommender
 from gnnrec_server.query.routing import Serving
 from gnnrec_server.rollout.follow import Rollout
-from gnnrec_server.rollout.problems import told
-from gnnrec_server.trials.counters import Sum
+from gnnrec_server.rollout.problems import in_words
+from gnnrec_server.trials.counters import TrialTotals
 from gnnrec_server.trials.trials import Trial, Trials
 
 
@@ -41,7 +41,7 @@ class Catalogue:
         return self._recommender.serving
 
     @property
-    def trials(self) -> list[tuple[Trial, Sum]]:
+    def trials(self) -> list[tuple[Trial, TrialTotals]]:
         """What is on trial, and what all processes of this server have seen of it."""
         return [(trial, self._trials.seen(trial)) for trial in self._trials.running.values()]
 
@@ -61,7 +61,7 @@ class Catalogue:
             except NoSuchAlias:
                 continue  # moved away since it was listed
             except Exception as error:  # one that cannot be read hides no other
-                problem = told(error)
+                problem = in_words(error)
                 found |= {name: before[name]} if name in before else {}
         self._last = found
         return found, problem

@@ -1,7 +1,7 @@
-"""Following aliases: load what they name beside what is served, then swap.
+"""Following aliases: load the versions that they name beside those that are served, then swap.
 
-A version that cannot be served never stops what is: it is refused, and tried again later. A load
-that does not end stops neither the looks at the registry nor later loads.
+A version that cannot be served never stops one that is: it is refused, and tried again later. A
+load that does not end stops neither the reading of the registry nor later loads.
 """
 
 import asyncio
@@ -20,8 +20,8 @@ from gnnrec_server.process.threads import OneThread
 from gnnrec_server.query.recommender import Recommender
 from gnnrec_server.query.routing import Resident, Serving
 from gnnrec_server.rollout.loads import Loads
-from gnnrec_server.rollout.problems import Problems, told
-from gnnrec_server.rollout.registry_view import Followed, Lookout, View
+from gnnrec_server.rollout.problems import Problems, in_words
+from gnnrec_server.rollout.registry_view import FollowedAliases, RegistryReader, RegistryView
 from gnnrec_server.rollout.retries import Refusal, asking
 from gnnrec_server.telemetry.metrics import Metrics
 from gnnrec_server.telemetry.version_metrics import State
@@ -53,7 +53,7 @@ class Rollout:
     def __init__(
         self,
         store: ModelStore,
-        followed: Followed,
+        followed: FollowedAliases,
         recommender: Recommender,
         metrics: Metrics,
         trials: Trials,
@@ -74,7 +74,7 @@ class Rollout:
         self._trials = trials
         self._poll_interval_s = poll_interval_s
         self._clock = clock
-        self._lookout = Lookout(store, followed, metrics.poll_errors.inc)
+        self._reader = RegistryReader(store, followed, metrics.poll_errors.inc)
         self._problems = Problems()
         # The registry is looked at, and memory given back, while a load is under way.
         self._looker = OneThread("look")
@@ -85,19 +85,19 @@ class Rollout:
             loader,
             self._freer,
             metrics,
-            self._lookout.stamp,
+            self._reader.stamp,
             self._after_load,
             load_timeout_s,
             clock,
         )
-        self._reading: asyncio.Future[View] | None = None
+        self._reading: asyncio.Future[RegistryView] | None = None
         self._before_read: tuple[list[str], int] = [], 0
-        """What had been loaded, and how many loads had ended, when the reading began."""
+        """Which versions had been loaded, and how many loads had ended, when the reading began."""
         self._woken = asyncio.Event()
         self._retry_all = False
         self._to_retry: set[str] = set()
         self._round: set[str] = set()
-        """What was tried since there was last nothing to try."""
+        """The versions that were tried since there was last nothing left to try."""
         self._recent: list[str] = []
         self._left: list[tuple[float, Resident]] = []
         self.moves: Mapping[str, Move] = {}
@@ -152,13 +152,13 @@ class Rollout:
         raise refusal.error
 
     async def follow(self) -> None:
-        """Look at the aliases for ever, and load and swap whenever they name other versions."""
+        """Read the aliases for ever, and load and swap whenever they name other versions."""
         while True:
             await self._wait()
             await self.look()
 
     def wake(self, *, retry_all: bool = False) -> None:
-        """Look at the aliases now; with `retry_all`, try what was refused again at once."""
+        """Read the aliases now; with `retry_all`, also try refused versions again at once."""
         self._retry_all |= retry_all
         self._woken.set()
 
@@ -169,10 +169,10 @@ class Rollout:
             thread.shutdown(wait=False, cancel_futures=True)
 
     async def look(self) -> None:
-        """Look at the aliases once: swap to what they name and is loaded, begin to load the rest.
+        """Read the aliases once: swap to the versions that are loaded, begin to load the others.
 
-        When a load has ended they are looked at again, so what is not wanted any more by then is
-        not served.
+        When a load has ended the aliases are read again, so a version that nobody names any more
+        by then is not served.
         """
         try:
             await self._look()
@@ -180,7 +180,7 @@ class Rollout:
             self._note_unreadable(error)
 
     async def _look(self) -> bool:
-        """Look once, and tell whether there is nothing left to load."""
+        """Read the aliases once, and tell whether there is nothing left to load."""
         if self._retry_all:
             self._retry_all = False
             self._to_retry |= self.refusals.keys()
@@ -208,11 +208,11 @@ class Rollout:
             await asyncio.wait_for(self._woken.wait(), wait_s)
         self._woken.clear()
 
-    async def _read(self) -> View:
+    async def _read(self) -> RegistryView:
         """Return what the registry says; raise RegistryHangs if it takes too long to say it."""
         if self._reading is None:
             self._reading = asyncio.get_running_loop().run_in_executor(
-                self._looker, self._lookout.read,
+                self._looker, self._reader.read,
                 self._recommender.serving.aliases, list(self.refusals),
             )  # fmt: skip
             # What is loaded or refused from now on is not in the answer: it waits for the next.
@@ -225,15 +225,16 @@ class Rollout:
 
     def _note_unreadable(self, error: Exception) -> None:
         self._metrics.poll_errors.inc()
-        self._problems.show({"the registry": told(error)})
+        self._problems.show({"the registry": in_words(error)})
 
-    def _lacking(self, view: View) -> list[str]:
+    def _lacking(self, view: RegistryView) -> list[str]:
         return view.lacking(self._recommender.serving.aliases)
 
-    def _next(self, view: View) -> str | None:
-        """Return what is to be loaded now; what has just been tried waits for the others.
+    def _next(self, view: RegistryView) -> str | None:
+        """Return the version to load now, None for none.
 
-        It does not where it is asked for anew, by a moved alias or by whoever wakes.
+        One that has just been tried waits until the others have been, unless an alias has moved to
+        it since, or somebody has asked for another try.
         """
         for version in self._lacking(view):
             if version not in self._recommender.serving.residents and (
@@ -244,13 +245,13 @@ class Rollout:
         self._round.clear()
         return None
 
-    def _is_asked_anew(self, version: str, view: View) -> bool:
+    def _is_asked_anew(self, version: str, view: RegistryView) -> bool:
         refusal = self.refusals.get(version)
         return version in self._to_retry or (
             refusal is not None and not asking(view.moves.values(), version) <= refusal.moves
         )
 
-    def _is_due(self, version: str, view: View) -> bool:
+    def _is_due(self, version: str, view: RegistryView) -> bool:
         """Tell whether to load a version: for the first time, or as its refusal says."""
         refusal = self.refusals.get(version)
         if refusal is None:
@@ -258,7 +259,7 @@ class Rollout:
         moves = asking(view.moves.values(), version)
         return refusal.is_due(self._clock(), moves, view.stamps.get(version, refusal.stamp))
 
-    def _begin(self, version: str, view: View) -> None:
+    def _begin(self, version: str, view: RegistryView) -> None:
         """Begin to load a version; its end wakes those who follow."""
         self._round.add(version)
         self._to_retry.discard(version)
@@ -270,8 +271,8 @@ class Rollout:
         self._show_states()
         self.wake()
 
-    def _apply(self, view: View, loaded: Collection[str]) -> None:
-        """Swap to what is wanted and loaded; remember what else there is."""
+    def _apply(self, view: RegistryView, loaded: Collection[str]) -> None:
+        """Swap to the wanted versions that are loaded, and let go of those that are not needed."""
         before = self._recommender.serving
         for version in self.refusals.keys() - set(view.wanted):
             del self.refusals[version]
@@ -310,8 +311,12 @@ class Rollout:
             asyncio.get_running_loop().call_later(_LINGER_S + 0.05, self.wake)
         self._trials.follow(view.moves, self._problems_of(view, candidates))
 
-    def _aliases(self, view: View, have: Mapping[str, Resident]) -> dict[str, str]:
-        """Return what is to answer for each alias: what it names, what has answered, a stand-in."""
+    def _aliases(self, view: RegistryView, have: Mapping[str, Resident]) -> dict[str, str]:
+        """Return the version that is to answer for each alias.
+
+        That is the version it names, or else the one that has answered for it, or else one that may
+        answer in its place; see RegistryView.stand_ins.
+        """
         served = self._recommender.serving.aliases
         aliases = {}
         for alias, move in view.moves.items():
@@ -323,7 +328,7 @@ class Rollout:
         return aliases
 
     def _tell(self, before: Serving, after: Serving) -> None:
-        """Say in metrics and log what has changed."""
+        """Tell metrics and log the changes between two tables."""
         for version, resident in after.residents.items():
             if version not in before.residents:
                 self._metrics.hold(resident.snapshot.figures)
@@ -343,10 +348,10 @@ class Rollout:
                 _log.info("alias %s: %s", alias, f"trying {tried}" if tried else "trial ended")
         self._metrics.trials.show_trials(after.candidates)
 
-    def _show_behind(self, view: View, is_idle: bool) -> None:
-        """Say loudly where an alias is not answered by the version that it names.
+    def _show_behind(self, view: RegistryView, is_idle: bool) -> None:
+        """Log and show the aliases that are answered by another version than the one they name.
 
-        Of one that nothing answers for it is said once all that could stand in has been tried.
+        Where no version answers at all, that is said once all that could have been tried.
         """
         aliases = self._recommender.serving.aliases
         behind = {
@@ -365,7 +370,9 @@ class Rollout:
             self.behind = behind
             self._metrics.trials.show_behind(behind)
 
-    def _problems_of(self, view: View, candidates: Mapping[str, Candidate]) -> dict[str, str]:
+    def _problems_of(
+        self, view: RegistryView, candidates: Mapping[str, Candidate]
+    ) -> dict[str, str]:
         """Say, by alias, why a candidate answers nobody."""
         problems = {}
         for alias, move in view.moves.items():
@@ -375,7 +382,7 @@ class Rollout:
         return problems
 
     async def _free(self, linger_s: float) -> None:
-        """Let go, in a thread of its own, of what nothing has named for so long."""
+        """Free, in a thread of their own, the versions that nothing has named for so long."""
         end = self._clock() - linger_s
         gone = [resident for left_at, resident in self._left if left_at <= end]
         self._left = [each for each in self._left if each[0] > end]

@@ -23,6 +23,6 @@ class Problems:
         self._last = dict(problems)
 
 
-def told(error: BaseException) -> str:
-    """Return an error in words, by its kind where it has none."""
+def in_words(error: BaseException) -> str:
+    """Return an error's message, or the name of its class where it has none."""
     return str(error) or type(error).__name__

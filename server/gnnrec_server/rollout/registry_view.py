@@ -1,4 +1,4 @@
-"""What the registry says, as far as a server follows it."""
+"""Reading the registry for a server: the aliases that it follows, and which versions they want."""
 
 from collections.abc import Callable, Collection, Mapping
 from contextlib import suppress
@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 from gnnrec_registry import ModelStore, Move, Version
 from gnnrec_registry.errors import AliasCorrupt, NoSuchAlias
-from gnnrec_server.rollout.problems import Problems, told
+from gnnrec_server.rollout.problems import Problems, in_words
 
 EVERY_ALIAS = "*"
 
 
 @dataclass(frozen=True)
-class Followed:
+class FollowedAliases:
     """Which aliases a server answers for, and how many versions it keeps."""
 
     alias: str
@@ -24,13 +24,14 @@ class Followed:
 
 
 @dataclass(frozen=True)
-class View:
-    """The aliases to be followed, the server's own first, and what else there is."""
+class RegistryView:
+    """What was read: the followed aliases, the server's own first, and which versions there are."""
 
     moves: Mapping[str, Move]
     """The last move of each that is known; of one that cannot be read now, as it was read last."""
     stand_ins: Mapping[str, list[str]]
-    """For an alias that nothing is served for: what may answer in its place, the best first."""
+    """For an alias whose version is refused, and that nothing answers for: the versions that may
+    answer in its place, the best first."""
     stamps: Mapping[str, object]
     """The state of the files of each version that was refused, where it can be seen."""
     aliases: frozenset[str]
@@ -38,13 +39,13 @@ class View:
 
     @property
     def wanted(self) -> list[str]:
-        """What aliases ask for, whatever is served."""
+        """All versions that the aliases want, whichever are served."""
         return self.lacking({})
 
     def lacking(self, served: Mapping[str, str]) -> list[str]:
-        """Return what is to be loaded, in this order: what is named, what stands in, what is tried.
+        """Return the versions to load: first those named, then stand-ins, then candidates.
 
-        served: the aliases that something answers for, so that nothing need stand in.
+        served: the aliases that a version answers for, and so need no stand-in.
         """
         moves = self.moves.values()
         return [
@@ -59,17 +60,17 @@ class View:
         ]
 
 
-class Lookout:
+class RegistryReader:
     """Reads the registry for a server.
 
-    Whatever is wrong with one alias or version concerns that one alone. What cannot be read is
-    taken as it was read last, until it can be read again or is gone.
+    A fault in one alias or version concerns that one alone. What cannot be read is taken to be as
+    it was read last, until it can be read again or is gone.
     """
 
     def __init__(
-        self, store: ModelStore, followed: Followed, on_error: Callable[[], object]
+        self, store: ModelStore, followed: FollowedAliases, on_error: Callable[[], object]
     ) -> None:
-        """`on_error` hears of everything that cannot be read, at each look."""
+        """`on_error` is called for each thing that cannot be read, at every reading."""
         self._store = store
         self._followed = followed
         self._on_error = on_error
@@ -78,10 +79,10 @@ class Lookout:
         self._aliases: frozenset[str] = frozenset()
         self._versions: frozenset[str] = frozenset()
 
-    def read(self, served: Mapping[str, str], refused: Collection[str]) -> View:
-        """Return what there is to follow; raises if the own alias could never be read so far.
+    def read(self, served: Mapping[str, str], refused: Collection[str]) -> RegistryView:
+        """Read the followed aliases; raise if the server's own could not be read even once.
 
-        served: the version of each alias that is answered for; refused: versions that failed.
+        served: the version that answers for each alias; refused: what cannot be served
         """
         problems: dict[str, str] = {}
         self._list(problems)
@@ -89,7 +90,7 @@ class Lookout:
         for alias in followed:
             self._follow(alias, problems)
         moves = {alias: self._moves[alias] for alias in followed if alias in self._moves}
-        view = View(
+        view = RegistryView(
             moves=moves,
             stand_ins={
                 alias: self._stand_ins(alias, move.version, problems)
@@ -117,7 +118,7 @@ class Lookout:
             if not versions:
                 layout.require()  # a model without any is rather one that is not there
         except Exception as error:
-            problems["the registry"] = told(error)
+            problems["the registry"] = in_words(error)
         else:
             self._aliases, self._versions = frozenset(aliases), frozenset(versions)
 
@@ -137,13 +138,13 @@ class Lookout:
             if is_own and alias not in self._moves:
                 raise
             if is_own:  # somebody must answer
-                problems[f"alias {alias}"] = told(error)
+                problems[f"alias {alias}"] = in_words(error)
             else:  # not yet, or no longer
                 self._moves.pop(alias, None)
         except Exception as error:
             if is_own and alias not in self._moves:
                 raise
-            problems[f"alias {alias}"] = told(error)
+            problems[f"alias {alias}"] = in_words(error)
 
     def _last(self, alias: str, problems: dict[str, str]) -> Move:
         """Return an alias's last move; by the history where its file is damaged at the start."""
@@ -174,12 +175,12 @@ class Lookout:
         try:
             found += self._store.aliases.earlier(alias)
         except Exception as error:
-            problems[f"the history of alias {alias}"] = told(error)
+            problems[f"the history of alias {alias}"] = in_words(error)
         if alias == self._followed.alias:
             try:
                 found += [each.name for each in self._store.versions() if isinstance(each, Version)]
             except Exception as error:
-                problems["the registry"] = told(error)
+                problems["the registry"] = in_words(error)
         return [each for each in dict.fromkeys(found) if each != version]
 
     def _stamps(self, versions: Collection[str]) -> dict[str, object]:

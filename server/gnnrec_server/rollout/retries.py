@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from gnnrec_registry import Move, RegistryError
 from gnnrec_server.errors import ServingError, UnservableVersion
-from gnnrec_server.rollout.problems import told
+from gnnrec_server.rollout.problems import in_words
 from gnnrec_server.version.cancellation import Load
 
 _RETRY_S = 2.0
@@ -26,12 +26,12 @@ class Refusal:
     stamp: object
     """The state of its files when it was tried; see ModelStore.stamp."""
     load: Load | None = None
-    """The attempt itself, which may still be under way."""
+    """The attempt itself, whose thread may still run."""
 
     @property
     def reason(self) -> str:
         """Why, in words."""
-        return told(self.error)
+        return in_words(self.error)
 
     @property
     def delay_s(self) -> float:

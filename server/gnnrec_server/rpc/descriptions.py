@@ -11,7 +11,7 @@ from gnnrec_registry.attributes import AttributeEntry
 from gnnrec_registry.manifest import Metrics
 from gnnrec_server.query.routing import Resident, Serving
 from gnnrec_server.rollout.catalogue import VersionState
-from gnnrec_server.trials.counters import Count, Line, Sum
+from gnnrec_server.trials.counters import Count, RequestKind, TrialTotals
 from gnnrec_server.trials.trials import Trial
 
 
@@ -19,7 +19,7 @@ def model_response(
     serving: Serving,
     aliases: Mapping[str, Move],
     registry_problem: str,
-    trials: Sequence[tuple[Trial, Sum]],
+    trials: Sequence[tuple[Trial, TrialTotals]],
 ) -> model_pb2.GetModelResponse:
     """Describe the loaded versions, the current one first, the registry's aliases, the trials."""
     current = serving.current.manifest
@@ -105,12 +105,14 @@ def _timestamp(moment: datetime) -> Timestamp:
     return timestamp
 
 
-def _trial(trial: Trial, seen: Sum) -> model_pb2.Trial:
-    computed = seen.last(Line.SHADOW)
+def _trial(trial: Trial, seen: TrialTotals) -> model_pb2.Trial:
+    computed = seen.recent(RequestKind.SHADOW)
     return model_pb2.Trial(
         alias=trial.move.alias,
-        stable=_side(trial.move.version, seen, Line.STABLE, Count.STABLE_ERRORS),
-        candidate=_side(trial.candidate.version, seen, Line.CANDIDATE, Count.CANDIDATE_ERRORS),
+        stable=_side(trial.move.version, seen, RequestKind.STABLE, Count.STABLE_ERRORS),
+        candidate=_side(
+            trial.candidate.version, seen, RequestKind.CANDIDATE, Count.CANDIDATE_ERRORS
+        ),
         percent=trial.candidate.percent,
         shadow=trial.candidate.shadow,
         comparison=model_pb2.ShadowComparison(
@@ -128,12 +130,12 @@ def _trial(trial: Trial, seen: Sum) -> model_pb2.Trial:
     )
 
 
-def _side(version: str, seen: Sum, line: Line, errors: Count) -> model_pb2.TrialSide:
-    last = seen.last(line)
+def _side(version: str, seen: TrialTotals, kind: RequestKind, errors: Count) -> model_pb2.TrialSide:
+    recent = seen.recent(kind)
     return model_pb2.TrialSide(
         version=version,
-        request_count=seen[line],
+        request_count=seen[kind],
         error_count=seen[errors],
-        p50_latency_ms=1000 * last.quantile(0.5),
-        p99_latency_ms=1000 * last.quantile(0.99),
+        p50_latency_ms=1000 * recent.quantile(0.5),
+        p99_latency_ms=1000 * recent.quantile(0.99),
     )

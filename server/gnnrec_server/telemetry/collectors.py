@@ -1,4 +1,4 @@
-"""Making metrics in one registry, and replacing and dropping their series."""
+"""Making the Prometheus collectors of one process, and replacing and dropping their series."""
 
 from bisect import bisect_left
 from collections.abc import Callable, Mapping

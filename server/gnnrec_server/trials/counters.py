@@ -1,4 +1,7 @@
-"""What trials count: numbers that one process writes, and all processes of a server can read."""
+"""What trials count: each process writes numbers of its own, and any process adds up all.
+
+With several workers the numbers lie in files that all of them map into memory.
+"""
 
 import hashlib
 import logging
@@ -16,11 +19,15 @@ from numpy.typing import NDArray
 _log = logging.getLogger("gnnrec.server")
 
 RECENT = 4096
-"""How many of the last requests are judged."""
+"""How many of the most recent requests of a kind are judged."""
 
 
-class Line(IntEnum):
-    """What is counted one by one, with the durations of the last."""
+class RequestKind(IntEnum):
+    """The requests of a trial that are noted one by one, the most recent with their durations.
+
+    Those that the stable version has answered, those that the candidate has, and those that the
+    candidate has computed as a shadow.
+    """
 
     STABLE = 0
     CANDIDATE = 1
@@ -28,7 +35,7 @@ class Line(IntEnum):
 
 
 class Count(IntEnum):
-    """What is counted; the first three, by line, are how many there were."""
+    """What is counted; the first three are how many requests of each kind there were."""
 
     STABLE = 0
     CANDIDATE = 1
@@ -45,19 +52,20 @@ class Count(IntEnum):
 
 _ROOM = 16
 _COLUMNS = 4
-_SHAPE = (len(Line), RECENT, _COLUMNS)
-_NUMBERS = _ROOM + len(Line) * RECENT * _COLUMNS
+_SHAPE = (len(RequestKind), RECENT, _COLUMNS)
+_NUMBERS = _ROOM + len(RequestKind) * RECENT * _COLUMNS
 _BYTES = 8 * _NUMBERS
 
 
 class TrialCounter:
-    """What one process has counted of one trial; each number has one thread that writes it."""
+    """What one process has counted of one trial; each number is written by one thread only."""
 
     def __init__(self, numbers: NDArray[np.float64]) -> None:
         """Count into an array of numbers, which may lie in a file."""
         self.counts = numbers[:_ROOM]
-        # By line and place: when (monotonic seconds, one clock for all), how long, whether it
-        # failed, whether it was too slow.
+        # (kind, place, 4), where the RECENT places of a kind are used in turn: when the request
+        # ended (monotonic seconds, one clock for all processes), how long it took, whether it
+        # failed, and whether it was too slow.
         self.recent = numbers[_ROOM:].reshape(_SHAPE)
 
     def add(self, count: Count, amount: float = 1.0) -> None:
@@ -65,20 +73,21 @@ class TrialCounter:
         self.counts[count] += amount
 
     def enter(
-        self, line: Line, seconds: float | None, failed: bool = False, slow: bool = False
+        self, kind: RequestKind, seconds: float | None, failed: bool = False, slow: bool = False
     ) -> None:
-        """Count one of a line; one of a batch has no duration of its own."""
-        place = int(self.counts[line]) % RECENT
+        """Note a request of a kind; an entry of a batch has no duration of its own."""
+        place = int(self.counts[kind]) % RECENT
         duration = np.nan if seconds is None else seconds
-        self.recent[line, place] = time.monotonic(), duration, failed, slow
-        self.counts[line] += 1
+        self.recent[kind, place] = time.monotonic(), duration, failed, slow
+        self.counts[kind] += 1
 
 
 @dataclass(frozen=True)
-class Last:
-    """The last of a line: how long each took, in seconds, and whether it failed or was too slow.
+class RecentRequests:
+    """The most recent requests of a kind.
 
-    Of those without a duration nothing is said but whether they failed.
+    seconds, slow: of those with a duration, how long each took and whether that was too long;
+    failed: of all, whether each failed.
     """
 
     seconds: NDArray[np.float64]
@@ -100,16 +109,16 @@ class Last:
         return float(self.slow.mean()) if len(self.slow) else 0.0
 
 
-class Sum:
-    """What several tallies of a trial say together."""
+class TrialTotals:
+    """What all processes have counted of a trial."""
 
-    def __init__(self, tallies: Sequence[TrialCounter]) -> None:
-        """Add up; of each line the last of all remain."""
-        self._counts = np.sum([each.counts for each in tallies], axis=0)
-        self._began_at = min(each.counts[Count.BEGAN_AT] for each in tallies)
-        self._tallies = tallies
+    def __init__(self, counters: Sequence[TrialCounter]) -> None:
+        """Add up the counters of the processes."""
+        self._counts = np.sum([each.counts for each in counters], axis=0)
+        self._began_at = min(each.counts[Count.BEGAN_AT] for each in counters)
+        self._counters = counters
 
-    def __getitem__(self, count: Count | Line) -> int:
+    def __getitem__(self, count: Count | RequestKind) -> int:
         """Return a number."""
         return int(self._counts[count])
 
@@ -129,18 +138,20 @@ class Sum:
         """By how much scores differ, as a share of the scores, on average."""
         return float(self._counts[Count.DRIFT_SUM]) / max(1, self[Count.SHADOW])
 
-    def last(self, line: Line) -> Last:
-        """Return the last RECENT of a line, whichever process has counted them."""
-        parts = [each.recent[line, : min(RECENT, int(each.counts[line]))] for each in self._tallies]
+    def recent(self, kind: RequestKind) -> RecentRequests:
+        """Return the RECENT most recent requests of a kind, whichever process has noted them."""
+        parts = [
+            each.recent[kind, : min(RECENT, int(each.counts[kind]))] for each in self._counters
+        ]
         rows = np.concatenate(parts)
         if len(rows) > RECENT:
             rows = rows[np.argsort(rows[:, 0], kind="stable")[-RECENT:]]
         timed = rows[~np.isnan(rows[:, 1])]
-        return Last(timed[:, 1], timed[:, 3], rows[:, 2].copy())
+        return RecentRequests(timed[:, 1], timed[:, 3], rows[:, 2].copy())
 
 
 class TrialCounters:
-    """The tallies of the trials that a server takes part in.
+    """The counters of the trials that a server takes part in.
 
     With a folder, which the workers of one server share, each process counts into a file of its
     own there, and adds up those of all. What a process that has died counted stays in the sums.
@@ -152,17 +163,17 @@ class TrialCounters:
         self._own: dict[str, TrialCounter] = {}
 
     def open(self, trial: str, began_at: float) -> TrialCounter:
-        """Return what this process counts of a trial into; `trial` is the same text everywhere."""
-        tally = self._own.get(trial)
-        if tally is None:
-            tally = self._own[trial] = TrialCounter(self._numbers(trial))
-            if not tally.counts[Count.BEGAN_AT]:  # else a process of the same id was here before
-                tally.counts[Count.BEGAN_AT] = began_at
-        return tally
+        """Return this process's counter for a trial; `trial` is its name in every process."""
+        counter = self._own.get(trial)
+        if counter is None:
+            counter = self._own[trial] = TrialCounter(self._numbers(trial))
+            if not counter.counts[Count.BEGAN_AT]:  # else a process of the same id was here before
+                counter.counts[Count.BEGAN_AT] = began_at
+        return counter
 
-    def sum(self, trial: str) -> Sum:
+    def sum(self, trial: str) -> TrialTotals:
         """Return what all processes have counted of a trial that is open."""
-        return Sum([self._own[trial], *self._others(trial)])
+        return TrialTotals([self._own[trial], *self._others(trial)])
 
     def close(self, trial: str) -> None:
         """Forget a trial that has ended, for all: it never comes again."""

@@ -1,4 +1,4 @@
-"""Whose fault a failed or slow request of a trial is: the other version is asked the same.
+"""Whether a failed or slow request is the version's fault: the other version is asked the same.
 
 Callers make mistakes, some ask for very much, many come at once, and all may choose for whom they
 ask. So no failure and no duration says of itself that a version is worse.

@@ -14,7 +14,7 @@ from gnnrec_server.query.plan import place, plan, search
 from gnnrec_server.query.queries import ScoreQuery, TopKQuery
 from gnnrec_server.query.recommender import Recommender
 from gnnrec_server.telemetry.trial_metrics import ShadowResult, TrialMetrics
-from gnnrec_server.trials.counters import Count, Line
+from gnnrec_server.trials.counters import Count, RequestKind
 from gnnrec_server.trials.exchange import Answered, Asked
 from gnnrec_server.trials.trials import Trial
 from gnnrec_server.version.snapshot import Snapshot
@@ -44,7 +44,7 @@ class Shadow:
     def offer(self, trial: Trial, asked: Asked, answer: Answered) -> None:
         """Have a TopK or Score answered by the trial's candidate too, or drop it; never waits."""
         if not self._places.acquire(blocking=False):
-            trial.tally.add(Count.SHADOW_DROPPED)
+            trial.counter.add(Count.SHADOW_DROPPED)
             self._count(trial, "dropped")
             return
         future = self._pool.submit(self._compute, trial, asked, answer)
@@ -65,22 +65,22 @@ class Shadow:
             else:
                 found = _list(resident.snapshot, query, answer)
         except Exception as error:  # the candidate's failures are what is looked for
-            trial.tally.add(Count.SHADOW_FAILED)
+            trial.counter.add(Count.SHADOW_FAILED)
             self._count(trial, "failed")
-            if trial.tally.counts[Count.SHADOW_FAILED] == 1:
+            if trial.counter.counts[Count.SHADOW_FAILED] == 1:
                 _log.warning(
                     "alias %s: the shadow %s cannot answer what %s has answered: %s; later "
                     "failures are counted, and not logged",
                     trial.move.alias, trial.candidate.version, trial.move.version, error,
                 )  # fmt: skip
             return
-        tally = trial.tally
-        tally.add(Count.DRIFT_SUM, found.drift)
+        counter = trial.counter
+        counter.add(Count.DRIFT_SUM, found.drift)
         if found.overlap is None:
-            tally.add(Count.SHADOW_SCORES)
+            counter.add(Count.SHADOW_SCORES)
         else:
-            tally.add(Count.OVERLAP_SUM, found.overlap)
-        tally.enter(Line.SHADOW, found.seconds)
+            counter.add(Count.OVERLAP_SUM, found.overlap)
+        counter.enter(RequestKind.SHADOW, found.seconds)
         labels = trial.move.alias, trial.candidate.version
         self._metrics.observe_shadow(labels, found.overlap, found.drift, found.seconds)
         self._count(trial, "compared")

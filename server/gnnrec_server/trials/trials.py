@@ -6,7 +6,14 @@ from dataclasses import dataclass
 
 from gnnrec_registry import Candidate, Move
 from gnnrec_server.telemetry.trial_metrics import Side, TrialMetrics
-from gnnrec_server.trials.counters import RECENT, Count, Line, Sum, TrialCounter, TrialCounters
+from gnnrec_server.trials.counters import (
+    RECENT,
+    Count,
+    RequestKind,
+    TrialCounter,
+    TrialCounters,
+    TrialTotals,
+)
 
 # The server was full or stopping, an answer was too large to be sent, the caller went away.
 _NOT_OF_THE_VERSION = {
@@ -20,9 +27,9 @@ _NOT_OF_THE_VERSION = {
 # One in so many may be slow: the p99 is what 99 of 100 do not exceed.
 _SLOW_SHARE = 0.01
 
-_SIDES: dict[Side, tuple[Line, Count]] = {
-    "stable": (Line.STABLE, Count.STABLE_ERRORS),
-    "candidate": (Line.CANDIDATE, Count.CANDIDATE_ERRORS),
+_SIDES: dict[Side, tuple[RequestKind, Count]] = {
+    "stable": (RequestKind.STABLE, Count.STABLE_ERRORS),
+    "candidate": (RequestKind.CANDIDATE, Count.CANDIDATE_ERRORS),
 }
 
 
@@ -34,7 +41,7 @@ class Trial:
     """The same in every process, and never that of another trial."""
     move: Move
     candidate: Candidate
-    tally: TrialCounter
+    counter: TrialCounter
     """What this process counts into."""
     problem: str = ""
     """Why the candidate answers nobody here; empty if it does."""
@@ -50,14 +57,14 @@ class Trial:
         is_candidate = version == self.candidate.version
         return self.move.version if is_candidate else self.candidate.version
 
-    def verdict(self, seen: Sum) -> str:
+    def verdict(self, seen: TrialTotals) -> str:
         """Say in what the candidate passes its guard's limits; empty if it does not."""
         guard = self.candidate.guard
-        if guard is None or seen[Line.CANDIDATE] < guard.min_requests:
+        if guard is None or seen[RequestKind.CANDIDATE] < guard.min_requests:
             return ""
-        new, old = seen.last(Line.CANDIDATE), seen.last(Line.STABLE)
+        new, old = seen.recent(RequestKind.CANDIDATE), seen.recent(RequestKind.STABLE)
         more = new.error_share - old.error_share
-        judged = min(RECENT, seen[Line.CANDIDATE])
+        judged = min(RECENT, seen[RequestKind.CANDIDATE])
         if guard.max_errors is not None and more > guard.max_errors:
             return (
                 f"{new.error_share:.1%} of its last {judged} requests failed, "
@@ -78,12 +85,12 @@ class Trials:
     def __init__(
         self,
         metrics: TrialMetrics,
-        tallies: TrialCounters,
+        counters: TrialCounters,
         clock: Callable[[], float] = time.time,
     ) -> None:
-        """Begin with none; count into `tallies`, which may be shared, and into `metrics`."""
+        """Begin with none; count into `counters`, which may be shared, and into `metrics`."""
         self._metrics = metrics
-        self._tallies = tallies
+        self._counters = counters
         self._clock = clock
         self.running: Mapping[str, Trial] = {}
 
@@ -97,12 +104,12 @@ class Trials:
             if move.candidate is None:
                 continue
             name = _name(move, move.candidate)
-            tally = self._tallies.open(name, self._clock())
-            running[alias] = Trial(name, move, move.candidate, tally, problems.get(alias, ""))
+            counter = self._counters.open(name, self._clock())
+            running[alias] = Trial(name, move, move.candidate, counter, problems.get(alias, ""))
         ended = {each.name for each in self.running.values()}
         self.running = running
         for name in ended - {each.name for each in running.values()}:
-            self._tallies.close(name)
+            self._counters.close(name)
         self._metrics.show_sides({alias: _versions(each) for alias, each in running.items()})
         waiting = {alias: each for alias, each in running.items() if each.problem}
         self._metrics.show_waiting({alias: _versions(each) for alias, each in waiting.items()})
@@ -112,9 +119,9 @@ class Trials:
         now = self.running.get(trial.move.alias)
         return now is not None and now.name == trial.name
 
-    def seen(self, trial: Trial) -> Sum:
+    def seen(self, trial: Trial) -> TrialTotals:
         """Return what all processes of this server have seen of a running trial."""
-        return self._tallies.sum(trial.name)
+        return self._counters.sum(trial.name)
 
     def count(
         self, trial: Trial, version: str, code: str, seconds: float | None, *, slow: bool = False
@@ -126,11 +133,11 @@ class Trials:
         side = trial.side(version)
         if side is None:
             return
-        line, errors = _SIDES[side]
+        kind, errors = _SIDES[side]
         failed = code != "OK"
-        trial.tally.enter(line, seconds, failed, slow)
+        trial.counter.enter(kind, seconds, failed, slow)
         if failed:
-            trial.tally.add(errors)
+            trial.counter.add(errors)
         self._metrics.count_request((trial.move.alias, version, side), failed, seconds)
 
 

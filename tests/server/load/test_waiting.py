@@ -51,7 +51,8 @@ def test_where_all_searches_are_of_one_size_each_request_counts_its_share() -> N
     line = SearchTimeLine()
     for _ in range(10):
         line.learn(0.8, 4)
-    assert (line.each_s, line.lone_s) == (pytest.approx(0.2), pytest.approx(0.2))
+    assert line.each_s == pytest.approx(0.2)
+    assert line.lone_s == pytest.approx(0.2)
 
 
 def test_one_search_that_takes_far_longer_counts_for_four_times_what_was_expected() -> None:

@@ -19,7 +19,7 @@ from gnnrec_registry.errors import AliasCorrupt
 from gnnrec_server.process.threads import OneThread
 from gnnrec_server.query.recommender import Recommender
 from gnnrec_server.rollout.follow import Rollout
-from gnnrec_server.rollout.registry_view import Followed, Lookout
+from gnnrec_server.rollout.registry_view import FollowedAliases, RegistryReader
 from gnnrec_server.telemetry.metrics import Metrics
 from gnnrec_server.trials.counters import TrialCounters
 from gnnrec_server.trials.trials import Trials
@@ -83,7 +83,7 @@ class Following:
         self.trials = Trials(self.metrics.trials, TrialCounters())
         self.rollout = Rollout(
             published.store,
-            Followed("production", others),
+            FollowedAliases("production", others),
             self.recommender,
             self.metrics,
             self.trials,
@@ -179,29 +179,29 @@ def test_an_alias_that_cannot_be_read_is_taken_as_it_was_read_last(
     published: Published, content: bytes | None
 ) -> None:
     """The own one too, even if its file is gone: somebody must answer."""
-    lookout = Lookout(published.store, Followed("production", ("*",)), lambda: None)
+    reader = RegistryReader(published.store, FollowedAliases("production", ("*",)), lambda: None)
     published.write("canary", json.dumps(published.canary).encode())
     good = published.store.layout.alias("production").read_bytes()
-    before = lookout.read({}, [])
+    before = reader.read({}, [])
     try:
         if content is None:
             published.store.layout.alias("production").unlink()
         else:
             published.write("production", content)
             published.write("canary", content)
-        assert lookout.read({}, []).moves == before.moves
+        assert reader.read({}, []).moves == before.moves
     finally:
         published.write("production", good)
     published.store.layout.alias("canary").unlink()
-    assert lookout.read({}, []).moves.keys() == {"production"}, "canary is really gone"
+    assert reader.read({}, []).moves.keys() == {"production"}, "canary is really gone"
 
 
 def test_an_own_alias_that_could_never_be_read_is_said(published: Published) -> None:
-    lookout = Lookout(published.store, Followed("bad"), lambda: None)
+    reader = RegistryReader(published.store, FollowedAliases("bad"), lambda: None)
     published.write("bad", b"{")
     try:
         with pytest.raises(AliasCorrupt):
-            lookout.read({}, [])
+            reader.read({}, [])
     finally:
         published.store.layout.alias("bad").unlink()
 
@@ -210,8 +210,10 @@ def test_what_is_wrong_with_a_version_or_the_lists_stops_no_alias(
     published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     counted: list[str] = []
-    lookout = Lookout(published.store, Followed("production"), lambda: counted.append("it"))
-    before = lookout.read({}, [])
+    reader = RegistryReader(
+        published.store, FollowedAliases("production"), lambda: counted.append("it")
+    )
+    before = reader.read({}, [])
 
     def fail(*arguments: object) -> Any:
         raise OSError(5, "Input/output error")
@@ -224,7 +226,7 @@ def test_what_is_wrong_with_a_version_or_the_lists_stops_no_alias(
         (published.store.layout, "version_names"),
     ):
         monkeypatch.setattr(owner, name, fail)
-    view = lookout.read({}, VERSIONS)
+    view = reader.read({}, VERSIONS)
     assert view.moves == before.moves
     assert (view.aliases, view.versions) == (before.aliases, before.versions)
     assert view.stamps == {}
@@ -235,11 +237,13 @@ def test_a_problem_is_logged_when_it_begins_and_when_it_comes_back(
     published: Published, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO")
-    lookout = Lookout(published.store, Followed("production", ("canary",)), lambda: None)
+    reader = RegistryReader(
+        published.store, FollowedAliases("production", ("canary",)), lambda: None
+    )
     good = json.dumps(published.canary).encode()
     for content in (good, b"{", b"{", good, good, b"{", good):
         published.write("canary", content)
-        lookout.read({}, [])
+        reader.read({}, [])
     said = [each.split(":")[0] for each in caplog.messages if "canary" in each.split(":")[0]]
     assert said == 2 * ["alias canary cannot be read", "alias canary can be read again"]
 

@@ -14,7 +14,7 @@ from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_registry import Candidate, Guard, ModelStore
 from gnnrec_server.query import plan
 from gnnrec_server.query.queries import KnownUser, Limits
-from gnnrec_server.query.routing import is_for
+from gnnrec_server.query.routing import is_in_share
 from gnnrec_server.rpc.exchanges import AskedMessage
 from gnnrec_server.trials import fault
 from gnnrec_server.trials.trials import Trial
@@ -41,7 +41,7 @@ def stored(server: Running) -> ModelStore:
 def mine(version: str, percent: float = 50) -> list[str]:
     """Return the people whom a candidate answers."""
     candidate = Candidate(version=version, percent=percent)
-    return [person for person in PEOPLE if is_for(candidate, KnownUser(person))]
+    return [person for person in PEOPLE if is_in_share(candidate, KnownUser(person))]
 
 
 def ask(call: Any, request: Any) -> grpc.StatusCode:

@@ -10,7 +10,7 @@ import pytest
 from gnnrec import Query
 from gnnrec_registry import Candidate, ModelStore
 from gnnrec_server.query.queries import KnownUser
-from gnnrec_server.query.routing import is_for
+from gnnrec_server.query.routing import is_in_share
 from tests import made
 from tests.server.rollout.test_aliases import wait_for
 from tests.server.running import Running, running, scrape
@@ -104,7 +104,7 @@ def test_a_shadow_that_is_slow_drops_and_holds_nobody_up(
         old = [
             person
             for person in PEOPLE
-            if not is_for(Candidate(version="poor", percent=50), KnownUser(person))
+            if not is_in_share(Candidate(version="poor", percent=50), KnownUser(person))
         ]
         for person in [*old, *old, *old, *old]:
             assert server.client.top_k(person, k=1).version == "old"

@@ -22,7 +22,7 @@ from gnnrec_server.query.queries import (
     Subject,
     Vector,
 )
-from gnnrec_server.query.routing import is_for
+from gnnrec_server.query.routing import is_in_share
 from tests.server.rollout.test_aliases import wait_for
 from tests.server.running import Running, running, scrape
 from tests.server.trying import PEOPLE, publish_three, settle, sides, trial, try_out
@@ -55,15 +55,15 @@ SUBJECTS: list[Subject] = [
 def test_a_larger_share_keeps_those_of_a_smaller(percents: tuple[float, float], name: str) -> None:
     few, many = (Candidate(version="new", percent=percent) for percent in sorted(percents))
     for subject in [*SUBJECTS, KnownUser(name.encode(errors="ignore").decode())]:
-        assert is_for(few, subject) <= is_for(many, subject)
-        assert is_for(few, subject) == is_for(few, subject)
+        assert is_in_share(few, subject) <= is_in_share(many, subject)
+        assert is_in_share(few, subject) == is_in_share(few, subject)
 
 
 @pytest.mark.parametrize("percent", [1.0, 5.0, 50.0, 99.0])
 def test_the_share_is_what_was_asked_for_and_each_trial_takes_others(percent: float) -> None:
     people = [KnownUser(f"person-{number}") for number in range(20_000)]
     chosen = {
-        version: {each.user_id for each in people if is_for(candidate, each)}
+        version: {each.user_id for each in people if is_in_share(candidate, each)}
         for version in ("v1", "v2")
         for candidate in [Candidate(version=version, percent=percent)]
     }
@@ -112,7 +112,7 @@ def test_every_call_of_a_person_is_answered_by_the_same_side(
 def test_failures_are_those_of_the_side_that_failed(store: ModelStore, server: Running) -> None:
     try_out(store, server, "poor", percent=50)
     poor = Candidate(version="poor", percent=50)
-    unlucky = [person for person in PEOPLE[5:] if is_for(poor, KnownUser(person))]
+    unlucky = [person for person in PEOPLE[5:] if is_in_share(poor, KnownUser(person))]
     failed = len(unlucky)
     for person in PEOPLE[5:]:
         if person in unlucky:
@@ -154,7 +154,7 @@ def test_a_guard_returns_to_the_old_version_and_the_history_says_why(
 def mine(version: str, percent: float = 50) -> list[str]:
     """Return the people whom a candidate answers."""
     candidate = Candidate(version=version, percent=percent)
-    return [person for person in PEOPLE if is_for(candidate, KnownUser(person))]
+    return [person for person in PEOPLE if is_in_share(candidate, KnownUser(person))]
 
 
 BY_CALLERS: dict[str, dict[str, Any]] = {

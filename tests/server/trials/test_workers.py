@@ -6,7 +6,7 @@ from gnnrec import Client, Query
 from gnnrec.answers import Trial
 from gnnrec_registry import Candidate, Guard, ModelStore
 from gnnrec_server.query.queries import KnownUser
-from gnnrec_server.query.routing import is_for
+from gnnrec_server.query.routing import is_in_share
 from tests import made
 from tests.server.scraping import key, parse, scraped_text
 from tests.server.test_workers import serving
@@ -14,8 +14,8 @@ from tests.server.waiting import until
 
 CONNECTIONS = 24
 POOR = Candidate(version="poor", percent=50)
-MINE = [f"u{row}" for row in range(5, 200) if is_for(POOR, KnownUser(f"u{row}"))]
-OTHERS = [f"u{row}" for row in range(5, 200) if not is_for(POOR, KnownUser(f"u{row}"))]
+MINE = [f"u{row}" for row in range(5, 200) if is_in_share(POOR, KnownUser(f"u{row}"))]
+OTHERS = [f"u{row}" for row in range(5, 200) if not is_in_share(POOR, KnownUser(f"u{row}"))]
 
 
 def trials(address: str) -> list[Trial]:
