@@ -148,7 +148,7 @@ def test_a_guard_returns_to_the_old_version_and_the_history_says_why(
     assert "requests failed, 0.0% of those of old; 20.0% more are allowed" in move.why
     wait_for(lambda: set(sides(server).values()) == {"old"}, "all are answered by the old")
     key = "gnnrec_guard_returns_total", (("alias", "production"), ("result", "returned"))
-    assert scrape(server)[key] == 1
+    wait_for(lambda: scrape(server).get(key) == 1, "the return is counted")
 
 
 def mine(version: str, percent: float = 50) -> list[str]:
