@@ -1,6 +1,7 @@
-"""Indexes for catalogues too large to look at whole: FAISS finds candidates, we rank them exactly.
+"""Approximate indexes for large catalogues: FAISS finds candidates, which are ranked exactly.
 
-How hard it looks is tuned when a version is loaded, until it finds enough.
+How many lists, or how large a part of the graph, a search visits is raised when a version is loaded
+until the wanted share of the best items is found.
 
 B queries, I items, D dimensions.
 """

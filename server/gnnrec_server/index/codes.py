@@ -1,4 +1,7 @@
-"""The exact index of a large catalogue: a scan of 8-bit codes, and FAISS where that is not sure.
+"""The exact index of a large catalogue: a scan of 8-bit codes, and FAISS for what it leaves open.
+
+The scan proves most of its answers (see scan); the few others are searched for in the embeddings.
+How many candidates it takes is found on users of the version when that is loaded.
 
 B queries, I items, D dimensions.
 """
@@ -21,11 +24,11 @@ from gnnrec_server.index.exact import (
 from gnnrec_server.index.scan import BLOCK, Scan
 from gnnrec_server.process.cancellation import pause
 
-# Fewer items are searched in no time.
+# FAISS searches fewer items in well below a millisecond.
 _LEAST = 8192
 
-# How many candidates are found for each one needed: as many as make so large a share of a sample's
-# answers sure.
+# How many candidates are taken for each item of the answer: the fewest with which the scan proves
+# so large a share of a sample's answers.
 _BREADTHS = (1.5, 2.0, 3.0, 5.0)
 _SURE = 0.98
 _SAMPLE = 200

@@ -1,4 +1,7 @@
-"""The index over a variant's item embeddings: FAISS finds, the registry's definition orders.
+"""The exact index over a variant's item embeddings.
+
+FAISS finds candidates by inner product; gnnrec_registry.ranking scores them again in double
+precision and orders them, so an answer has the same bits however it was found.
 
 B queries, I items, D dimensions.
 """
@@ -32,7 +35,7 @@ from gnnrec_server.process.cancellation import pause
 _OVER_FETCH = 1024
 
 # What a search of many fetches beyond what is asked for, where items are excluded. Most queries
-# find enough then, however many they exclude; the few others are searched for again, each alone.
+# find enough then, however many they exclude; the few others are searched for again, one by one.
 _FIRST_FETCH = 72
 
 # Up to so many permitted items it is cheaper to score each of them.
@@ -271,7 +274,7 @@ def contains(ascending: Rows, numbers: Rows) -> Mask:
 
 
 def _close_gaps(scores: Scores, rows: Rows, count: int) -> tuple[Scores, Rows]:
-    """Return the first `count` of each line that are no gap, and gaps where there are no more."""
+    """Return the first `count` results of each query that are not NO_ROW, filled up with NO_ROW."""
     gaps = (rows == NO_ROW).any(axis=1)
     pressed, pressed_rows = scores[:, :count].copy(), rows[:, :count].copy()
     if gaps.any():

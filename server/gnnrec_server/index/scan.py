@@ -1,11 +1,25 @@
-"""A scan of 8-bit codes and what makes sure of it, as one model that ONNX Runtime runs.
+"""Exact search by a scan of 8-bit codes, as one model that ONNX Runtime runs.
 
-Embeddings are rounded to whole numbers. Their products with a rounded query are computed several
-times faster than those of the embeddings, from a quarter of the bytes; the best of them are scored
-again from the embeddings, in double precision. How far a product can be from its score is known, so
-it is also known when an item that was not among the best could belong to the answer.
+Items are rounded to codes, with a unit u_d for each dimension, and a query to whole steps s:
 
-B queries, I items, D dimensions, C candidates, L left out.
+    x / u     = c + e      item x, its code c = round(x / u), and what rounding lost
+    q * u / s = r + d      query q, rounded r, the rest d; s = max |q * u| / 127
+
+The products <r, c> are those of small whole numbers: several times faster than those of the
+embeddings, and from a quarter of the bytes. They are near the scores, by the Cauchy-Schwarz
+inequality no further than
+
+    <q, x> = s (<r, c> + <d, c> + <r + d, e>)
+    |<q, x> / s - <r, c>|  <=  |d| max|c| + |r + d| max|e|  =  w       both maxima over all items
+
+So the C items with the largest products are candidates, and are scored again from the embeddings in
+double precision. Let p be the C-th largest product: no item that is left has a score above
+s (p + w). Where the k-th best score of the candidates is above that, they hold the answer for
+certain; elsewhere the caller searches in another way. `_rounding` bounds what 32-bit arithmetic
+adds.
+
+B queries, I items, D dimensions, C candidates, R results, L pairs of a query and an item that is
+left out of its answer.
 """
 
 from collections.abc import Sequence
@@ -25,13 +39,14 @@ _ROWS_AT_A_TIME = 65_536
 _LOWEST = np.iinfo(np.int32).min
 _ERRORS_ONLY = 3
 
-# The best of each block is looked at before the others: as many blocks as candidates hold all.
+# The C best items are in the C blocks of 32 whose best items are the best: only these are sorted.
 BLOCK = 32
 
-# `units` times a code are about an embedding's numbers, `step` times a code those of a query.
-# TopK puts the lower place first among equals: the rows are put in order before they are ranked.
-# What fills the last block is among the candidates where too few items are permitted, and stands
-# for the last item then: nothing is certain in that case.
+# In the notation above: units u, step s, exact q * u / s, rounded r, rest d, longest max|c|, off
+# max|e|, least p, others s (p + w), answer the k-th best score.
+# TopK puts the lower place first among equals, so rows are put in order before they are ranked.
+# Where too few items are permitted, the numbers that fill the last block are among the candidates
+# and are read as the last item; such an answer is never certain.
 _SCAN = """
 scan (float[B,D] queries, float[I,D] items, int64[L,2] left_out, int32[L] lowest,
       int64[1] candidates, int64[1] k)
@@ -116,7 +131,7 @@ class Best(NamedTuple):
 
 
 class Scan:
-    """Embeddings (I, D), where they stand, and their codes beside them."""
+    """Embeddings (I, D), which are not copied, and their codes."""
 
     def __init__(self, items: Embeddings) -> None:
         """Round embeddings (I, D), which may be mapped from a file.
@@ -138,7 +153,7 @@ class Scan:
             longest = max(longest, _longest(rounded))
             exact -= rounded
             off = max(off, _longest(exact))
-        # where they stand: what a session is made with, it copies
+        # an input of each run, since a session copies what it is made with
         self._items = onnxruntime.OrtValue.ortvalue_from_numpy(items)
         self._session = _session(
             _SCAN,

@@ -1,4 +1,4 @@
-"""A load of a version that may be called off, because it takes too long or nobody wants it."""
+"""Loading a version can be called off, because it takes too long or nobody wants it any more."""
 
 import threading
 from collections.abc import Callable, Iterator

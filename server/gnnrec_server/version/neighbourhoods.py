@@ -1,4 +1,4 @@
-"""The graph around a new user, as far as two layers of messages reach.
+"""The neighbourhood of a new user in the graph of training, as far as two SAGE layers reach.
 
 I items of the catalogue, U users, E interactions; P items that the new user has interacted with,
 A users of those items.

@@ -1,4 +1,4 @@
-"""How a variant embeds nodes that training has not seen. See docs/registry-format.md.
+"""How a variant embeds users and items unseen in training; docs/registry-format.md defines it.
 
 U users, I items, D the variant's embedding_dim; F_u, F_i, F the widths of what describes users,
 items, and a node to a model. P distinct items that a new user has interacted with.

@@ -1,4 +1,4 @@
-"""The ONNX models that embed new users and items, loaded and tried.
+"""The ONNX models that embed users and items unseen in training, loaded and tried.
 
 N nodes, D the width of their embeddings.
 """
