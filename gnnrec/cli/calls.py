@@ -10,9 +10,9 @@ from gnnrec.cli import options
 from gnnrec.cli.connect import connected
 
 if TYPE_CHECKING:
-    from gnnrec.answers import Scores, TopK
-    from gnnrec.client import Client
-    from gnnrec.newcomers import NewItem, NewUser
+    from gnnrec.client.answers import Scores, TopK
+    from gnnrec.client.clients import Client
+    from gnnrec.client.newcomers import NewItem, NewUser
 
 Variant = Annotated[str, typer.Option(help="Which embeddings; the version's default if not set.")]
 Version = Annotated[str, typer.Option(help="The version that is to answer.")]
@@ -166,7 +166,7 @@ def _print_json(answer: "TopK | Scores") -> None:
 
 
 def _new_user(text: str) -> "NewUser | None":
-    from gnnrec.newcomers import NewUser
+    from gnnrec.client.newcomers import NewUser
 
     if not text:
         return None
@@ -178,7 +178,7 @@ def _new_user(text: str) -> "NewUser | None":
 
 
 def _new_item(text: str) -> "NewItem | None":
-    from gnnrec.newcomers import NewItem
+    from gnnrec.client.newcomers import NewItem
 
     if not text:
         return None

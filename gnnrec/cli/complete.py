@@ -34,7 +34,7 @@ def _offer(
 ) -> list[str]:
     """Return the names that begin with what is typed; never fail, that would break the line."""
     from gnnrec_registry import ModelStore
-    from gnnrec_registry.storage import models
+    from gnnrec_registry.locations import models
 
     registry = _given(ctx, "registry") or "registry-data"
     model = "" if all_models else _given(ctx, "model")

@@ -10,7 +10,7 @@ import typer
 from gnnrec.cli import options
 
 if TYPE_CHECKING:
-    from gnnrec.client import Client
+    from gnnrec.client.clients import Client
 
 _TIMEOUT_S = 5.0
 
@@ -43,8 +43,8 @@ def connect(
     ] = False,
 ) -> "Client":
     """Return a client; raises ValueError for options that do not fit together."""
-    from gnnrec.client import Client
-    from gnnrec.connection import Tls
+    from gnnrec.client.clients import Client
+    from gnnrec.client.connection import Tls
 
     files = (tls_ca, client_cert, client_key)
     with_tls = tls or any(files) or bool(tls_server_name)

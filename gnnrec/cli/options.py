@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gnnrec.cli.complete import complete_aliases, complete_models, complete_versions
-from gnnrec.cli.table import print_table as print_table
+from gnnrec.terminal.table import print_table as print_table
 
 Registry = Annotated[
     str,
@@ -80,7 +80,7 @@ def _condition(text: str) -> list[str] | tuple[float | None, float | None]:
 def open_store(registry: str, model: str) -> Any:
     """Return the model's store; without a name, that of the only model there is."""
     from gnnrec_registry import ModelStore, RegistryError
-    from gnnrec_registry.storage import models
+    from gnnrec_registry.locations import models
 
     if not model:
         found = models(registry)

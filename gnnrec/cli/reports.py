@@ -59,8 +59,8 @@ def compare(
     json: options.Json = False,
 ) -> None:
     """Compare two versions: metrics with intervals, answers, items, configuration, data."""
-    from gnnrec.cli.progress import Progress
     from gnnrec.comparison import compare as run
+    from gnnrec.terminal.progress import Progress
 
     if open_ and html is None:
         raise typer.BadParameter("--open needs --html FILE, the page that it opens")
@@ -70,8 +70,8 @@ def compare(
         progress.start("comparing", 1)
         found = run(*versions, k=k, variant=variant, advance=progress.advance)
     if html is not None:
-        from gnnrec.comparison.page import render_page
-        from gnnrec_registry.durable import replace
+        from gnnrec.pages.comparison import render_page
+        from gnnrec_registry.files.durable import replace
 
         replace(html, render_page(found).encode())
     if json:
@@ -85,10 +85,10 @@ def compare(
 
 
 def _page_of(version: str, registry: str, model: str, html: Path | None) -> Path:
-    from gnnrec.cli.progress import Progress
+    from gnnrec.terminal.progress import Progress
     from gnnrec_registry import RegistryError
-    from gnnrec_registry.durable import replace
-    from gnnrec_registry.layout import REPORT_PAGE
+    from gnnrec_registry.files.durable import replace
+    from gnnrec_registry.files.layout import REPORT_PAGE
 
     opened: Version = options.open_store(registry, model).open(version)
     if REPORT_PAGE not in opened.manifest.files:
@@ -105,10 +105,10 @@ def _page_of(version: str, registry: str, model: str, html: Path | None) -> Path
 
 
 def _write_index(registry: str, model: str, html: Path | None) -> Path:
-    from gnnrec.index_page import render_index
+    from gnnrec.pages.index import render_index
     from gnnrec_registry import ModelStore, RegistryError
-    from gnnrec_registry.durable import replace
-    from gnnrec_registry.storage import models
+    from gnnrec_registry.files.durable import replace
+    from gnnrec_registry.locations import models
 
     names = [model] if model else models(registry)
     if not names:
@@ -131,8 +131,8 @@ def _open(page: Path) -> None:
 
 def _print(found: "Comparison") -> None:
     from gnnrec.comparison.facts import is_metric
-    from gnnrec.comparison.page import verdict
-    from gnnrec_registry.page import number, signed
+    from gnnrec.pages.comparison import verdict
+    from gnnrec_registry.pages.html import number, signed
 
     print(f"A  {found.a.version}, {found.a.variant}")
     print(f"B  {found.b.version}, {found.b.variant}")

@@ -9,13 +9,13 @@ import typer
 from gnnrec.cli import options
 from gnnrec.cli.complete import complete_versions
 from gnnrec.cli.connect import connected
-from gnnrec.cli.table import printable
+from gnnrec.terminal.table import printable
 
 if TYPE_CHECKING:
-    from gnnrec.answers import Shadowed, Trial, TrialSide
-    from gnnrec.client import Client
+    from gnnrec.client.answers import Shadowed, Trial, TrialSide
+    from gnnrec.client.clients import Client
     from gnnrec_registry import Guard, Move
-    from gnnrec_registry.moves import Record
+    from gnnrec_registry.aliases.moves import Record
 
 Why = Annotated[str, typer.Option(help="The reason, for the history.")]
 

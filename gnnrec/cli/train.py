@@ -84,9 +84,9 @@ def train(
     json: options.Json = False,
 ) -> None:
     """Train as a configuration says, or what fits the data, evaluate, and publish a version."""
-    from gnnrec.cli.progress import Progress
-    from gnnrec.run import configured, store_of, unknown_texts
-    from gnnrec.run import promote as point
+    from gnnrec.terminal.progress import Progress
+    from gnnrec.training.run import configured, store_of, unknown_texts
+    from gnnrec.training.run import promote as point
 
     with Progress(starts=True) as progress:
         settings, beside = configured(data, progress.tell)
@@ -137,7 +137,7 @@ def train(
 
 def print_metrics(manifest: object) -> None:
     """Print recall and NDCG of the variants beside the baselines."""
-    from gnnrec.run import NOT_MEASURED, metrics_table
+    from gnnrec.training.run import NOT_MEASURED, metrics_table
     from gnnrec_registry import Manifest
 
     assert isinstance(manifest, Manifest)

@@ -17,7 +17,7 @@ def versions(
 ) -> None:
     """List the published versions, newest first."""
     from gnnrec_registry import Damaged
-    from gnnrec_registry.moves import by_version
+    from gnnrec_registry.aliases.moves import by_version
 
     store = options.open_store(registry, model)
     entries, listed = store.versions(), store.aliases.all()
@@ -94,7 +94,7 @@ def verify(
     json: options.Json = False,
 ) -> None:
     """Check a version: files against its manifest, and all that the format says of them."""
-    from gnnrec.cli.progress import Progress
+    from gnnrec.terminal.progress import Progress
 
     opened = options.open_store(registry, model).open(version)
     size = sum(entry.size for entry in opened.manifest.files.values())

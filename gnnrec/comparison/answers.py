@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec_registry import Version
-from gnnrec_registry.arrays import Embeddings
-from gnnrec_registry.ranking import NO_ROW, Rows, Scores, max_norm, top_k
+from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.scoring.ranking import NO_ROW, Rows, Scores, max_norm, top_k
 
 _USERS = 1000
 _AT_A_TIME = 64

@@ -3,8 +3,8 @@
 from dataclasses import dataclass
 
 from gnnrec_registry.errors import NoSuchAlias, PromotionRefused, RegistryError, VersionCorrupt
-from gnnrec_registry.manifest import Manifest, Metrics
 from gnnrec_registry.store import ModelStore
+from gnnrec_registry.versions.manifest import Manifest, Metrics
 
 # Others, such as coverage, say something and do not get better by getting larger.
 _QUALITY = ("recall@", "ndcg@", "precision@", "hit_rate@", "mrr@")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from gnnrec_registry.aliases import Aliases
+from gnnrec_registry.aliases.aliases import Aliases
 from gnnrec_registry.errors import (
     AliasCorrupt,
     InvalidExport,
@@ -16,8 +16,10 @@ from gnnrec_registry.errors import (
     VersionCorrupt,
     VersionExists,
 )
-from gnnrec_registry.export import Export
-from gnnrec_registry.manifest import (
+from gnnrec_registry.locations import open_storage
+from gnnrec_registry.versions.contents import VersionContents
+from gnnrec_registry.versions.export import Export
+from gnnrec_registry.versions.manifest import (
     FileEntry,
     Manifest,
     VariantEntry,
@@ -27,9 +29,8 @@ from gnnrec_registry.manifest import (
     first_problem,
     now,
 )
-from gnnrec_registry.soundness import check
-from gnnrec_registry.storage import open_storage
-from gnnrec_registry.version import Damaged, StagedVersion, Version, sha256
+from gnnrec_registry.versions.soundness import check
+from gnnrec_registry.versions.version import Damaged, Version, sha256
 
 
 class ModelStore:
@@ -140,7 +141,7 @@ class ModelStore:
             canonical_json(export.config)  # NaN, which would be written as null below
             content = encode(self._manifest(name, created_at, export, files))
             manifest = decode(content, name, self.layout.model)
-            check(StagedVersion(folder, manifest), finite=False)
+            check(VersionContents(folder, manifest, str(folder)), finite=False)
         except (VersionCorrupt, ValueError, TypeError) as error:
             problem = first_problem(error) if isinstance(error, ValidationError) else error
             raise InvalidExport(f"{problem}; nothing was published") from error

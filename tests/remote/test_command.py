@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from gnnrec.cli.main import main
-from gnnrec_registry.storage import open_storage
+from gnnrec_registry.locations import open_storage
 from tests import made
 from tests.gnnrec.measured import publish
 

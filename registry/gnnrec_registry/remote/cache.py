@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gnnrec_registry.errors import CacheUnusable, StoreUnreachable
-from gnnrec_registry.local import locked_folder, sweep_folders
-from gnnrec_registry.manifest import FileEntry
+from gnnrec_registry.storage.staging import locked_folder, sweep_folders
+from gnnrec_registry.versions.manifest import FileEntry
 
 _GIGABYTE = 10**9
 _DEFAULT_GB = 20.0

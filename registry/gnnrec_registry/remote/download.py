@@ -5,8 +5,8 @@ import time
 from typing import BinaryIO
 
 from gnnrec_registry.errors import StoreError, StoreUnreachable
-from gnnrec_registry.manifest import FileEntry
 from gnnrec_registry.remote.objects import Objects
+from gnnrec_registry.versions.manifest import FileEntry
 
 _CHUNK = 2 << 20
 _MOST_AT_ONCE = 8

@@ -6,11 +6,11 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
-from gnnrec_registry.history import MEND
-from gnnrec_registry.layout import ModelLayout
-from gnnrec_registry.manifest import canonical_json
-from gnnrec_registry.moves import Move, Record, read_move
+from gnnrec_registry.aliases.history import MEND
+from gnnrec_registry.aliases.moves import Move, Record, read_move
+from gnnrec_registry.files.layout import ModelLayout
 from gnnrec_registry.remote.objects import Objects
+from gnnrec_registry.versions.manifest import canonical_json
 
 READERS = 16
 

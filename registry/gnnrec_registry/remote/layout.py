@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gnnrec_registry.errors import NoSuchModel
-from gnnrec_registry.layout import MANIFEST, ModelLayout, is_name
+from gnnrec_registry.files.layout import MANIFEST, ModelLayout, is_name
 from gnnrec_registry.remote.objects import Entry, Objects
 
 

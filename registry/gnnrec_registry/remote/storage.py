@@ -17,15 +17,15 @@ from gnnrec_registry.errors import (
     VersionCorrupt,
     VersionExists,
 )
-from gnnrec_registry.layout import MANIFEST, MANIFEST_KEPT, is_name
-from gnnrec_registry.local import check_folder
-from gnnrec_registry.manifest import FileEntry, decode, now
+from gnnrec_registry.files.layout import MANIFEST, MANIFEST_KEPT, is_name
 from gnnrec_registry.remote.cache import Cache
 from gnnrec_registry.remote.history import READERS, ObjectHistory
 from gnnrec_registry.remote.layout import RemoteLayout
 from gnnrec_registry.remote.probe import ConditionFailed
 from gnnrec_registry.remote.stores import open_objects
 from gnnrec_registry.remote.version import RemoteVersion
+from gnnrec_registry.storage.staging import check_folder
+from gnnrec_registry.versions.manifest import FileEntry, decode, now
 
 _log = logging.getLogger("gnnrec.registry")
 

@@ -6,14 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from gnnrec_registry import version
 from gnnrec_registry.errors import NoSuchVersion, VersionCorrupt
-from gnnrec_registry.layout import MANIFEST, MANIFEST_KEPT
-from gnnrec_registry.manifest import FileEntry, Manifest, decode
+from gnnrec_registry.files.layout import MANIFEST, MANIFEST_KEPT
 from gnnrec_registry.remote.cache import Cache
 from gnnrec_registry.remote.download import Damage, download
 from gnnrec_registry.remote.history import READERS
 from gnnrec_registry.remote.objects import Objects
+from gnnrec_registry.versions import version
+from gnnrec_registry.versions.contents import VersionContents
+from gnnrec_registry.versions.manifest import FileEntry, decode
 
 
 class RemoteVersion(version.Version):
@@ -21,14 +22,11 @@ class RemoteVersion(version.Version):
 
     def __init__(self, objects: Objects, cache: Cache, prefix: Path) -> None:
         """Read the manifest; FileNotFoundError without one, VersionCorrupt for a damaged one."""
-        self.folder = prefix
-        self.name = prefix.name
-        self.where = objects.address(prefix.as_posix())
+        content = objects.read((prefix / MANIFEST).as_posix())
+        manifest = decode(content, prefix.name, prefix.parent.parent.name)
+        VersionContents.__init__(self, prefix, manifest, objects.address(prefix.as_posix()))
         self._objects = objects
         self._cache = cache
-        self.fetched = 0
-        content = objects.read((prefix / MANIFEST).as_posix())
-        self.manifest: Manifest = decode(content, self.name, prefix.parent.parent.name)
 
     def file(self, name: str) -> Path:
         """Return the path of one of the version's files in the cache, or raise VersionCorrupt."""

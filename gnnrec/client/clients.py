@@ -1,0 +1,108 @@
+"""Typed clients for Python callers, blocking and asyncio: the same calls over two transports."""
+
+import functools
+import inspect
+from collections.abc import Callable, Coroutine
+from types import ModuleType
+from typing import Any, ClassVar, Concatenate, ParamSpec, Self, TypeVar
+
+import grpc
+from grpc import aio
+
+from gnnrec import errors
+from gnnrec.client import calls
+from gnnrec.client.calls import Call
+from gnnrec.client.connection import Connection
+
+Answer = TypeVar("Answer")
+Given = ParamSpec("Given")
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+def _described(method: Method, make: Callable[..., Any]) -> Method:
+    """Give a method the name, the words and the parameters of what makes its calls."""
+    functools.update_wrapper(method, make)
+    own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    given = inspect.signature(make).parameters.values()
+    method.__signature__ = inspect.Signature([own, *given])  # type: ignore[attr-defined]
+    return method
+
+
+def _blocking(make: Callable[Given, Call[Answer]]) -> Callable[Concatenate[Any, Given], Answer]:
+    def method(self: "Client", /, *args: Given.args, **kwargs: Given.kwargs) -> Answer:
+        call = make(*args, **kwargs)
+        try:
+            response = self._link.stubs().methods[call.method](call.request, **self._how())
+        except grpc.RpcError as error:
+            raise errors.from_call(error, self._where, self._proxy, self._timeout_s) from None
+        return call.read(response)
+
+    return _described(method, make)
+
+
+def _awaited(
+    make: Callable[Given, Call[Answer]],
+) -> Callable[Concatenate[Any, Given], Coroutine[Any, Any, Answer]]:
+    async def method(self: "AsyncClient", /, *args: Given.args, **kwargs: Given.kwargs) -> Answer:
+        call = make(*args, **kwargs)
+        stubs = self._link.stubs_of_loop()
+        try:
+            response = await stubs.methods[call.method](call.request, **self._how())
+        except grpc.RpcError as error:
+            raise errors.from_call(error, self._where, self._proxy, self._timeout_s) from None
+        return call.read(response)
+
+    return _described(method, make)
+
+
+class Client(Connection):
+    """A connection to gnnrec servers; close it, or use it in a with statement.
+
+    Calls may come from many threads. Each raises ValueError for what cannot be asked, and Error
+    when it fails; UNAVAILABLE alone is tried again, up to four times in all within `timeout_s`.
+    """
+
+    _transport: ClassVar[ModuleType] = grpc
+
+    top_k = _blocking(calls.top_k)
+    batch_top_k = _blocking(calls.batch_top_k)
+    score = _blocking(calls.score)
+    get_model = _blocking(calls.get_model)
+    list_versions = _blocking(calls.list_versions)
+    health = _blocking(calls.health)
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._link.channel().close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.close()
+
+
+class AsyncClient(Connection):
+    """Client for asyncio: the same calls, awaited.
+
+    It belongs to the event loop of its first call, and raises RuntimeError in another.
+    """
+
+    _transport: ClassVar[ModuleType] = aio
+
+    top_k = _awaited(calls.top_k)
+    batch_top_k = _awaited(calls.batch_top_k)
+    score = _awaited(calls.score)
+    get_model = _awaited(calls.get_model)
+    list_versions = _awaited(calls.list_versions)
+    health = _awaited(calls.health)
+
+    async def close(self) -> None:
+        """Close the connection."""
+        await self._link.channel().close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *error: object) -> None:
+        await self.close()

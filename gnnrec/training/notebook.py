@@ -1,0 +1,225 @@
+"""Training from Python: gnnrec.train, and the version that comes of it."""
+
+import html
+import os
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from gnnrec.training.run import (
+    NOT_MEASURED,
+    Splits,
+    configured,
+    metrics_table,
+    store_of,
+    unknown_texts,
+)
+from gnnrec.training.run import promote as point
+
+if TYPE_CHECKING:
+    from gnnrec_registry import Version
+    from gnnrec_training.config import Config
+    from gnnrec_training.data.reading.frames import Frame
+    from gnnrec_training.reporter import Reporter
+
+Place: TypeAlias = str | os.PathLike[str]
+Data: TypeAlias = "Place | Frame | Sequence[Place | Frame] | Mapping[str, Any]"
+
+_NAME = "model"
+_HEIGHT = 640
+
+
+@dataclass(frozen=True, repr=False)
+class Training:
+    """A published version. A notebook shows its report."""
+
+    model: str
+    """The model's name in the registry."""
+    version: str
+    registry: str
+    """The registry's folder or URL."""
+    variant: str
+    """The variant that is served by default: the best one on validation."""
+    metrics: Splits
+    """Those of that variant, such as metrics["test"]["ndcg@10"]."""
+    variants: Mapping[str, Splits]
+    """The same by variant."""
+    baselines: Mapping[str, Splits]
+    """The same of random and popularity."""
+    seconds: float
+    """How long it took."""
+    report: Path
+    """The page that shows the version."""
+
+    def __repr__(self) -> str:
+        split = next((each for each in ("test", "validation") if each in self.metrics), "")
+        shown = [
+            f"{name} {value:.4f}"
+            for name, value in self.metrics.get(split, {}).items()
+            if name.startswith(("recall", "ndcg"))
+        ]
+        measured = f"{split}: {', '.join(shown)}" if shown else NOT_MEASURED
+        return (
+            f"Training({self.model} {self.version} in {self.registry}; {self.variant}, "
+            f"{measured}; {self.seconds:.1f} s)"
+        )
+
+    def __str__(self) -> str:
+        """Return it with the metrics of every variant and baseline, as a table."""
+        rows = metrics_table({**self.variants, **self.baselines}, self.variant)
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        lines = [
+            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+            for row in rows
+        ]
+        return "\n".join(
+            [
+                *(lines or [NOT_MEASURED]),
+                f"published {self.model} {self.version} in {self.seconds:.1f} s; "
+                f"{self.variant} is its default variant",
+            ]
+        )
+
+    def _repr_html_(self) -> str:
+        """Return the report in a frame of its own, which can reach nothing of the notebook's page.
+
+        Without the report, which a prune removes with its version, the text alone.
+        """
+        try:
+            page = self.report.read_text(encoding="utf-8")
+        except OSError:
+            return f"<pre>{html.escape(str(self))}</pre>"
+        return (
+            f'<iframe title="Report of {html.escape(self.model)} {html.escape(self.version)}" '
+            f'sandbox srcdoc="{html.escape(page)}" width="100%" height="{_HEIGHT}" '
+            'style="border: 0"></iframe>'
+        )
+
+
+def train(
+    data: "Data",
+    *,
+    registry: Place = "registry-data",
+    name: str = "",
+    items: "Place | Frame | None" = None,
+    users: "Place | Frame | None" = None,
+    promote: str = "",
+    resume: bool = False,
+    progress: bool = True,
+) -> Training:
+    """Train, evaluate and publish a version, as the command `gnnrec train` does.
+
+    `data`: what to train on. A configuration: the path of its file, which ends in .toml, or a dict
+    of the same shape, whose relative paths start from the working folder, and which may have a
+    frame of polars or pandas wherever a file can be named. Or the data alone: a path or a frame
+    with a row for each interaction, or several; what its columns are is found out and told.
+    `items`, `users`: beside data alone, a table of what is known of them, one row each.
+
+    `registry`: its folder or URL. `name`: the model's name there, for data alone; by the files if
+    not given, "model" for a frame. `promote`: an alias to point at the version, if it is whole and
+    no worse than what the alias names. `resume`: go on from where the same training was stopped.
+    `progress`: whether to say what was understood and how far it is.
+
+    Raises gnnrec_training.errors.TrainingError for a configuration or data that cannot be trained
+    on, before anything is published, and gnnrec_registry.errors.RegistryError for a registry that
+    cannot be written and, when the version is published, for a refused promotion.
+    """
+    from gnnrec.terminal.progress import Progress
+    from gnnrec_training.addresses import FRAMES
+    from gnnrec_training.reporter import Silent
+
+    place = os.fspath(registry)
+    with ExitStack() as stack:
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix=FRAMES)))
+        reporter: Reporter = stack.enter_context(Progress()) if progress else Silent()
+        config, beside = _configured(data, reporter, folder, name=name, items=items, users=users)
+        # after that, for a mistake in a configuration is told before PyTorch is imported
+        from gnnrec_training.train import train as run
+
+        store = store_of(config, place, promote)
+        outcome = run(config, beside, store, reporter, resume=resume)
+        if told := unknown_texts(outcome):
+            reporter.tell(told)
+        if promote:
+            note = point(store, outcome.version.name, promote)
+            reporter.tell(f"{promote} is now {outcome.version.name}")
+            reporter.tell(note)
+    return _told(outcome.version, place, outcome.seconds)
+
+
+def _configured(
+    data: "Data",
+    reporter: "Reporter",
+    folder: Path,
+    *,
+    name: str,
+    items: "Place | Frame | None",
+    users: "Place | Frame | None",
+) -> tuple["Config", Path]:
+    """Return the configuration, and what its paths start from; frames become files in `folder`."""
+    from gnnrec_training.config import resolve
+    from gnnrec_training.data.reading.frames import frames_to_files, is_frame
+    from gnnrec_training.errors import InvalidConfig, InvalidData
+
+    known = {"name": name or None, "items": items, "users": users}
+    if isinstance(data, Mapping) or _is_configuration(data):
+        for key, value in known.items():
+            if value is not None:
+                raise InvalidConfig(f"{key} goes with data alone; a configuration says it itself")
+    if isinstance(data, Mapping):
+        return resolve(frames_to_files(data, folder), "the configuration"), Path()
+    several = data if isinstance(data, list | tuple) else [data]
+    if not several:
+        raise InvalidData("data is empty; give a path, or a frame of polars or pandas")
+    one = len(several) == 1
+    return configured(
+        [
+            _place(each, "interactions" if one else f"data.{place}", folder)
+            for place, each in enumerate(several, 1)
+        ],
+        reporter.tell,
+        name=name or (_NAME if is_frame(several[0]) else ""),
+        items="" if items is None else _place(items, "items", folder),
+        users="" if users is None else _place(users, "users", folder),
+    )
+
+
+def _is_configuration(data: object) -> bool:
+    return isinstance(data, str | os.PathLike) and os.fspath(data).endswith(".toml")
+
+
+def _place(value: object, what: str, folder: Path) -> str:
+    """Return a path as it is, or that of a frame's file, whose name says what it is."""
+    from gnnrec_training.data.reading.frames import is_frame, write
+    from gnnrec_training.errors import InvalidData
+
+    if is_frame(value):
+        return write(value, folder, what)
+    if isinstance(value, str | os.PathLike):
+        return os.fspath(value)
+    kind = type(value)
+    raise InvalidData(
+        f"{what}: a {kind.__module__}.{kind.__qualname__} cannot be trained on; give a path, or a "
+        "frame of polars or pandas"
+    )
+
+
+def _told(version: "Version", registry: str, seconds: float) -> Training:
+    from gnnrec_registry.files.layout import REPORT_PAGE
+
+    manifest = version.manifest
+    variants = {name: variant.metrics for name, variant in manifest.variants.items()}
+    return Training(
+        model=manifest.model,
+        version=manifest.version,
+        registry=registry,
+        variant=manifest.default_variant,
+        metrics=variants[manifest.default_variant],
+        variants=variants,
+        baselines=manifest.baselines,
+        seconds=seconds,
+        report=version.folder_of(REPORT_PAGE) / Path(REPORT_PAGE).name,
+    )

@@ -1,0 +1,418 @@
+"""Aliases: mutable names for versions, moved by compare-and-swap, with a history of every move.
+
+The alias file is the truth and carries its last move whole, so a crash between replacing it and
+appending to the history loses nothing: the next writer appends the missing line first, and readers
+add it in their answer.
+
+What cannot be read stops nothing but itself: a move needs the alias that it moves and no other
+file; the history tells what of it can be read. Only a prune stops, for nothing brings back what it
+deletes.
+"""
+
+import getpass
+import logging
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+from gnnrec_registry.aliases.moves import Candidate, Guard, Move, Record, read_move
+from gnnrec_registry.aliases.storage import AliasStorage
+from gnnrec_registry.errors import (
+    AliasConflict,
+    AliasCorrupt,
+    InvalidTrial,
+    NoSuchAlias,
+    NoSuchVersion,
+    NothingToRollBack,
+    NotPermitted,
+    StoreRefused,
+)
+from gnnrec_registry.files.layout import check_name
+from gnnrec_registry.versions.manifest import canonical_json, now
+
+_log = logging.getLogger("gnnrec.registry")
+
+_TOLD = 3
+"""How many damaged places an error names; the history command names them all."""
+
+
+@dataclass(frozen=True)
+class Listed:
+    """Every alias there is."""
+
+    moves: dict[str, Move]
+    """The last move of each that can be read, by name."""
+    damaged: dict[str, str]
+    """Why the others cannot be, by name."""
+
+
+class Aliases:
+    """The aliases of one model."""
+
+    def __init__(self, storage: AliasStorage) -> None:
+        self._storage = storage
+        self._layout = storage.layout
+
+    def all(self) -> Listed:
+        """Return the last move of every alias, and why there is none for those it cannot be."""
+        listed = Listed({}, {})
+        for name in self._layout.alias_names():
+            try:
+                move = self._find(name)
+            except (AliasCorrupt, NotPermitted, StoreRefused) as error:
+                listed.damaged[name] = str(error)
+                continue
+            if move is not None:  # gone between the list and the look
+                listed.moves[name] = move
+        return listed
+
+    def get(self, alias: str) -> Move:
+        """Return the last move of an alias, or raise NoSuchAlias, AliasCorrupt or NotPermitted."""
+        move = self._find(alias)
+        if move is None:
+            self._layout.require()
+            there = ", ".join(self._layout.alias_names()) or "none yet"
+            raise NoSuchAlias(
+                f"no alias {alias!r} of {self._layout.model!r}; aliases there: {there}; "
+                f"set it: gnnrec promote VERSION --model {self._layout.model} --alias {alias}"
+            )
+        return move
+
+    def promote(
+        self,
+        version: str,
+        *,
+        alias: str,
+        why: str = "",
+        who: str | None = None,
+        expected_generation: int | None = None,
+        forced: bool = False,
+    ) -> Move:
+        """Point an alias at a version and return the move; a trial under the alias ends.
+
+        With `expected_generation` (0 for an alias not there yet) it moves only if the alias is
+        still at that generation, and raises AliasConflict otherwise. `forced` also moves an alias
+        whose file is damaged, from where the history says that it was.
+        """
+        self._layout.require()
+        with self._storage.locked():
+            return self._move(
+                alias, version, "promote", why, who, expected_generation, forced=forced
+            )
+
+    def try_out(
+        self,
+        version: str,
+        *,
+        alias: str,
+        percent: float = 0.0,
+        shadow: bool = False,
+        guard: Guard | None = None,
+        why: str = "",
+        who: str | None = None,
+        expected_generation: int | None = None,
+        forced: bool = False,
+    ) -> Move:
+        """Try a version beside the one that an alias names, and return the move.
+
+        The candidate answers for `percent` of the subjects (0 to below 100); with `shadow` it also
+        computes unseen what the named version answers. Promoting or rolling back ends the trial.
+        """
+        self._layout.require()
+        check_name("version", version)
+        if not 0 <= percent < 100 or not (percent or shadow):
+            raise InvalidTrial(
+                f"a trial takes above 0 and below 100 percent, or a shadow, not {percent:g}"
+            )
+        if guard is not None and not percent:
+            raise InvalidTrial("a guard judges answered requests; give the trial a percentage")
+        with self._storage.locked():
+            last = self.get(alias)
+            named = last.version
+            if named == version:
+                raise InvalidTrial(f"alias {alias!r} names {version!r} already; try another")
+            if expected_generation is None:
+                expected_generation = last.generation  # where nothing locks: what was looked at
+            goes_on = last.candidate is not None and last.candidate.version == version
+            candidate = Candidate(
+                version=version,
+                percent=percent,
+                shadow=shadow,
+                guard=guard,
+                since=last.candidate.since if goes_on and last.candidate else last.generation + 1,
+            )
+            return self._move(
+                alias, named, "promote", why, who, expected_generation, candidate, forced
+            )
+
+    def rollback(
+        self,
+        *,
+        alias: str,
+        to: str | None = None,
+        why: str = "",
+        who: str | None = None,
+        expected_generation: int | None = None,
+    ) -> Move:
+        """End the trial under an alias, or point it back at the version it named before.
+
+        With `to`, point it at any version that it has named. Rolling back twice goes back two
+        versions; without `to` it never returns to what was rolled back.
+        """
+        self._layout.require()
+        with self._storage.locked():
+            move = self.get(alias)
+            if to is not None:
+                target = self._named_before(move, to)
+            elif move.candidate is not None:
+                target = move.version
+            else:
+                target = self._before(alias)
+            if expected_generation is None:
+                expected_generation = move.generation  # where nothing locks: what was looked at
+            return self._move(alias, target, "rollback", why, who, expected_generation)
+
+    def earlier(self, alias: str) -> list[str]:
+        """Return the versions that rollbacks would walk back through, the nearest first."""
+        return _stack(self.history(alias))[-2::-1]
+
+    def recorded(self, alias: str) -> list[Move]:
+        """Return an alias's moves by the history file alone, for when its own is damaged."""
+        return [move for move in self._storage.history.read().moves if move.alias == alias]
+
+    def history(self, alias: str | None = None) -> list[Move]:
+        """Return every move that can be read, oldest first; of one alias or of all."""
+        return self.record(alias).moves
+
+    def record(self, alias: str | None = None) -> Record:
+        """Return the history, of one alias or of all, and what cannot be read.
+
+        A line that cannot be read may be of any alias.
+        """
+        return self._look(alias)[0]
+
+    def mend_history(self) -> list[str]:
+        """Set aside what of the history cannot be read, and return what it was.
+
+        It is kept, byte for byte, in history.damaged beside.
+        """
+        self._layout.require()
+        with self._storage.locked():
+            gone = self._storage.history.set_aside()
+            self._storage.history.mend(list(self.all().moves.values()))
+        return gone
+
+    def in_use(self) -> set[str]:
+        """Return the versions that an alias names, tries, or would name after a rollback.
+
+        Raises AliasCorrupt while an alias or a part of the history cannot be read: it might say
+        that one more is needed.
+        """
+        record, listed = self._look(None)
+        if record.damage:
+            raise AliasCorrupt(
+                f"what the aliases need cannot be told: {_told(record.damage)}; "
+                "until that is mended nothing is deleted"
+            )
+        candidates = [move.candidate for move in listed.moves.values()]
+        named = {
+            version
+            for alias in listed.moves
+            for version in _stack(move for move in record.moves if move.alias == alias)[-2:]
+        }
+        return named | {candidate.version for candidate in candidates if candidate is not None}
+
+    def _look(self, alias: str | None) -> tuple[Record, Listed]:
+        """Return the history, with the last moves that it lacks, and the aliases."""
+        recorded = self._storage.history.read()
+        listed = self.all() if alias is None else self._listed(alias)
+        there = {(move.alias, move.generation) for move in recorded.moves}
+        unrecorded = [
+            last for last in listed.moves.values() if (last.alias, last.generation) not in there
+        ]
+        moves = [move for move in [*recorded.moves, *unrecorded] if alias in (None, move.alias)]
+        return Record(moves, [*recorded.damage, *listed.damaged.values()]), listed
+
+    def _listed(self, alias: str) -> Listed:
+        """Return one alias as `all` would."""
+        try:
+            move = self._find(alias)
+        except AliasCorrupt as error:
+            return Listed({}, {alias: str(error)})
+        return Listed({} if move is None else {alias: move}, {})
+
+    def _before(self, alias: str) -> str:
+        """Return the version that an alias named before its present one."""
+        record = self.record(alias)
+        for version in _stack(record.moves)[-2::-1]:
+            self._say(record.damage)
+            return version
+        raise NothingToRollBack(
+            f"alias {alias!r} of {self._layout.model!r} has named no earlier version"
+            f"{_as_far_as_told(record.damage)}"
+        )
+
+    def _named_before(self, move: Move, version: str) -> str:
+        """Return `version` if the alias has named it before its present one."""
+        record = self.record(move.alias)
+        named = [
+            name for each in record.moves for name in (each.previous, each.version) if name
+        ]  # what a move was from tells of one that cannot be read
+        earlier = [each for each in dict.fromkeys(reversed(named)) if each != move.version]
+        if version in earlier or (version == move.version and move.candidate is not None):
+            self._say(record.damage)
+            return version
+        raise NothingToRollBack(
+            f"alias {move.alias!r} has not named {version!r} before; "
+            f"it can go back to: {', '.join(earlier) or 'nothing'}{_as_far_as_told(record.damage)}"
+        )
+
+    def _say(self, damage: list[str]) -> None:
+        for each in damage:
+            _log.warning("%s", each)
+
+    def _move(
+        self,
+        alias: str,
+        version: str,
+        action: Literal["promote", "rollback"],
+        why: str,
+        who: str | None,
+        expected_generation: int | None,
+        candidate: Candidate | None = None,
+        forced: bool = False,
+    ) -> Move:
+        """Write one move; the caller holds the lock."""
+        needed = version if candidate is None else candidate.version
+        self._require(needed)
+        before, last = self._last(alias, forced)
+        generation = last.generation if last else 0
+        if expected_generation is not None and expected_generation != generation:
+            raise AliasConflict(
+                f"alias {alias!r} is at generation {generation}, not {expected_generation}: "
+                "someone else moved it; look again before moving it"
+            )
+        self._mend_history(last)
+        move = Move(
+            alias=alias,
+            version=version,
+            generation=generation + 1,
+            action=action,
+            previous=last.version if last else None,
+            updated_at=now(),
+            updated_by=_encodable(who or _user()),
+            why=_encodable(why),
+            candidate=candidate,
+            forced=forced,
+        )
+        self._storage.replace_alias(alias, canonical_json(move.model_dump(mode="json")), before)
+        self._append_history(move)
+        self._check_still_there(needed, alias)
+        return move
+
+    def _last(self, alias: str, forced: bool) -> tuple[bytes | None, Move | None]:
+        """Return what an alias's file holds, and its last move; by the history if forced to."""
+        before = None
+        try:
+            before = self._storage.read_alias(alias)
+            return before, self._parse(alias, before)
+        except AliasCorrupt:
+            if not forced:
+                raise
+            return before, next(reversed(self.recorded(alias)), None)
+
+    def _mend_history(self, last: Move | None) -> None:
+        """Finish the history before a move; whatever is wrong with it is said and stops no move."""
+        try:
+            self._say(self._storage.history.mend(list(self.all().moves.values())))
+        except OSError as error:
+            lost = "nothing" if last is None else last.model_dump_json()
+            _log.warning(
+                "the history of %s cannot be finished (%s); if the alias's move before this one is "
+                "not in it, it never will be: %s", self._layout.model, error, lost,
+            )  # fmt: skip
+
+    def _append_history(self, move: Move) -> None:
+        try:
+            self._storage.history.append(move)
+        except OSError as error:
+            _log.warning(
+                "alias %s has moved, but the history cannot be written (%s); the alias's file "
+                "holds the move, and the next move records it", move.alias, error,
+            )  # fmt: skip
+
+    def _require(self, version: str) -> None:
+        if not self._storage.has_version(version):
+            raise NoSuchVersion(
+                f"no version {version!r} of {self._layout.model!r}; nothing was moved; "
+                f"see: gnnrec versions --model {self._layout.model}"
+            )
+
+    def _check_still_there(self, version: str, alias: str) -> None:
+        """Raise NoSuchVersion if, where nothing locks, a prune came between look and move."""
+        if not self._storage.has_version(version):
+            raise NoSuchVersion(
+                f"version {version!r} of {self._layout.model!r} was pruned while {alias!r} moved "
+                "to it; servers keep what they serve; promote another"
+            )
+
+    def _find(self, alias: str) -> Move | None:
+        return self._parse(alias, self._storage.read_alias(alias))
+
+    def _parse(self, alias: str, content: bytes | None) -> Move | None:
+        if content is None:
+            return None
+        path = self._layout.alias(alias)
+        mend = f"to mend it: gnnrec promote VERSION --alias {alias} --force --why REASON"
+        try:
+            move = read_move(content)
+        except ValueError as error:
+            raise AliasCorrupt(f"{path} is damaged: {error}; {mend}") from None
+        if move.alias != alias:
+            raise AliasCorrupt(f"{path} is of alias {move.alias!r}; {mend}")
+        return move
+
+
+def _stack(moves: Iterable[Move]) -> list[str]:
+    """Return the versions a rollback can walk back through, the current one last.
+
+    Of a move that cannot be read the next one says where it led; it counts as a rollback if the
+    alias had named that version before, so that nothing returns to what was rolled back.
+    """
+    stack: list[str] = []
+    generation = 0
+    for move in moves:
+        if move.generation > generation + 1 and move.previous is not None:
+            _push(stack, move.previous, back=True)
+        _push(stack, move.version, back=move.action == "rollback")
+        generation = move.generation
+    return stack
+
+
+def _push(stack: list[str], version: str, *, back: bool) -> None:
+    if back and version in stack:
+        while stack[-1] != version:
+            stack.pop()
+    elif not stack or stack[-1] != version:
+        stack.append(version)
+
+
+def _told(damage: list[str]) -> str:
+    more = f"; and {len(damage) - _TOLD} more" if len(damage) > _TOLD else ""
+    return "; ".join(damage[:_TOLD]) + more
+
+
+def _as_far_as_told(damage: list[str]) -> str:
+    return f", as far as can be read: {_told(damage)}" if damage else ""
+
+
+def _encodable(text: str) -> str:
+    """Return a text that UTF-8 can hold: a command line may give bytes that are none."""
+    return text.encode(errors="backslashreplace").decode()
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return "unknown"  # a container's user without a passwd entry

@@ -1,0 +1,202 @@
+"""What items can be filtered by: their attributes as raw columns, and as the files of a version.
+
+I items; V distinct texts of an attribute; E pairs of an item and a text of it.
+"""
+
+from bisect import bisect_left
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field
+
+from gnnrec_registry.errors import InvalidExport
+from gnnrec_registry.features.encoders import Value
+from gnnrec_registry.files.arrays import csr_problem, distinct, write_lines
+
+FOLDER = "attributes"
+
+Kind = Literal["number", "text", "texts"]
+
+# The items of more texts are found in one pass over those of all.
+_FEW = 64
+
+
+class AttributeEntry(BaseModel):
+    """An attribute in the manifest; its place there is the number in its files' names."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+
+    name: Annotated[str, Field(min_length=1)]
+    kind: Kind
+
+
+@dataclass(frozen=True)
+class ItemAttribute:
+    """One thing to filter items by: a number, a text or texts for each, None where missing."""
+
+    name: str
+    kind: Kind
+    values: Sequence[Value | None]
+    """(I,)"""
+
+    @property
+    def entry(self) -> AttributeEntry:
+        """What the manifest says of it."""
+        return AttributeEntry(name=self.name, kind=self.kind)
+
+
+@dataclass(frozen=True, eq=False)
+class Numbers:
+    """A number for each item (I,) float64, NaN where missing."""
+
+    values: NDArray[np.float64]
+
+    def problem(self, items: int) -> str | None:
+        """Say what is wrong with it for so many items, or None."""
+        if self.values.dtype != np.float64 or self.values.shape != (items,):
+            return f"is {self.values.dtype} {self.values.shape}, not float64 ({items},)"
+        return "holds infinity" if bool(np.isinf(self.values).any()) else None
+
+
+@dataclass(frozen=True, eq=False)
+class Texts:
+    """Which items have each text: CSR by text, the item rows ascending within one.
+
+    texts (V,) ascending, indptr (V+1,), items (E,)
+    """
+
+    texts: list[str]
+    indptr: NDArray[np.int64]
+    items: NDArray[np.int32]
+
+    def rows(self, text: str) -> NDArray[np.int32]:
+        """Return the rows of the items that have a text, letter for letter."""
+        place = self._place(text)
+        return self.items[:0] if place is None else self._rows_at(place)
+
+    def rows_of_any(self, texts: Collection[str]) -> NDArray[np.int32]:
+        """Return the rows of the items that have any of the texts, letter for letter.
+
+        A row stands there for each text that it has, however often a text is given.
+        """
+        wanted = set(texts)
+        if len(wanted) > len(self.texts):
+            found = [place for place, text in enumerate(self.texts) if text in wanted]
+        else:
+            places = map(self._place, wanted)
+            found = sorted(place for place in places if place is not None)
+        if len(found) <= _FEW:
+            return np.concatenate([self.items[:0], *map(self._rows_at, found)])
+        chosen = np.zeros(len(self.texts), bool)
+        chosen[found] = True
+        rows: NDArray[np.int32] = self.items[np.repeat(chosen, np.diff(self.indptr))]
+        return rows
+
+    def _place(self, text: str) -> int | None:
+        place = bisect_left(self.texts, text)
+        return place if place < len(self.texts) and self.texts[place] == text else None
+
+    def _rows_at(self, place: int) -> NDArray[np.int32]:
+        return self.items[self.indptr[place] : self.indptr[place + 1]]
+
+    def problem(self, items: int, kind: Kind) -> str | None:
+        """Say what is wrong with it for so many items, or None."""
+        if "" in self.texts:
+            return "has an empty text"
+        if any(first >= second for first, second in pairwise(self.texts)):
+            return "has texts that do not ascend"
+        if kind == "text" and len(distinct(self.items)) != self.items.size:
+            return "gives an item two texts"
+        if (wrong := csr_problem(self.indptr, self.items, len(self.texts), items)) is not None:
+            return f"is not a CSR matrix of its texts and items: {wrong}"
+        if not (np.diff(self.indptr) > 0).all():
+            return "has a text that no item has"
+        return None
+
+
+Attribute = Numbers | Texts
+
+
+def check(attributes: Sequence[ItemAttribute], items: int) -> None:
+    """Raise InvalidExport unless the attributes have distinct names and a value for each item."""
+    names = [attribute.name for attribute in attributes]
+    if len(set(names)) != len(names) or not all(names):
+        raise InvalidExport(f"attributes need distinct names that are not empty: {names}")
+    for attribute in attributes:
+        if len(attribute.values) != items:
+            raise InvalidExport(
+                f"attribute {attribute.name!r} has {len(attribute.values)} values for {items} items"
+            )
+
+
+def write(folder: Path, place: int, attribute: ItemAttribute) -> None:
+    """Write an attribute's files, or raise InvalidExport for a value that is not of its kind."""
+    (folder / FOLDER).mkdir(exist_ok=True)
+    stem = folder / FOLDER / str(place)
+    if attribute.kind == "number":
+        np.save(f"{stem}.npy", _numbers(attribute).astype("<f8"), allow_pickle=False)
+        return
+    pairs = sorted({(text, row) for row, text in _pairs(attribute)})
+    texts = sorted({text for text, _ in pairs})
+    places = {text: number for number, text in enumerate(texts)}
+    codes = np.array([places[text] for text, _ in pairs], np.int64)
+    counts = np.bincount(codes, minlength=len(texts))
+    write_lines(Path(f"{stem}.texts"), texts, unique=True)
+    indptr = np.concatenate([[0], np.cumsum(counts)])
+    np.save(f"{stem}.indptr.npy", indptr.astype("<i8"), allow_pickle=False)
+    rows = np.array([row for _, row in pairs], "<i4")
+    np.save(f"{stem}.items.npy", rows, allow_pickle=False)
+
+
+def names(place: int, entry: AttributeEntry) -> list[str]:
+    """Return the files of an attribute, relative to the version."""
+    endings = [".npy"] if entry.kind == "number" else [".texts", ".indptr.npy", ".items.npy"]
+    return [f"{FOLDER}/{place}{ending}" for ending in endings]
+
+
+def read(
+    place: int,
+    entry: AttributeEntry,
+    lines: Callable[[str], list[str]],
+    array: Callable[[str], NDArray[Any]],
+) -> Attribute:
+    """Return the attribute at a place of the manifest, by what reads lines and arrays by name."""
+    files = names(place, entry)
+    if len(files) == 1:
+        return Numbers(array(files[0]))
+    return Texts(lines(files[0]), array(files[1]), array(files[2]))
+
+
+def problem(entry: AttributeEntry, attribute: Attribute, items: int) -> str | None:
+    """Say what is wrong with an attribute for so many items, or None."""
+    if isinstance(attribute, Numbers):
+        return attribute.problem(items)
+    return attribute.problem(items, entry.kind)
+
+
+def _numbers(attribute: ItemAttribute) -> NDArray[np.float64]:
+    values = [np.nan if value is None else value for value in attribute.values]
+    if not all(isinstance(value, int | float) for value in values):
+        raise InvalidExport(f"attribute {attribute.name!r} holds more than numbers")
+    numbers = np.array(values, np.float64)
+    if np.isinf(numbers).any():
+        raise InvalidExport(f"attribute {attribute.name!r} holds infinity")
+    return numbers
+
+
+def _pairs(attribute: ItemAttribute) -> list[tuple[int, str]]:
+    """Return the rows and texts of an attribute of texts."""
+    pairs = []
+    for row, value in enumerate(attribute.values):
+        if attribute.kind == "text" and isinstance(value, str):
+            pairs.append((row, value))
+        elif attribute.kind == "texts" and isinstance(value, Sequence) and type(value) is not str:
+            pairs.extend((row, str(text)) for text in value)
+        elif value is not None:
+            raise InvalidExport(f"attribute {attribute.name!r} row {row} is not of its kind")
+    return pairs
