@@ -241,7 +241,7 @@ def _version_statuses(
     return tuple(
         answers.VersionStatus(
             version=version.version,
-            state=model_pb2.VersionState.Name(version.state).removeprefix("VERSION_STATE_").lower(),
+            state=_word(model_pb2.VersionState.Name(version.state), "VERSION_STATE_"),
             reason=version.reason,
             created_at=_moment(version.create_time) if version.HasField("create_time") else None,
             aliases=tuple(version.aliases),
@@ -251,6 +251,7 @@ def _version_statuses(
 
 
 def _word(name: str, prefix: str) -> str:
+    """Return an enum value's name as a plain word: ATTRIBUTE_KIND_TEXT is text."""
     return name.removeprefix(prefix).lower()
 
 

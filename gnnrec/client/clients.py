@@ -32,7 +32,7 @@ def _blocking(make: Callable[Given, Call[Answer]]) -> Callable[Concatenate[Any, 
     def method(self: "Client", /, *args: Given.args, **kwargs: Given.kwargs) -> Answer:
         call = make(*args, **kwargs)
         try:
-            response = self._link.stubs().methods[call.method](call.request, **self._how())
+            response = self._link.stubs().methods[call.method](call.request, **self._call_options())
         except grpc.RpcError as error:
             raise errors.from_call(error, self._where, self._proxy, self._timeout_s) from None
         return call.read(response)
@@ -47,7 +47,7 @@ def _awaited(
         call = make(*args, **kwargs)
         stubs = self._link.stubs_of_loop()
         try:
-            response = await stubs.methods[call.method](call.request, **self._how())
+            response = await stubs.methods[call.method](call.request, **self._call_options())
         except grpc.RpcError as error:
             raise errors.from_call(error, self._where, self._proxy, self._timeout_s) from None
         return call.read(response)

@@ -141,19 +141,11 @@ class Connection:
         Raises ValueError for what does not fit together, and OSError for a file of `tls`.
         """
         addresses = list(map(with_port, [address] if isinstance(address, str) else address))
-        is_open = tls is None and not all(map(is_loopback, addresses))
-        if token and is_open and not allow_insecure_token:
-            raise ValueError(
-                f"a token to {', '.join(addresses)} could be read on its way; "
-                "set tls, or allow_insecure_token=True where the network itself is encrypted"
-            )
-        has_no_name = len(addresses) > 1 or "".join(addresses).startswith("unix:")
-        if tls is not None and has_no_name and not tls.server_name:
-            raise ValueError(
-                "TLS to several addresses or to a socket needs tls.server_name, "
-                "which every certificate must bear"
-            )
-        where = target(addresses)
+        if token and tls is None and not allow_insecure_token:
+            _require_loopback(addresses)
+        if tls is not None and not tls.server_name:
+            _require_one_host(addresses)
+        channel_target = target(addresses)
         self._where = ", ".join(addresses)
         self._proxy = proxy_before(addresses)
         self._timeout_s = _positive(timeout_s)
@@ -166,14 +158,22 @@ class Connection:
         )
         if is_direct(addresses):
             options.append(("grpc.enable_http_proxy", 0))
+        self._link = Link(self._channel_opener(channel_target, options, tls, token))
+
+    def _channel_opener(
+        self, channel_target: str, options: list[tuple[str, Any]], tls: Tls | None, token: str
+    ) -> Callable[[], Any]:
+        """Return a function that opens the channel; the files of `tls` are read at once.
+
+        Without TLS the token goes out with each call instead: gRPC would refuse it.
+        """
         if tls is None:
-            self._link = Link(lambda: self._transport.insecure_channel(where, options))
-            return
+            return lambda: self._transport.insecure_channel(channel_target, options)
         credentials = tls.credentials()
         if token:
             bearer = grpc.access_token_call_credentials(_printable("token", token))
             credentials = grpc.composite_channel_credentials(credentials, bearer)
-        self._link = Link(lambda: self._transport.secure_channel(where, credentials, options))
+        return lambda: self._transport.secure_channel(channel_target, credentials, options)
 
     def with_options(
         self,
@@ -192,8 +192,8 @@ class Connection:
             other._request_id = _printable("request_id", request_id)
         return other
 
-    def _how(self) -> dict[str, Any]:
-        """Return how to make a call, as gRPC takes it."""
+    def _call_options(self) -> dict[str, Any]:
+        """Return the deadline and the metadata of a call, as keyword arguments of gRPC's stubs."""
         metadata = []
         if self._token:
             metadata.append(("authorization", f"Bearer {self._token}"))
@@ -204,6 +204,24 @@ class Connection:
             "wait_for_ready": self._wait_for_ready,
             "metadata": metadata,
         }
+
+
+def _require_loopback(addresses: list[str]) -> None:
+    """Raise ValueError if a token sent in the clear would leave this machine."""
+    if not all(map(is_loopback, addresses)):
+        raise ValueError(
+            f"a token to {', '.join(addresses)} could be read on its way; "
+            "set tls, or allow_insecure_token=True where the network itself is encrypted"
+        )
+
+
+def _require_one_host(addresses: list[str]) -> None:
+    """Raise ValueError unless there is one host, whose name its certificate can be checked for."""
+    if len(addresses) > 1 or "".join(addresses).startswith("unix:"):
+        raise ValueError(
+            "TLS to several addresses or to a socket needs tls.server_name, "
+            "which every certificate must bear"
+        )
 
 
 def _options(health_checking: bool, server_name: str) -> list[tuple[str, Any]]:

@@ -2,6 +2,8 @@
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -61,27 +63,27 @@ class S3Objects(Objects):
         return driver
 
     def _create(self, key: str, content: bytes) -> None:
-        try:
+        with _condition_failing_as(FileExistsError(key)):
             self._ask("pipe_file", self._path(key), content, mode="create")
-        except StoreError as error:
-            if code_of(error) in _FAILED:
-                raise FileExistsError(key) from error
-            raise
 
     def _replace(self, key: str, content: bytes, tag: str) -> None:
         try:
-            self._ask("pipe_file", self._path(key), content, IfMatch=tag)
+            with _condition_failing_as(ConditionFailed(key)):
+                self._ask("pipe_file", self._path(key), content, IfMatch=tag)
         except FileNotFoundError as error:
             raise ConditionFailed(key) from error
-        except StoreError as error:
-            if code_of(error) in _FAILED:
-                raise ConditionFailed(key) from error
-            raise
 
     def _upload(self, path: Path, key: str) -> None:
-        try:
+        with _condition_failing_as(FileExistsError(key)):
             self._put(path, key, mode="create")
-        except StoreError as error:
-            if code_of(error) in _FAILED:
-                raise FileExistsError(key) from error
-            raise
+
+
+@contextmanager
+def _condition_failing_as(failure: Exception) -> Iterator[None]:
+    """Raise `failure` in place of the store's error if the condition of a write did not hold."""
+    try:
+        yield
+    except StoreError as error:
+        if code_of(error) in _FAILED:
+            raise failure from error
+        raise

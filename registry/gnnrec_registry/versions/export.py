@@ -98,6 +98,15 @@ class Export:
             raise InvalidExport(
                 f"default_variant {self.default_variant!r} is not among the variants"
             )
+        self._check_variants(users, items)
+        self._check_features(users, items)
+        self._check_seen(users)
+        if self.item_titles is not None and len(self.item_titles) != items:
+            raise InvalidExport(f"{len(self.item_titles)} titles for {items} items")
+        self._check_report_names()
+        attributes.check(self.attributes, items)
+
+    def _check_variants(self, users: int, items: int) -> None:
         for name, variant in self.variants.items():
             layout.check_name("variant", name)
             if name in layout.FOLDERS:
@@ -109,20 +118,25 @@ class Export:
                     f"{variant.items.shape} do not fit {users} users and {items} items"
                 )
             self._check_models(name, variant, items)
-        if self.features is not None:
-            widths = self.features.encoding.users.width, self.features.encoding.items.width
-            expected = [(users, widths[0]), (items, widths[1])]
-            if [self.features.users.shape, self.features.items.shape] != expected:
-                raise InvalidExport(
-                    f"features of shape {self.features.users.shape} and "
-                    f"{self.features.items.shape} do not fit {expected[0]} and {expected[1]}"
-                )
+
+    def _check_features(self, users: int, items: int) -> None:
+        if self.features is None:
+            return
+        widths = self.features.encoding.users.width, self.features.encoding.items.width
+        expected = [(users, widths[0]), (items, widths[1])]
+        if [self.features.users.shape, self.features.items.shape] != expected:
+            raise InvalidExport(
+                f"features of shape {self.features.users.shape} and "
+                f"{self.features.items.shape} do not fit {expected[0]} and {expected[1]}"
+            )
+
+    def _check_seen(self, users: int) -> None:
         if self.seen_indptr.shape != (users + 1,) or self.seen_indptr[-1] != len(self.seen_items):
             raise InvalidExport("seen_indptr and seen_items are not a CSR matrix of the users")
         if self.seen_liked is not None and self.seen_liked.shape != self.seen_items.shape:
             raise InvalidExport("seen_liked does not have a value for each of seen_items")
-        if self.item_titles is not None and len(self.item_titles) != items:
-            raise InvalidExport(f"{len(self.item_titles)} titles for {items} items")
+
+    def _check_report_names(self) -> None:
         for kinds, names in (
             ((".npy",), self.report_arrays),
             ((".html", ".png", ".svg"), self.report_files),
@@ -133,7 +147,6 @@ class Export:
                         f"{name!a:.80} is no file of a report: report/NAME, ending in one of "
                         f"{', '.join(kinds)}"
                     )
-        attributes.check(self.attributes, items)
 
     def _check_models(self, name: str, variant: VariantExport, items: int) -> None:
         width = variant.users.shape[-1]
