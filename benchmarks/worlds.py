@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 from gnnrec_registry import DataEntry, Export, ModelStore, VariantExport
 from gnnrec_registry.files.arrays import Embeddings
-from gnnrec_registry.versions.manifest import Json
+from gnnrec_registry.files.json import Json
 
 MODEL = "random"
 VARIANT = "lightgcn"

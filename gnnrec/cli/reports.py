@@ -130,15 +130,22 @@ def _open(page: Path) -> None:
 
 
 def _print(found: "Comparison") -> None:
-    from gnnrec.comparison.facts import is_metric
     from gnnrec.pages.comparison import verdict
-    from gnnrec_registry.pages.html import number, signed
 
     print(f"A  {found.a.version}, {found.a.variant}")
     print(f"B  {found.b.version}, {found.b.variant}")
     print(verdict(found)[1])
     if not found.same_data:
         print("The data differ: what was held out of the users may differ too.")
+    _print_metrics(found)
+    _print_answers(found)
+    print()
+    _print_facts(found)
+
+
+def _print_metrics(found: "Comparison") -> None:
+    from gnnrec_registry.pages.html import number, signed
+
     for split in dict.fromkeys(each.split for each in found.metrics):
         print(f"\n{split} part, with the 95% interval of B - A:")
         options.print_table(
@@ -154,24 +161,29 @@ def _print(found: "Comparison") -> None:
                 if each.split == split
             ],
         )
+
+
+def _print_answers(found: "Comparison") -> None:
     if found.answers is None:
         print("\nThe versions share no user, so their answers cannot be compared.")
-    else:
-        overlap = found.answers.overlap
-        print(
-            f"\noverlap@{overlap.k} of the answers to {overlap.users:,} users: {overlap.mean:.1%}"
+        return
+    overlap = found.answers.overlap
+    print(f"\noverlap@{overlap.k} of the answers to {overlap.users:,} users: {overlap.mean:.1%}")
+    shifts = [*found.answers.winners[:5], *found.answers.losers[:5]]
+    if shifts:
+        options.print_table(
+            ["item", "lists of A", "of B", "change", "title"],
+            [
+                [shift.item_id, f"{shift.a}", f"{shift.b}", f"{shift.change:+d}", shift.title]
+                for shift in shifts
+            ],
         )
-        shifts = [*found.answers.winners[:5], *found.answers.losers[:5]]
-        if shifts:
-            options.print_table(
-                ["item", "lists of A", "of B", "change", "title"],
-                [
-                    [one.item_id, f"{one.a}", f"{one.b}", f"{one.change:+d}", one.title]
-                    for one in shifts
-                ],
-            )
+
+
+def _print_facts(found: "Comparison") -> None:
+    from gnnrec.comparison.facts import is_metric
+
     facts = {key: pair for key, pair in found.differences.items() if not is_metric(key)}
-    print()
     if facts:
         options.print_table(
             ["what", "A", "B"], [[key, *map(_text, pair)] for key, pair in facts.items()]

@@ -56,7 +56,6 @@ def promote(
     from gnnrec_registry.errors import InvalidTrial, PromotionRefused
     from gnnrec_registry.gate import TOLERANCE, check
 
-    tolerance = TOLERANCE if tolerance is None else tolerance
     store = options.open_store(registry, model)
     share = percent if percent is not None else 0.0 if shadow else 100.0
     guarded = max_errors is not None or max_p99_ms is not None
@@ -65,19 +64,20 @@ def promote(
     store.layout.require()
     if force and not why:
         raise PromotionRefused("--force needs --why: the history keeps the reason")
-    note = "" if force else check(store, version, alias=alias, tolerance=tolerance)
+    note = "not checked: --force"
+    if not force:
+        allowed = TOLERANCE if tolerance is None else tolerance
+        note = check(store, version, alias=alias, tolerance=allowed)
     if share == 100:
         move = store.aliases.promote(version, alias=alias, why=why, forced=force)
     else:
-        guard = None
-        if guarded:
-            guard = _guard(max_errors, max_p99_ms, min_requests)
+        guard = _guard(max_errors, max_p99_ms, min_requests) if guarded else None
         move = store.aliases.try_out(
             version, alias=alias, percent=share, shadow=shadow, guard=guard, why=why, forced=force
         )
     _print_move(move, json)
     if not json:
-        print(note or "not checked: --force")
+        print(note)
         if move.candidate is not None:
             print("to watch it: gnnrec rollout status; to end it: gnnrec promote, gnnrec rollback")
 

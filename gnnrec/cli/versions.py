@@ -36,7 +36,7 @@ def versions(
             row |= {
                 "created_at": manifest.created_at.isoformat(timespec="seconds"),
                 "default_variant": manifest.default_variant,
-                "metrics": manifest.variants[manifest.default_variant].metrics,
+                "metrics": manifest.default_metrics,
             }
         rows.append(row)
     if json:

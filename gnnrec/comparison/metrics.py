@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from gnnrec_registry import Version
 from gnnrec_registry.errors import VersionCorrupt
+from gnnrec_registry.files.json import Json
 from gnnrec_registry.files.layout import REPORT
 from gnnrec_registry.pages.html import metric_place
 from gnnrec_registry.scoring.metrics import Hits
-from gnnrec_registry.versions.manifest import Json
 
 _ROUNDS = 1000
 _LEVEL = 0.95

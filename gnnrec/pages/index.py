@@ -9,7 +9,7 @@ from urllib.parse import quote
 from gnnrec_registry import Damaged, ModelStore, Move, Version
 from gnnrec_registry.aliases.moves import by_version
 from gnnrec_registry.files.layout import REPORT_PAGE
-from gnnrec_registry.pages.html import render
+from gnnrec_registry.pages.html import number, render
 
 _TEMPLATE = Path(__file__).parent / "templates" / "index.html"
 _WIDTH, _HEIGHT, _LEFT, _TOP, _BOTTOM = 340.0, 150.0, 40.0, 22.0, 24.0
@@ -114,14 +114,14 @@ def _entry(
     if isinstance(version, Damaged):
         return Entry(version.name, aliases, damage=version.reason)
     manifest = version.manifest
-    measured = manifest.variants[manifest.default_variant].metrics.get(split, {})
+    measured = manifest.default_metrics.get(split, {})
     page = version.folder / REPORT_PAGE
     return Entry(
         version.name,
         aliases,
         f"{manifest.created_at:%Y-%m-%d %H:%M}",
         manifest.default_variant,
-        tuple(f"{measured[name]:.4f}" if name in measured else "-" for name in metrics),
+        tuple(number(measured.get(name)) for name in metrics),
         (manifest.data.users, manifest.data.items, sum(manifest.data.interactions.values())),
         manifest.data.fingerprint[:8],
         quote(os.path.relpath(page, start)) if local and REPORT_PAGE in manifest.files else "",
@@ -131,7 +131,7 @@ def _entry(
 def _judged_by(versions: list[Version]) -> tuple[str, tuple[str, ...]]:
     """Return the part and the metrics that the newest measured version has: NDCG and recall."""
     for version in versions:
-        metrics = version.manifest.variants[version.manifest.default_variant].metrics
+        metrics = version.manifest.default_metrics
         for split in ("test", "validation"):
             names = [
                 name
@@ -158,7 +158,7 @@ def _chart(
     measured = []
     for version in reversed(versions):  # the oldest first
         manifest = version.manifest
-        values = manifest.variants[manifest.default_variant].metrics.get(split, {})
+        values = manifest.default_metrics.get(split, {})
         baseline = manifest.baselines.get("popularity", {}).get(split, {}).get(metric)
         if metric in values:
             measured.append((version, values[metric], baseline))

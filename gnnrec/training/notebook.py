@@ -9,6 +9,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from gnnrec.terminal.table import aligned
 from gnnrec.training.run import (
     NOT_MEASURED,
     Splits,
@@ -70,14 +71,9 @@ class Training:
     def __str__(self) -> str:
         """Return it with the metrics of every variant and baseline, as a table."""
         rows = metrics_table({**self.variants, **self.baselines}, self.variant)
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        lines = [
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
-            for row in rows
-        ]
         return "\n".join(
             [
-                *(lines or [NOT_MEASURED]),
+                *(aligned(rows) or [NOT_MEASURED]),
                 f"published {self.model} {self.version} in {self.seconds:.1f} s; "
                 f"{self.variant} is its default variant",
             ]
@@ -217,7 +213,7 @@ def _told(version: "Version", registry: str, seconds: float) -> Training:
         version=manifest.version,
         registry=registry,
         variant=manifest.default_variant,
-        metrics=variants[manifest.default_variant],
+        metrics=manifest.default_metrics,
         variants=variants,
         baselines=manifest.baselines,
         seconds=seconds,

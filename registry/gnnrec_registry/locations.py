@@ -20,7 +20,7 @@ def open_storage(root: Path | str, model: str) -> Storage:
     if isinstance(place, Path):
         return LocalStorage(place, model)
     _need_fsspec(place)
-    # fsspec is imported only for those who name a URL
+    # imported here, for fsspec is needed only for a URL
     from gnnrec_registry.remote.storage import RemoteStorage
 
     return RemoteStorage(place, model)
@@ -43,7 +43,7 @@ def _need_fsspec(url: str) -> None:
 
 
 def _place(root: Path | str) -> Path | str:
-    """Return a local path, or a URL of another place."""
+    """Return a Path for a local folder or a file: URL, and any other URL as it is."""
     found = None if isinstance(root, Path) else _URL.match(root)
     if found is None:
         return Path(root)

@@ -24,8 +24,8 @@ from gnnrec_registry import (
     Version,
 )
 from gnnrec_registry.features.encoders import CategoricalEncoding, NumericEncoding
+from gnnrec_registry.files.json import Json, canonical_json
 from gnnrec_registry.files.layout import MANIFEST
-from gnnrec_registry.versions.manifest import Json, canonical_json
 from tests import made
 
 SEEN = [[0, 2], [1], [], [0, 1, 2, 3]]

@@ -1,12 +1,10 @@
 """Aliases: mutable names for versions, moved by compare-and-swap, with a history of every move.
 
-The alias file is the truth and carries its last move whole, so a crash between replacing it and
-appending to the history loses nothing: the next writer appends the missing line first, and readers
-add it in their answer.
+An alias's file holds its whole last move. So a crash between replacing the file and appending to
+the history loses nothing: the next writer appends the missing move first, and readers add it.
 
-What cannot be read stops nothing but itself: a move needs the alias that it moves and no other
-file; the history tells what of it can be read. Only a prune stops, for nothing brings back what it
-deletes.
+Damage is contained: moving an alias needs no other file than its own, and the readable part of the
+history is still listed. Only a prune refuses to work with damage, for a deletion cannot be undone.
 """
 
 import getpass
@@ -27,23 +25,24 @@ from gnnrec_registry.errors import (
     NotPermitted,
     StoreRefused,
 )
+from gnnrec_registry.files.json import canonical_json
 from gnnrec_registry.files.layout import check_name
-from gnnrec_registry.versions.manifest import canonical_json, now
+from gnnrec_registry.versions.manifest import now
 
 _log = logging.getLogger("gnnrec.registry")
 
 _TOLD = 3
-"""How many damaged places an error names; the history command names them all."""
+"""How many damaged places an error message names; the command `history` names them all."""
 
 
 @dataclass(frozen=True)
 class Listed:
-    """Every alias there is."""
+    """All aliases of a model, as far as they can be read."""
 
     moves: dict[str, Move]
-    """The last move of each that can be read, by name."""
+    """The last move of each readable alias, by name."""
     damaged: dict[str, str]
-    """Why the others cannot be, by name."""
+    """Why an alias cannot be read, by name."""
 
 
 class Aliases:
@@ -54,7 +53,7 @@ class Aliases:
         self._layout = storage.layout
 
     def all(self) -> Listed:
-        """Return the last move of every alias, and why there is none for those it cannot be."""
+        """Return the last move of every readable alias, and why the others cannot be read."""
         listed = Listed({}, {})
         for name in self._layout.alias_names():
             try:
@@ -62,7 +61,7 @@ class Aliases:
             except (AliasCorrupt, NotPermitted, StoreRefused) as error:
                 listed.damaged[name] = str(error)
                 continue
-            if move is not None:  # gone between the list and the look
+            if move is not None:  # deleted since it was listed
                 listed.moves[name] = move
         return listed
 
@@ -92,7 +91,7 @@ class Aliases:
 
         With `expected_generation` (0 for an alias not there yet) it moves only if the alias is
         still at that generation, and raises AliasConflict otherwise. `forced` also moves an alias
-        whose file is damaged, from where the history says that it was.
+        whose file is damaged; its last move is then taken from the history.
         """
         self._layout.require()
         with self._storage.locked():
@@ -115,8 +114,9 @@ class Aliases:
     ) -> Move:
         """Try a version beside the one that an alias names, and return the move.
 
-        The candidate answers for `percent` of the subjects (0 to below 100); with `shadow` it also
-        computes unseen what the named version answers. Promoting or rolling back ends the trial.
+        The candidate answers `percent` of the users and items asked about (0 to below 100). With
+        `shadow` it also computes answers for the others, which are compared and not sent.
+        Promoting or rolling back ends the trial.
         """
         self._layout.require()
         check_name("version", version)
@@ -132,14 +132,18 @@ class Aliases:
             if named == version:
                 raise InvalidTrial(f"alias {alias!r} names {version!r} already; try another")
             if expected_generation is None:
-                expected_generation = last.generation  # where nothing locks: what was looked at
-            goes_on = last.candidate is not None and last.candidate.version == version
+                expected_generation = (
+                    last.generation
+                )  # without locks, another move since is a conflict
+            is_same_trial = last.candidate is not None and last.candidate.version == version
             candidate = Candidate(
                 version=version,
                 percent=percent,
                 shadow=shadow,
                 guard=guard,
-                since=last.candidate.since if goes_on and last.candidate else last.generation + 1,
+                since=last.candidate.since
+                if is_same_trial and last.candidate
+                else last.generation + 1,
             )
             return self._move(
                 alias, named, "promote", why, who, expected_generation, candidate, forced
@@ -157,7 +161,7 @@ class Aliases:
         """End the trial under an alias, or point it back at the version it named before.
 
         With `to`, point it at any version that it has named. Rolling back twice goes back two
-        versions; without `to` it never returns to what was rolled back.
+        versions: without `to`, an alias never returns to a version that was rolled back.
         """
         self._layout.require()
         with self._storage.locked():
@@ -169,7 +173,9 @@ class Aliases:
             else:
                 target = self._before(alias)
             if expected_generation is None:
-                expected_generation = move.generation  # where nothing locks: what was looked at
+                expected_generation = (
+                    move.generation
+                )  # without locks, another move since is a conflict
             return self._move(alias, target, "rollback", why, who, expected_generation)
 
     def earlier(self, alias: str) -> list[str]:
@@ -177,7 +183,7 @@ class Aliases:
         return _stack(self.history(alias))[-2::-1]
 
     def recorded(self, alias: str) -> list[Move]:
-        """Return an alias's moves by the history file alone, for when its own is damaged."""
+        """Return an alias's moves from the history alone, for when the alias's file is damaged."""
         return [move for move in self._storage.history.read().moves if move.alias == alias]
 
     def history(self, alias: str | None = None) -> list[Move]:
@@ -185,16 +191,16 @@ class Aliases:
         return self.record(alias).moves
 
     def record(self, alias: str | None = None) -> Record:
-        """Return the history, of one alias or of all, and what cannot be read.
+        """Return the history of one alias or of all, and what cannot be read.
 
-        A line that cannot be read may be of any alias.
+        With an alias, unreadable lines of the whole history are reported: they may be its own.
         """
         return self._look(alias)[0]
 
     def mend_history(self) -> list[str]:
-        """Set aside what of the history cannot be read, and return what it was.
+        """Move the unreadable parts of the history to history.damaged; return what was wrong.
 
-        It is kept, byte for byte, in history.damaged beside.
+        They are kept byte for byte.
         """
         self._layout.require()
         with self._storage.locked():
@@ -205,8 +211,8 @@ class Aliases:
     def in_use(self) -> set[str]:
         """Return the versions that an alias names, tries, or would name after a rollback.
 
-        Raises AliasCorrupt while an alias or a part of the history cannot be read: it might say
-        that one more is needed.
+        Raises AliasCorrupt while an alias or a part of the history cannot be read, for that part
+        might name another version.
         """
         record, listed = self._look(None)
         if record.damage:
@@ -223,7 +229,7 @@ class Aliases:
         return named | {candidate.version for candidate in candidates if candidate is not None}
 
     def _look(self, alias: str | None) -> tuple[Record, Listed]:
-        """Return the history, with the last moves that it lacks, and the aliases."""
+        """Return the aliases, and the history with the last moves that it does not record yet."""
         recorded = self._storage.history.read()
         listed = self.all() if alias is None else self._listed(alias)
         there = {(move.alias, move.generation) for move in recorded.moves}
@@ -234,7 +240,7 @@ class Aliases:
         return Record(moves, [*recorded.damage, *listed.damaged.values()]), listed
 
     def _listed(self, alias: str) -> Listed:
-        """Return one alias as `all` would."""
+        """Return what `all` would, for one alias."""
         try:
             move = self._find(alias)
         except AliasCorrupt as error:
@@ -245,7 +251,7 @@ class Aliases:
         """Return the version that an alias named before its present one."""
         record = self.record(alias)
         for version in _stack(record.moves)[-2::-1]:
-            self._say(record.damage)
+            self._warn(record.damage)
             return version
         raise NothingToRollBack(
             f"alias {alias!r} of {self._layout.model!r} has named no earlier version"
@@ -255,21 +261,20 @@ class Aliases:
     def _named_before(self, move: Move, version: str) -> str:
         """Return `version` if the alias has named it before its present one."""
         record = self.record(move.alias)
-        named = [
-            name for each in record.moves for name in (each.previous, each.version) if name
-        ]  # what a move was from tells of one that cannot be read
-        earlier = [each for each in dict.fromkeys(reversed(named)) if each != move.version]
+        # a move's `previous` also tells the version of a move before it that cannot be read
+        named = [name for past in record.moves for name in (past.previous, past.version) if name]
+        earlier = [name for name in dict.fromkeys(reversed(named)) if name != move.version]
         if version in earlier or (version == move.version and move.candidate is not None):
-            self._say(record.damage)
+            self._warn(record.damage)
             return version
         raise NothingToRollBack(
             f"alias {move.alias!r} has not named {version!r} before; "
             f"it can go back to: {', '.join(earlier) or 'nothing'}{_as_far_as_told(record.damage)}"
         )
 
-    def _say(self, damage: list[str]) -> None:
-        for each in damage:
-            _log.warning("%s", each)
+    def _warn(self, damage: list[str]) -> None:
+        for problem in damage:
+            _log.warning("%s", problem)
 
     def _move(
         self,
@@ -282,7 +287,7 @@ class Aliases:
         candidate: Candidate | None = None,
         forced: bool = False,
     ) -> Move:
-        """Write one move; the caller holds the lock."""
+        """Move an alias; the caller holds the lock."""
         needed = version if candidate is None else candidate.version
         self._require(needed)
         before, last = self._last(alias, forced)
@@ -311,7 +316,10 @@ class Aliases:
         return move
 
     def _last(self, alias: str, forced: bool) -> tuple[bytes | None, Move | None]:
-        """Return what an alias's file holds, and its last move; by the history if forced to."""
+        """Return the content of an alias's file, and its last move.
+
+        With `forced`, the last move of a damaged file is taken from the history.
+        """
         before = None
         try:
             before = self._storage.read_alias(alias)
@@ -322,9 +330,9 @@ class Aliases:
             return before, next(reversed(self.recorded(alias)), None)
 
     def _mend_history(self, last: Move | None) -> None:
-        """Finish the history before a move; whatever is wrong with it is said and stops no move."""
+        """Record the last moves that the history lacks; a problem is logged and stops no move."""
         try:
-            self._say(self._storage.history.mend(list(self.all().moves.values())))
+            self._warn(self._storage.history.mend(list(self.all().moves.values())))
         except OSError as error:
             lost = "nothing" if last is None else last.model_dump_json()
             _log.warning(
@@ -349,7 +357,7 @@ class Aliases:
             )
 
     def _check_still_there(self, version: str, alias: str) -> None:
-        """Raise NoSuchVersion if, where nothing locks, a prune came between look and move."""
+        """Raise NoSuchVersion if a prune deleted it meanwhile, which only locks prevent."""
         if not self._storage.has_version(version):
             raise NoSuchVersion(
                 f"version {version!r} of {self._layout.model!r} was pruned while {alias!r} moved "
@@ -374,10 +382,11 @@ class Aliases:
 
 
 def _stack(moves: Iterable[Move]) -> list[str]:
-    """Return the versions a rollback can walk back through, the current one last.
+    """Return the versions that rollbacks can walk back through, the current one last.
 
-    Of a move that cannot be read the next one says where it led; it counts as a rollback if the
-    alias had named that version before, so that nothing returns to what was rolled back.
+    The version of an unreadable move is known from the next move's `previous`. Such a move counts
+    as a rollback if the alias had named that version before; otherwise a later rollback could
+    return to a version that was rolled back.
     """
     stack: list[str] = []
     generation = 0
@@ -407,7 +416,7 @@ def _as_far_as_told(damage: list[str]) -> str:
 
 
 def _encodable(text: str) -> str:
-    """Return a text that UTF-8 can hold: a command line may give bytes that are none."""
+    """Return a text that UTF-8 can encode: a command line may hold arbitrary bytes."""
     return text.encode(errors="backslashreplace").decode()
 
 

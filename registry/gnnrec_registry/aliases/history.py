@@ -11,14 +11,14 @@ from gnnrec_registry.files import durable, reading
 from gnnrec_registry.files.layout import ModelLayout
 
 MEND = "to set it aside, and keep the rest: gnnrec history --mend"
-"""What to do about a part of the history that cannot be read."""
+"""What a message suggests about an unreadable part of the history."""
 
 
 class LineHistory:
     """history.jsonl in a local folder; whoever changes it holds the lock.
 
-    A line that cannot be read costs none but itself. It stays where it is until `set_aside` moves
-    it, byte for byte, to history.damaged.
+    An unreadable line does not affect the others. It stays where it is until `set_aside` moves it,
+    byte for byte, to history.damaged.
     """
 
     def __init__(self, layout: ModelLayout) -> None:
@@ -26,7 +26,7 @@ class LineHistory:
         self._damaged = layout.history_damaged
 
     def read(self) -> Record:
-        """Return the recorded moves; half a line at the end, which a crash left, does not count."""
+        """Return the recorded moves; an incomplete last line, left by a crash, is ignored."""
         try:
             lines, tail = self._lines()
         except NotPermitted:
@@ -37,13 +37,16 @@ class LineHistory:
         return self._record([*lines, *whole_tail])
 
     def mend(self, last: Collection[Move]) -> list[str]:
-        """Finish what a killed writer left, and return what cannot be read.
+        """Complete the history after an interrupted writer, and return what cannot be read.
 
-        Half a line goes and the last moves that are not recorded come; what else the half line
-        may have been is set aside.
+        `last` is the last move of every alias; those that are not recorded are appended. An
+        incomplete last line is removed; it is kept in history.damaged unless it is the beginning
+        of one of these moves.
         """
         lines, tail = self._lines()
-        if isinstance(_parsed(tail), Move):  # whole but for its end, which an editor may drop
+        if isinstance(
+            _parsed(tail), Move
+        ):  # complete but for its line break, which an editor may drop
             _append(self._path, b"\n")
             lines.append(tail)
         elif tail:
@@ -82,7 +85,7 @@ class LineHistory:
         return Record(moves, damage)
 
     def _lines(self) -> tuple[list[bytes], bytes]:
-        """Return the lines without their breaks, and what stands behind the last break."""
+        """Return the complete lines, and the text after the last line break."""
         try:
             *lines, tail = reading.read(self._path).split(b"\n")
         except FileNotFoundError:
@@ -90,7 +93,7 @@ class LineHistory:
         return lines, tail
 
     def _keep(self, lines: list[bytes]) -> None:
-        """Add lines to history.damaged; those that it has already it has once."""
+        """Add lines to history.damaged, unless it has them already."""
         try:
             there = set(reading.read(self._damaged).split(b"\n"))
         except FileNotFoundError:
@@ -99,7 +102,7 @@ class LineHistory:
 
 
 def _parsed(line: bytes) -> Move | str | None:
-    """Return the move that a line says, or why it says none; None for an empty line."""
+    """Return the move in a line, or why it cannot be read; None for an empty line."""
     try:
         return read_move(line) if line.strip() else None
     except ValueError as error:
@@ -116,7 +119,7 @@ def _joined(lines: list[bytes]) -> bytes:
 
 
 def _append(path: Path, content: bytes) -> None:
-    # without waiting, if something else than a file has come to stand there
+    # O_NONBLOCK: do not wait for a reader if a named pipe stands there
     flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NONBLOCK
     with open(os.open(path, flags, 0o666), "ab") as file:
         file.write(content)

@@ -1,4 +1,4 @@
-"""What an alias file says: its last move, and what it may carry beside the version it names."""
+"""The content of an alias's file: its last move, and the trial under it if there is one."""
 
 import json
 import math
@@ -7,16 +7,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AwareDatetime, Field, ValidationError
 
+from gnnrec_registry.files.json import Part, first_problem
 from gnnrec_registry.files.layout import Name
 
 MOST_MOVES = 2**53 - 1
-"""The highest generation: every reader of JSON counts exactly so far."""
+"""The highest generation: the largest integer that every JSON reader represents exactly."""
 
 
 def _in_utc(moment: datetime) -> datetime:
-    """Return a moment that can be said in UTC; those at the ends of the calendar cannot."""
+    """Return a time that can be converted to UTC; times at the ends of the calendar cannot."""
     try:
         moment.astimezone(UTC)
     except OverflowError:
@@ -24,73 +25,68 @@ def _in_utc(moment: datetime) -> datetime:
     return moment
 
 
-class _Part(BaseModel):
-    # Unknown keys of a later minor writer are kept, not refused: a reader takes what it knows.
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
-
-
-class Guard(_Part):
-    """When servers end a trial by themselves: limits on what they see of the candidate."""
+class Guard(Part):
+    """Limits on a candidate; when one is exceeded, servers end the trial by themselves."""
 
     max_errors: Annotated[float | None, Field(ge=0, le=1)] = None
-    """By how much the candidate's share of failed requests may exceed the named version's."""
+    """The most by which the candidate's share of failed requests may exceed the named version's."""
     max_p99_ms: Annotated[float | None, Field(gt=0)] = None
-    """The longest that the candidate's slowest hundredth of requests may take."""
+    """The longest 99th percentile of the candidate's latency, in milliseconds."""
     min_requests: Annotated[int, Field(ge=1, le=MOST_MOVES)] = 100
     """How many requests the candidate must have answered before it is judged."""
 
 
-class Candidate(_Part):
+class Candidate(Part):
     """A version that is tried beside the one an alias names."""
 
     version: Name
     percent: Annotated[float, Field(ge=0, lt=100)] = 0.0
-    """The share of subjects that it answers for, by a stable hash."""
+    """The percentage of users and items asked about that it answers, chosen by a stable hash."""
     shadow: bool = False
-    """Whether it also computes, unseen, what the named version answers."""
+    """Whether it also computes answers that are compared with the named version's and not sent."""
     guard: Guard | None = None
     since: Annotated[int, Field(ge=0, le=MOST_MOVES)] = 0
-    """The alias's generation at which it was first tried beside this version: names the trial."""
+    """The alias's generation when the trial began: it identifies the trial."""
 
     def __str__(self) -> str:
-        """Say it in a few words."""
+        """Return the version with its share and `shadow`, such as "v2 (5% + shadow)"."""
         share = f"{self.percent:g}%" if self.percent else ""
         return f"{self.version} ({' + '.join(filter(None, [share, 'shadow' * self.shadow]))})"
 
 
-class Move(_Part):
-    """One move of an alias; also the content of its file, which is its last move."""
+class Move(Part):
+    """One move of an alias; the alias's file holds its last move."""
 
     alias: Name
     version: Name
     generation: Annotated[int, Field(ge=1, le=MOST_MOVES)]
-    """Counts the alias's moves, from 1."""
+    """The number of this move among the alias's moves, from 1."""
     action: Literal["promote", "rollback"]
     previous: Name | None
-    """The version it named before."""
+    """The version that the alias named before; None for its first move."""
     updated_at: Annotated[AwareDatetime, AfterValidator(_in_utc)]
     updated_by: str
     why: str = ""
     candidate: Candidate | None = None
-    """A version on trial beside `version`, since this move."""
+    """A version that is on trial beside `version` after this move."""
     forced: bool = False
     """Whether the checks before a promotion were overridden."""
 
 
 @dataclass(frozen=True)
 class Record:
-    """What a history tells."""
+    """A history as far as it can be read."""
 
     moves: list[Move] = field(default_factory=list)
-    """What can be read, oldest first."""
+    """The readable moves, oldest first."""
     damage: list[str] = field(default_factory=list)
-    """What cannot: where it stands, and why."""
+    """For each unreadable part: where it is, and why it cannot be read."""
 
 
 def read_move(content: bytes) -> Move:
-    """Return the move that JSON says, or raise ValueError that says in what it is none.
+    """Return the move in a JSON text, or raise ValueError that says what is wrong.
 
-    A key that stands twice, and NaN, are refused: readers would take them differently.
+    A repeated key and NaN are refused, for JSON readers interpret them differently.
     """
     try:
         json.loads(
@@ -101,9 +97,8 @@ def read_move(content: bytes) -> Move:
     try:
         move = Move.model_validate_json(content, strict=True)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_input=False)[0]
-        where = ".".join(map(str, first["loc"]))
-        raise ValueError(f"{where}: {first['msg']}" if where else first["msg"]) from None
+        # the place is empty when the JSON is not an object at all
+        raise ValueError(first_problem(error).removeprefix(": ")) from None
     if move.generation == MOST_MOVES:
         raise ValueError(f"generation: none follows {MOST_MOVES}")
     return move
@@ -127,7 +122,7 @@ def _refuse_number(text: str) -> float:
 
 
 def by_version(moves: Mapping[str, Move]) -> dict[str, list[str]]:
-    """Return the aliases that name each version, of every alias's last move."""
+    """Return the names of the aliases of each version, from every alias's last move."""
     named: dict[str, list[str]] = {}
     for alias, move in moves.items():
         named.setdefault(move.version, []).append(alias)

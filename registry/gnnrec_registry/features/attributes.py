@@ -1,6 +1,6 @@
-"""What items can be filtered by: their attributes as raw columns, and as the files of a version.
+"""Item attributes, which filters use: raw columns of data, and their files in a version.
 
-I items; V distinct texts of an attribute; E pairs of an item and a text of it.
+I items; V distinct texts of an attribute; E pairs of an item and one of its texts.
 """
 
 from bisect import bisect_left
@@ -12,24 +12,23 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from gnnrec_registry.errors import InvalidExport
 from gnnrec_registry.features.encoders import Value
 from gnnrec_registry.files.arrays import csr_problem, distinct, write_lines
+from gnnrec_registry.files.json import Part
 
 FOLDER = "attributes"
 
 Kind = Literal["number", "text", "texts"]
 
-# The items of more texts are found in one pass over those of all.
+# Up to so many texts are looked up one by one; more are found in one pass over all pairs.
 _FEW = 64
 
 
-class AttributeEntry(BaseModel):
-    """An attribute in the manifest; its place there is the number in its files' names."""
-
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
+class AttributeEntry(Part):
+    """An attribute in the manifest; its place in the list is the number in its files' names."""
 
     name: Annotated[str, Field(min_length=1)]
     kind: Kind
@@ -37,7 +36,7 @@ class AttributeEntry(BaseModel):
 
 @dataclass(frozen=True)
 class ItemAttribute:
-    """One thing to filter items by: a number, a text or texts for each, None where missing."""
+    """An attribute as data: a number, a text or several texts for each item, None where missing."""
 
     name: str
     kind: Kind
@@ -46,18 +45,18 @@ class ItemAttribute:
 
     @property
     def entry(self) -> AttributeEntry:
-        """What the manifest says of it."""
+        """The attribute's entry in the manifest."""
         return AttributeEntry(name=self.name, kind=self.kind)
 
 
 @dataclass(frozen=True, eq=False)
 class Numbers:
-    """A number for each item (I,) float64, NaN where missing."""
+    """A numeric attribute: a value for each item (I,) float64, NaN where missing."""
 
     values: NDArray[np.float64]
 
     def problem(self, items: int) -> str | None:
-        """Say what is wrong with it for so many items, or None."""
+        """Return what is wrong with it in a catalogue of `items` items, or None."""
         if self.values.dtype != np.float64 or self.values.shape != (items,):
             return f"is {self.values.dtype} {self.values.shape}, not float64 ({items},)"
         return "holds infinity" if bool(np.isinf(self.values).any()) else None
@@ -65,7 +64,7 @@ class Numbers:
 
 @dataclass(frozen=True, eq=False)
 class Texts:
-    """Which items have each text: CSR by text, the item rows ascending within one.
+    """A text attribute: the items that have each text, as CSR by text, item rows ascending.
 
     texts (V,) ascending, indptr (V+1,), items (E,)
     """
@@ -75,14 +74,14 @@ class Texts:
     items: NDArray[np.int32]
 
     def rows(self, text: str) -> NDArray[np.int32]:
-        """Return the rows of the items that have a text, letter for letter."""
+        """Return the rows of the items that have exactly this text, ascending."""
         place = self._place(text)
         return self.items[:0] if place is None else self._rows_at(place)
 
     def rows_of_any(self, texts: Collection[str]) -> NDArray[np.int32]:
-        """Return the rows of the items that have any of the texts, letter for letter.
+        """Return the rows of the items that have any of the texts, compared exactly.
 
-        A row stands there for each text that it has, however often a text is given.
+        An item with several of the texts occurs once for each; repeating a text changes nothing.
         """
         wanted = set(texts)
         if len(wanted) > len(self.texts):
@@ -105,7 +104,7 @@ class Texts:
         return self.items[self.indptr[place] : self.indptr[place + 1]]
 
     def problem(self, items: int, kind: Kind) -> str | None:
-        """Say what is wrong with it for so many items, or None."""
+        """Return what is wrong with it in a catalogue of `items` items, or None."""
         if "" in self.texts:
             return "has an empty text"
         if any(first >= second for first, second in pairwise(self.texts)):
@@ -165,7 +164,10 @@ def read(
     lines: Callable[[str], list[str]],
     array: Callable[[str], NDArray[Any]],
 ) -> Attribute:
-    """Return the attribute at a place of the manifest, by what reads lines and arrays by name."""
+    """Return the attribute at a place of the manifest.
+
+    `lines` and `array` read a file of the version by its name.
+    """
     files = names(place, entry)
     if len(files) == 1:
         return Numbers(array(files[0]))
@@ -173,7 +175,7 @@ def read(
 
 
 def problem(entry: AttributeEntry, attribute: Attribute, items: int) -> str | None:
-    """Say what is wrong with an attribute for so many items, or None."""
+    """Return what is wrong with an attribute in a catalogue of `items` items, or None."""
     if isinstance(attribute, Numbers):
         return attribute.problem(items)
     return attribute.problem(items, entry.kind)
@@ -190,7 +192,7 @@ def _numbers(attribute: ItemAttribute) -> NDArray[np.float64]:
 
 
 def _pairs(attribute: ItemAttribute) -> list[tuple[int, str]]:
-    """Return the rows and texts of an attribute of texts."""
+    """Return each item row with each of its texts; InvalidExport for a value of another kind."""
     pairs = []
     for row, value in enumerate(attribute.values):
         if attribute.kind == "text" and isinstance(value, str):

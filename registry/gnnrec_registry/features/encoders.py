@@ -1,8 +1,8 @@
-"""Raw features to vectors: one definition, written by training, read from the manifest to serve.
+"""How raw features become vectors: fitted by training, kept in the manifest, applied in serving.
 
-N nodes; F_u and F_i, the widths of what users and items are described by. A node's input to a model
-is always [user columns (F_u) | item columns (F_i) | 1 for a user | 1 for an item]: whichever block
-is not its own is zero, or the mean over its neighbours where a model wants that.
+N nodes; F_u and F_i, the widths of the encoded features of users and of items. A model's input is
+always [user columns (F_u) | item columns (F_i) | 1 for a user | 1 for an item]. The block of the
+other kind is zero, or the mean over the node's neighbours for a model that uses it.
 """
 
 import math
@@ -14,9 +14,10 @@ from typing import Annotated, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
 from gnnrec_registry.errors import InvalidFeature
+from gnnrec_registry.files.json import Part
 
 Matrix = NDArray[np.float32]
 
@@ -24,21 +25,17 @@ Value = float | str | Sequence[str] | Sequence[float]
 """A raw value: a number, a text, several texts, or several numbers."""
 
 TableValue = Value | NDArray[np.float64]
-"""The same in a table of many, whose vectors are rows of arrays."""
+"""A raw value in a table, where a vector may be an array."""
 
 _LARGEST = 10.0
 _TINY = 1e-300
 
-# A search may take as many steps as the square of a text's length, and more.
+# A regular expression may take quadratic time or worse in the length of a text.
 _LONGEST_SEARCHED = 1000
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
-
-
-class _Patterned(_Part):
-    """A column whose raw value may be a part of a text."""
+class _Patterned(Part):
+    """A column whose value may be extracted from a text by a regular expression."""
 
     name: str
     pattern: str | None = None
@@ -56,7 +53,7 @@ class _Patterned(_Part):
         return self
 
     def _part(self, text: str) -> str | None:
-        """Return what training took of a text, or None where that is nothing."""
+        """Return the value that the pattern extracts from a text, or None without a match."""
         part: str | None = text
         if self.pattern is not None:
             if len(text) > _LONGEST_SEARCHED:
@@ -71,10 +68,10 @@ class _Patterned(_Part):
 
 
 class NumericEncoding(_Patterned):
-    """A number, standardised, held within 10 deviations, and near which centres it lies.
+    """A number: standardised and clipped to 10 deviations, then its nearness to each centre.
 
-    Missing: all zeros, so the mean and near none. The nearness to the centres sums to 1:
-    exp(-((x - c) / spread)^2 / 2), normalised.
+    The nearness to a centre c is exp(-((x - c) / spread)^2 / 2), normalised to sum to 1 over the
+    centres. A missing value is all zeros.
     """
 
     kind: Literal["numeric"] = "numeric"
@@ -85,11 +82,11 @@ class NumericEncoding(_Patterned):
 
     @property
     def width(self) -> int:
-        """How many numbers come out."""
+        """How many columns the encoding has."""
         return 1 + len(self.centres)
 
     def read(self, value: Value) -> Value | None:
-        """Return a raw value as training read it: a number as it is, that of a text."""
+        """Return a number as it is, and a text as the number in it; None if it has none."""
         if not isinstance(value, str):
             return value
         part = self._part(value)
@@ -107,7 +104,7 @@ class NumericEncoding(_Patterned):
         scaled = np.clip((known - self.mean) / self.std, -_LARGEST, _LARGEST)
         encoded[there, 0] = scaled
         if self.centres:
-            # far out is as near to the outermost centre as a hundred spreads away
+            # clipped a hundred spreads beyond the outermost centres, so that no square overflows
             low, high = min(self.centres), max(self.centres)
             held = np.clip(known, low - 100 * self.spread, high + 100 * self.spread)
             near = -0.5 * ((held[:, None] - np.array(self.centres)) / self.spread) ** 2
@@ -124,16 +121,17 @@ class NumericEncoding(_Patterned):
 
 
 class CategoricalEncoding(_Patterned):
-    """One text, or several: a place each, weighted, all zeros for none; at most of length 1.
+    """One text or several: each category has a column with its weight; all zeros for none.
 
-    With `buckets` a text stands at crc32(UTF-8) modulo that many places, and none is unknown.
-    Texts that training has not seen count as unknown and leave no trace.
+    With `buckets`, a text's column is its crc32 (of UTF-8) modulo the number of buckets, so no text
+    is unknown. Otherwise texts that training has not seen are counted as unknown and left out.
+    A row of `tags` is scaled to Euclidean length 1.
     """
 
     kind: Literal["categorical", "multi", "tags"]
     categories: tuple[str, ...] = ()
     weights: tuple[float, ...] = ()
-    """By category: the inverse document frequency of tags; 1 each if empty."""
+    """By category, such as the inverse document frequency of tags; all 1 if empty."""
     buckets: Annotated[int, Field(ge=0)] = 0
 
     @model_validator(mode="after")
@@ -146,17 +144,17 @@ class CategoricalEncoding(_Patterned):
 
     @property
     def width(self) -> int:
-        """How many numbers come out."""
+        """How many columns the encoding has."""
         return self.buckets or len(self.categories)
 
     def read(self, value: Value) -> Value | None:
-        """Return a raw value as training read it: without outer spaces, the part that counts."""
+        """Return texts without outer spaces, or what the pattern extracts from a single text."""
         if isinstance(value, str):
             return self._part(value) if self.kind == "categorical" else value
         if isinstance(value, int | float):
             return value
-        trimmed = [each.strip() if isinstance(each, str) else each for each in value]
-        return [each for each in trimmed if each != ""]  # type: ignore[return-value]
+        trimmed = [text.strip() if isinstance(text, str) else text for text in value]
+        return [text for text in trimmed if text != ""]  # type: ignore[return-value]
 
     def encode(self, values: Sequence[TableValue | None], unknown: Counter[str]) -> Matrix:
         """Return a row for each value: (N, width); count the unknown texts by column."""
@@ -187,15 +185,15 @@ class CategoricalEncoding(_Patterned):
         texts = [] if isinstance(value, str | int | float) else [*value]
         if isinstance(value, str | int | float) or not all(isinstance(text, str) for text in texts):
             raise InvalidFeature(self.name, f"takes a list of texts, not {_shown(value)}")
-        # tags are written as people please
+        # people write the same tag in different cases
         return [str(text).strip().lower() if self.kind == "tags" else str(text) for text in texts]
 
 
-class VectorEncoding(_Part):
-    """As many numbers for every node, such as a text encoder's output: W = size.
+class VectorEncoding(Part):
+    """A vector of `size` numbers, such as a text encoder's output: W = size.
 
-    Divided by their length, or, where there is a mean, each standardised and held within 10
-    deviations. Missing: all zeros, as is a vector of zeros that is divided by its length.
+    With `mean` and `std` each number is standardised and clipped to 10 deviations; without, the
+    vector is scaled to Euclidean length 1. A missing vector is all zeros.
     """
 
     kind: Literal["vector"] = "vector"
@@ -203,7 +201,7 @@ class VectorEncoding(_Part):
     size: Annotated[int, Field(ge=1)]
     mean: tuple[float, ...] = ()
     std: tuple[Annotated[float, Field(gt=0)], ...] = ()
-    """(W,) both, or empty both."""
+    """Both (W,), or both empty."""
 
     @model_validator(mode="after")
     def _fits(self) -> "VectorEncoding":
@@ -213,11 +211,11 @@ class VectorEncoding(_Part):
 
     @property
     def width(self) -> int:
-        """How many numbers come out."""
+        """How many columns the encoding has."""
         return self.size
 
     def read(self, value: Value) -> Value | None:
-        """Return a raw value as training read it."""
+        """Return the value as it is."""
         return value
 
     def encode(self, values: Sequence[TableValue | None], unknown: Counter[str]) -> Matrix:
@@ -231,7 +229,7 @@ class VectorEncoding(_Part):
             scaled = (vectors - np.array(self.mean)) / np.array(self.std)
             encoded[there] = np.clip(scaled, -_LARGEST, _LARGEST)
         else:
-            # by the largest first, so that no square overflows
+            # scaled by the largest number first, so that no square overflows
             vectors /= np.maximum(np.abs(vectors).max(axis=1, keepdims=True), _TINY)
             lengths = np.linalg.norm(vectors, axis=1, keepdims=True)
             encoded[there] = vectors / np.maximum(lengths, 1e-6)
@@ -261,8 +259,8 @@ Encoding = Annotated[
 ]
 
 
-class FeatureEncoder(_Part):
-    """How the raw features of users, or of items, become a vector: the columns side by side."""
+class FeatureEncoder(Part):
+    """How raw features of users, or of items, become a vector: the encoded columns side by side."""
 
     columns: tuple[Encoding, ...] = ()
 
@@ -276,7 +274,7 @@ class FeatureEncoder(_Part):
     ) -> Matrix:
         """Return a row for each node of a table: column name to values (N,) -> (N, width).
 
-        None is a missing value. `unknown` counts the texts without a place, by column. Raises
+        None is a missing value. `unknown` counts the texts without a category, by column. Raises
         InvalidFeature for a value of the wrong type and a column that is not encoded.
         """
         names = [column.name for column in self.columns]
@@ -292,9 +290,9 @@ class FeatureEncoder(_Part):
         return np.concatenate([np.zeros((count, 0), np.float32), *blocks], axis=1)
 
     def encode_one(self, values: Mapping[str, Value], unknown: Counter[str]) -> Matrix:
-        """Return the row of one node: (1, width); a column that is not given is missing.
+        """Return the row of one node: (1, width); columns that are not given are missing values.
 
-        Its values are raw, as in the tables that training read; those of `encode` are read already.
+        The values are raw, as in a data file; `encode` takes values that `read` returned.
         """
         if not values:
             return np.zeros((1, self.width), np.float32)
@@ -306,8 +304,8 @@ class FeatureEncoder(_Part):
         return self.encode(read, unknown)
 
 
-class NodeFeatures(_Part):
-    """How users and items are described to the models."""
+class NodeFeatures(Part):
+    """The encoders of users' and of items' features."""
 
     users: FeatureEncoder = FeatureEncoder()
     items: FeatureEncoder = FeatureEncoder()

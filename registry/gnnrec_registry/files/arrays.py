@@ -15,19 +15,18 @@ Number = TypeVar("Number", bound=np.integer[Any])
 Embeddings = NDArray[np.float32]
 """(N, D): one row per user or item."""
 
-# Numbers looked at in one go: so many stay in a processor's cache.
+# How many numbers are checked at a time: as many as fit a processor's cache.
 _CHUNK = 1 << 20
 
-
 CONTROLS = "".join(map(chr, range(32)))
-"""What no id holds: the control characters below U+0020, the line break among them."""
+"""The characters that no id may contain: controls below U+0020, line breaks included."""
 
 
 def write_lines(path: Path, lines: Sequence[str], *, unique: bool, forbidden: str = "\n") -> None:
     """Write UTF-8 texts, one a line.
 
-    Raises InvalidExport for a text that holds a `forbidden` letter, such as a line break, and, with
-    `unique`, for an empty text or one that stands twice.
+    Raises InvalidExport for a text with a `forbidden` character, such as a line break. With
+    `unique`, an empty or a repeated text raises it too.
     """
     controls = re.compile(f"[{re.escape(forbidden)}]")
     for row, line in enumerate(lines):
@@ -37,7 +36,7 @@ def write_lines(path: Path, lines: Sequence[str], *, unique: bool, forbidden: st
             )
     if unique and len(set(lines)) != len(lines):
         raise InvalidExport(f"{path.name}: an id stands twice")
-    # surrogates, which no UTF-8 file can hold, end in InvalidExport as well
+    # UTF-8 cannot hold lone surrogates
     try:
         content = "".join(f"{line}\n" for line in lines).encode()
     except UnicodeEncodeError as error:
@@ -48,7 +47,7 @@ def write_lines(path: Path, lines: Sequence[str], *, unique: bool, forbidden: st
 def read_lines(path: Path, where: str) -> list[str]:
     """Return the texts that write_lines wrote; line i is row i.
 
-    Raises VersionCorrupt that says `where` it was.
+    `where` names the file in the message of VersionCorrupt.
     """
     try:
         text = path.read_bytes().decode()
@@ -62,7 +61,7 @@ def read_lines(path: Path, where: str) -> list[str]:
 
 
 def write_integers(path: Path, array: NDArray[Any], kind: str) -> None:
-    """Write integers as `kind`, such as <i4; those that it cannot hold raise InvalidExport."""
+    """Write integers as dtype `kind`, such as <i4; InvalidExport if one does not fit it."""
     if array.dtype.kind not in "iu":
         raise InvalidExport(f"{path.name}: expected integers, got {array.dtype}")
     converted = np.ascontiguousarray(array, dtype=kind)
@@ -88,7 +87,7 @@ def write_embeddings(path: Path, embeddings: Embeddings) -> None:
     np.save(path, np.ascontiguousarray(embeddings, dtype="<f4"), allow_pickle=False)
 
 
-# What NumPy raises for a file whose header is not one.
+# What NumPy may raise for a file without a valid .npy header.
 _NO_HEADER = (
     ValueError, EOFError, OSError, TypeError, KeyError, OverflowError, SyntaxError,
     tokenize.TokenError, RecursionError, MemoryError,
@@ -96,12 +95,12 @@ _NO_HEADER = (
 
 
 def read_array(path: Path, where: str) -> NDArray[Any]:
-    """Map an .npy file into memory, read-only; its pages are read as they are touched.
+    """Map an .npy file into memory, read-only.
 
-    Raises VersionCorrupt that says `where` it was.
+    `where` names the file in the message of VersionCorrupt.
     """
     try:
-        # and not np.load, which unpacks an archive by whatever name
+        # np.load would also unpack a zip archive that has this name
         array: NDArray[Any] = np.lib.format.open_memmap(path, mode="r")
     except _NO_HEADER as error:
         raise VersionCorrupt(f"{where} is not a readable .npy file: {error}") from None
@@ -109,10 +108,9 @@ def read_array(path: Path, where: str) -> NDArray[Any]:
 
 
 def distinct(numbers: NDArray[Number]) -> NDArray[Number]:
-    """Return the distinct of whole numbers (N,), ascending.
+    """Return the distinct integers of an array (N,), ascending.
 
-    np.unique puts them into a hash table first: for millions that takes up to a hundred times as
-    long as to sort them.
+    np.unique uses a hash table here, which takes up to a hundred times as long for millions.
     """
     ordered = np.sort(numbers)
     is_new = np.append(True, ordered[1:] != ordered[:-1])
@@ -121,9 +119,9 @@ def distinct(numbers: NDArray[Number]) -> NDArray[Number]:
 
 
 def csr_problem(indptr: NDArray[Any], columns: NDArray[Any], rows: int, width: int) -> str | None:
-    """Say what is wrong with a CSR matrix of so many rows, `width` columns wide, or None.
+    """Return what is wrong with a CSR matrix of shape (rows, width), or None.
 
-    indptr int64 (rows + 1,), columns int32 (E,), ascending within a row so that none stands twice
+    indptr int64 (rows + 1,), columns int32 (E,), strictly ascending within each row
     """
     if indptr.dtype != np.int64 or indptr.shape != (rows + 1,):
         return f"its row pointers are {indptr.dtype} {indptr.shape}, not int64 ({rows + 1},)"
@@ -134,7 +132,9 @@ def csr_problem(indptr: NDArray[Any], columns: NDArray[Any], rows: int, width: i
     if indptr[-1] != len(columns):
         return f"it has {len(columns)} columns, and {indptr[-1]} by its row pointers"
     for start in range(0, len(columns), _CHUNK):
-        part = columns[start : start + _CHUNK + 1]  # with the first of the next
+        part = columns[
+            start : start + _CHUNK + 1
+        ]  # and the first of the next chunk, to compare with
         if part.min() < 0 or part.max() >= width:
             return f"a column is not within 0 and {width - 1}"
         falls = np.flatnonzero(part[1:] <= part[:-1]) + start + 1
@@ -147,13 +147,13 @@ def csr_problem(indptr: NDArray[Any], columns: NDArray[Any], rows: int, width: i
 
 
 def has_controls(content: NDArray[np.uint8]) -> bool:
-    """Tell whether UTF-8 (N,) holds a control character below U+0020 other than a line break."""
+    """Tell whether UTF-8 bytes (N,) hold a control below U+0020 that is no line break."""
     parts = (content[start : start + _CHUNK] for start in range(0, len(content), _CHUNK))
     return any(bool(((part < 32) & (part != 10)).any()) for part in parts)
 
 
 def is_finite(array: NDArray[Any]) -> bool:
-    """Tell whether a matrix (N, D) holds neither NaN nor infinity."""
+    """Tell whether a matrix (N, D) is free of NaN and infinity."""
     step = max(1, _CHUNK // max(1, array.shape[1]))
     parts = (array[start : start + step] for start in range(0, len(array), step))
     return all(bool(np.isfinite(part).all()) for part in parts)

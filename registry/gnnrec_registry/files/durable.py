@@ -1,4 +1,4 @@
-"""File operations that survive a crash: after they return, the disk has the change."""
+"""File operations that survive a crash: when they return, the change is on the disk."""
 
 import fcntl
 import os
@@ -25,7 +25,7 @@ def fsync_tree(folder: Path) -> None:
 
 
 def make_folder(folder: Path) -> None:
-    """Create `folder` and its parents, each made durable in its parent."""
+    """Create `folder` and its missing parents, and force each new entry to the disk."""
     if folder.is_dir():
         return
     make_folder(folder.parent)
@@ -34,7 +34,7 @@ def make_folder(folder: Path) -> None:
 
 
 def replace(path: Path, content: bytes) -> None:
-    """Write `content` beside `path`, then put it in its place: readers see old or new, whole."""
+    """Replace a file's content atomically: a reader sees all of the old or all of the new."""
     beside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         beside.write_bytes(content)
@@ -50,7 +50,7 @@ def replace(path: Path, content: bytes) -> None:
 def locked(path: Path) -> Iterator[None]:
     """Hold the exclusive lock on the file `path` against other processes and threads.
 
-    The lock goes with its process, also when that is killed.
+    The system releases the lock when the process ends, even if it is killed.
     """
     make_folder(path.parent)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)

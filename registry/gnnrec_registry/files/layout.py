@@ -4,7 +4,7 @@
 <root>/<model>/versions/.<...>            being published or deleted; no reader looks here
 <root>/<model>/aliases/<alias>.json
 <root>/<model>/history.jsonl
-<root>/<model>/history.damaged            what of it could not be read, set aside
+<root>/<model>/history.damaged            lines of the history that could not be read, set aside
 """
 
 import re
@@ -18,7 +18,7 @@ from gnnrec_registry.files import reading
 
 MANIFEST = "manifest.json"
 MANIFEST_KEPT = "manifest.pruning.json"
-"""The copy of a manifest that a prune of a bucket leaves until it has decided."""
+"""A copy of the manifest, kept while a prune of an object store decides whether to delete."""
 USER_IDS = "users.ids"
 ITEM_IDS = "items.ids"
 ITEM_TITLES = "items.titles"
@@ -31,13 +31,13 @@ REPORT_PAGE = "report/index.html"
 USER_FEATURES = "features/users.npy"
 ITEM_FEATURES = "features/items.npy"
 FOLDERS = frozenset({"attributes", "features", "report"})
-"""The folders of a version that are no variants."""
+"""The folders of a version that hold something else than a variant."""
 
 _NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.+-]{0,127}")
 
 
 def check_name(kind: str, name: str) -> str:
-    """Return `name`, or raise InvalidName if it could not be a file name of its own.
+    """Return `name`, or raise InvalidName if it is not safe as a file name.
 
     Names are 1 to 128 letters, digits, `_`, `.`, `+` and `-`, the first a letter, digit or `_`.
     """
@@ -50,7 +50,7 @@ def check_name(kind: str, name: str) -> str:
 
 
 def is_name(name: str) -> bool:
-    """Tell whether check_name would take a name."""
+    """Tell whether check_name would accept a name."""
     return _NAME.fullmatch(name) is not None
 
 
@@ -61,14 +61,14 @@ def _must_be_name(text: str) -> str:
 
 
 Name = Annotated[str, AfterValidator(_must_be_name)]
-"""A name of a model, version, alias or variant, where JSON says it."""
+"""The type of a name (of a model, version, alias or variant) in a JSON file."""
 
 
 class ModelLayout:
     """The paths of one model in a registry."""
 
     is_remote: bool = False
-    """Whether the paths are keys of an object store, and not of files to look at."""
+    """Whether the paths are keys of an object store and not local files."""
 
     def __init__(self, root: Path, model: str) -> None:
         self.root = root
@@ -81,7 +81,7 @@ class ModelLayout:
         self.lock = self.folder / ".lock"
 
     def require(self) -> None:
-        """Raise NoSuchModel, saying what there is, unless the model exists; or NotPermitted."""
+        """Raise NoSuchModel, which lists the models there are, or NotPermitted unless it exists."""
         if not reading.is_folder(self.root):
             raise NoSuchModel(
                 f"no registry at {self.root}; gnnrec train CONFIG --registry DIR makes one"
@@ -99,7 +99,7 @@ class ModelLayout:
         return self.aliases / f"{check_name('alias', alias)}.json"
 
     def version_names(self) -> list[str]:
-        """Return the names of all whole versions, and of those it may not look into; sorted."""
+        """Return the names of all published versions, sorted; unreadable ones are included."""
         return [name for name in reading.names(self.versions) if self._is_version(name)]
 
     def alias_names(self) -> list[str]:
@@ -111,14 +111,14 @@ class ModelLayout:
         try:
             return is_name(name) and reading.is_file(self.versions / name / MANIFEST)
         except NotPermitted:
-            return True  # whoever opens it is told so
+            return True  # opening it reports that it may not be read
 
 
 def models(root: Path) -> list[str]:
     """Return the names of the models in a folder, sorted.
 
-    What may not be looked at (such as lost+found at the root of a disk) is no model; but where
-    nothing else is there NotPermitted says so.
+    An unreadable folder, such as lost+found at the root of a disk, is skipped. If nothing else is
+    there, NotPermitted is raised.
     """
     found: list[str] = []
     closed: NotPermitted | None = None
@@ -143,7 +143,7 @@ def items_array(variant: str) -> str:
 
 
 def fold_array(variant: str) -> str:
-    """Return the file of what a variant's new users take from items, relative to the version."""
+    """Return the file of a variant's fold-in vectors of items, relative to the version."""
     return f"{check_name('variant', variant)}/fold.npy"
 
 

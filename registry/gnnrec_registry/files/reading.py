@@ -1,7 +1,7 @@
-"""Reading what others keep in a folder: nothing is taken for empty that only may not be looked at.
+"""Reading files and folders that other users own: unreadable is never mistaken for missing.
 
-A path that may not be read raises NotPermitted with its name. Nothing but a regular file is opened:
-whoever opens a named pipe waits until somebody writes to it.
+A path that may not be read raises NotPermitted with its name. Only regular files are opened, for
+opening a named pipe would block until somebody writes to it.
 """
 
 import os
@@ -21,13 +21,13 @@ def read(path: Path) -> bytes:
 
 
 def opened(path: Path, *, follow: bool) -> BinaryIO:
-    """Open a regular file for reading; OSError says what it is if it is something else.
+    """Open a regular file for reading; OSError names the kind of anything else.
 
-    Unless told to `follow` it, a symbolic link is something else.
+    A symbolic link is refused unless `follow` is set.
     """
     try:
         _require_regular(path.stat() if follow else path.lstat(), path)
-        # what it was a moment ago it need not be any more: it must not make us wait, nor be a link
+        # it may have been replaced since the check: neither block on a pipe nor follow a new link
         flags = os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | (0 if follow else os.O_NOFOLLOW)
         descriptor = os.open(path, flags)
     except PermissionError as error:
@@ -43,7 +43,7 @@ def opened(path: Path, *, follow: bool) -> BinaryIO:
 
 
 def is_file(path: Path) -> bool:
-    """Tell whether there is a regular file; NotPermitted where that cannot be seen."""
+    """Tell whether a path is a regular file; raise NotPermitted if that cannot be known."""
     try:
         return path.is_file()
     except PermissionError as error:
@@ -51,7 +51,7 @@ def is_file(path: Path) -> bool:
 
 
 def is_folder(path: Path) -> bool:
-    """Tell whether there is a folder; NotPermitted where that cannot be seen."""
+    """Tell whether a path is a folder; raise NotPermitted if that cannot be known."""
     try:
         return path.is_dir()
     except PermissionError as error:
@@ -59,7 +59,7 @@ def is_folder(path: Path) -> bool:
 
 
 def names(folder: Path) -> list[str]:
-    """Return the names in a folder, sorted; none where there is no folder."""
+    """Return the names in a folder, sorted; empty if the folder does not exist."""
     try:
         return sorted(os.listdir(folder))
     except _NOT_THERE:
@@ -69,7 +69,7 @@ def names(folder: Path) -> list[str]:
 
 
 def not_permitted(path: Path, what: str = "read") -> NotPermitted:
-    """Return the error for a path that this user may not read, or whatever else is said."""
+    """Return the error for a path that may not be `what`, such as read, by this user."""
     closed = next(
         (parent for parent in reversed(path.parents) if not os.access(parent, os.X_OK)), path
     )

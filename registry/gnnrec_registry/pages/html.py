@@ -1,4 +1,4 @@
-"""HTML pages that open from disk: one file each, no network, everything from outside escaped."""
+"""HTML pages that open from disk: one file each, without network, all inserted text escaped."""
 
 import base64
 import hashlib
@@ -14,8 +14,8 @@ _TEMPLATES = Path(__file__).parent / "templates"
 def render(template: Path, **values: Any) -> str:
     """Return a page: a template that extends page.html, filled with values.
 
-    Texts are escaped; what is HTML already must come as `markupsafe.Markup`. No script runs but the
-    one given as `script`.
+    Texts are escaped, except values of type `markupsafe.Markup`. The page's content security policy
+    allows no script but the one given as `script`.
     """
     return _environment(template.parent).get_template(template.name).render(values)
 
@@ -37,27 +37,27 @@ _METRICS = ("ndcg", "recall", "precision", "hit_rate", "mrr", "coverage")
 
 
 def metric_place(metric: str) -> tuple[int, int, str]:
-    """Return where a metric stands among others: by list length, those looked at most first."""
+    """Return the sort key of a metric: by list length, then the most used metrics first."""
     name, _, k = metric.partition("@")
     place = _METRICS.index(name) if name in _METRICS else len(_METRICS)
     return int(k) if k.isdigit() else 0, place, name
 
 
 def number(value: float | None) -> str:
-    """Return a metric's value as it is printed everywhere: four digits, - for none."""
+    """Return a metric's value with four decimals, or - for None."""
     return "-" if value is None else f"{value:.4f}"
 
 
 def signed(value: float | None) -> str:
-    """Return a difference, with its sign."""
+    """Return a difference with its sign and four decimals, or - for None."""
     return "-" if value is None else f"{value:+.4f}"
 
 
 def count(value: float) -> str:
-    """Return a count with its thousands apart."""
+    """Return a count with commas between thousands."""
     return f"{value:,.0f}"
 
 
 def _sha256(script: str) -> str:
-    """Return how a content security policy names an inline script."""
+    """Return the hash by which a content security policy names an inline script."""
     return base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()

@@ -1,4 +1,4 @@
-"""A version in an object store: its manifest at once, its files downloaded as they are needed."""
+"""A version in an object store: opening reads the manifest, files are downloaded when needed."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -40,9 +40,9 @@ class RemoteVersion(version.Version):
             raise VersionCorrupt(f"version {self.name!r}: {name} {damage} ({where})") from None
 
     def folder_of(self, name: str, advance: Callable[[float], None] = lambda share: None) -> Path:
-        """Return a folder in the cache where a file stands with all those beside it, by names.
+        """Return a folder in the cache with a file and all the files of its folder, by their names.
 
-        `advance` hears which share of them is here. Raises VersionCorrupt.
+        `advance` is called with the share that is here, up to 1. Raises VersionCorrupt.
         """
         place = Path(name).parent
         names = [file for file in self.manifest.files if Path(file).parent == place]
@@ -55,8 +55,8 @@ class RemoteVersion(version.Version):
     def verify(self, advance: Callable[[int], None] = lambda read: None) -> None:
         """Raise VersionCorrupt, naming every damaged file, unless the version is whole and sound.
 
-        The store must have every file in its size; contents are compared as they are downloaded,
-        and those in the cache again.
+        First the sizes of the objects are compared. Then every file is downloaded if it is not in
+        the cache, and its sha256 compared.
         """
         there = self._objects.entries(self.folder.as_posix())
         damage = []
@@ -80,14 +80,14 @@ class RemoteVersion(version.Version):
         super().verify(advance)
 
     def _strangers(self) -> list[str]:
-        return []  # looked for in the store before
+        return []  # `verify` has looked for them in the store
 
     def _require_there(self) -> None:
         if not self._objects.has(self._key(MANIFEST)):
             raise NoSuchVersion(f"version {self.name!r} was deleted while it was read")
 
     def _damage(self, name: str, entry: FileEntry) -> str | None:
-        """Download the file if need be, and compare it; a copy that rotted is fetched again."""
+        """Compare a file, downloading it if needed; a corrupted copy is downloaded again."""
         try:
             if version.damage(self._file(name, entry), entry) is None:
                 return None

@@ -1,4 +1,4 @@
-"""The metrics of ranked lists: the one definition that training and comparisons share.
+"""The metrics of ranked lists, as training and comparisons compute them.
 
 V users with held-out items, H hits, K the length of the longest list.
 """
@@ -13,10 +13,10 @@ Packed = NDArray[np.unsignedinteger]
 
 @dataclass(frozen=True)
 class Hits:
-    """Where the held-out items stand in the lists; all metrics of any k up to K follow from it.
+    """The ranks of the held-out items in users' lists, from which metrics at any k <= K follow.
 
-    places (H,): whose list a hit is in, 0 to V - 1; ranks (H,): where it stands there, from 1; both
-    ascending. held_out (V,): how many items there were to find.
+    places (H,): the user of each hit, 0 to V - 1; ranks (H,): the hit's rank in that user's list,
+    from 1; sorted by user, then rank. held_out (V,): the number of held-out items of each user.
     """
 
     places: NDArray[np.int64]
@@ -24,7 +24,7 @@ class Hits:
     held_out: NDArray[np.int64]
 
     def metrics(self, k: int) -> dict[str, NDArray[np.float64]]:
-        """Return each metric at k by user: arrays (V,)."""
+        """Return every metric at k, by name such as "recall@20": one value per user (V,)."""
         near = self.ranks <= k
         places, ranks, users = self.places[near], self.ranks[near], len(self.held_out)
         found = np.bincount(places, minlength=users)
@@ -41,14 +41,14 @@ class Hits:
         }
 
     def packed(self) -> Packed:
-        """Return the ranks of each user's hits, ended by a 0 for each user: (H + V,)."""
+        """Return all ranks in one array, with a 0 after those of each user: (H + V,)."""
         packed = np.zeros(len(self.ranks) + len(self.held_out), np.int64)
         packed[np.arange(len(self.ranks)) + self.places] = self.ranks
         return narrow(packed)
 
     @classmethod
     def unpacked(cls, packed: Packed, held_out: NDArray[np.integer]) -> "Hits":
-        """Return what was packed; raises ValueError if it is not of as many users."""
+        """Return the hits that `packed` gave; ValueError if the number of users differs."""
         ends = packed == 0
         if np.count_nonzero(ends) != len(held_out):
             raise ValueError(f"{np.count_nonzero(ends)} lists of hits for {len(held_out)} users")

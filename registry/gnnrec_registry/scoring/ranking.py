@@ -1,9 +1,9 @@
-"""What a score is and how items are ordered: the one definition training and serving share.
+"""What a score is and how items are ordered, in training and in serving alike.
 
 A score is the inner product of two float32 embeddings, summed in double precision and rounded to
-float32. Items are ordered by score descending, equal scores by the lower row. So the order of what
-was found does not depend on the matrix library, the batch size or the index that found it; and
-where an exact index does, the metrics in a manifest are those of the answers that are served.
+float32. Items are ordered by score descending, equal scores by the lower row. So the order does not
+depend on the matrix library, the batch size or the index that found the items. With an exact index,
+served answers are the ones whose metrics stand in the manifest.
 
 B queries, I items, D dimensions, C candidates.
 """
@@ -21,31 +21,31 @@ Scores = NDArray[np.float32]
 Doubles = NDArray[np.float64]
 
 NO_ROW = -1
-"""Stands where fewer items are permitted than were asked for; its score is -inf."""
+"""Fills a list when fewer items are permitted than were asked for; its score is -inf."""
 
 Find = Callable[[NDArray[np.intp], int], tuple[Scores, Rows]]
-"""find(which queries, count) -> their `count` best candidates by float32 scores, descending."""
+"""find(query numbers (N,), count) -> approximate scores (N, count), descending, and rows."""
 
 LeftOut = Callable[[int], NDArray[np.integer]]
-"""Returns the rows, ascending, that the query of a number may not be answered with."""
+"""left_out(query number) -> the item rows, ascending, that must not be in the query's answer."""
 
-# Candidates fetched beyond k, so that the k-th score nearly always stands clear of the last one's:
-# eight, or more where k is large, for there scores lie close together.
+# Candidates fetched beyond k, so that the k-th score is nearly always clearly above the last one's:
+# at least eight, and more for a large k, where scores are close together.
 _MARGIN = 8
 _MARGIN_SHARE = 8
 
-# Where the candidates are too few, so many times as many are found before all items are scored.
+# If the candidates are too few, this many times more are fetched before all items are scored.
 _WIDER = 4
 
-# All items are scored in blocks of so many numbers, for so many queries at a time.
+# When all items are scored: the numbers in a block of items, and the queries taken at a time.
 _BLOCK_NUMBERS = 1 << 18
 _TOGETHER = 64
 
-# Half of what a float32 or a double changes at most when it rounds, as a share of the number.
+# The unit roundoff of float32 and of double: the largest relative error of rounding a number.
 _FLOAT, _DOUBLE = 2.0**-24, 2.0**-53
-# The smallest float32 that every processor, in every mode, tells from zero.
+# The smallest normal float32: a processor may flush smaller ones to zero.
 _SMALLEST = 2.0**-126
-# The square of a smaller number is below that.
+# The square of a smaller number is below the smallest normal float32.
 _SHORTEST = np.float32(2.0**-63)
 
 
@@ -67,9 +67,10 @@ def top_k(
 
     queries (B, D), items (I, D) -> scores (B, k), rows (B, k)
 
-    `find` may round as float32 arithmetic does; it finds none of the rows that are `left_out`.
-    Where rounding or ties could hide a member of the top k it is asked once more, for more, and
-    then every item is scored. `pause` is called now and then, and may raise to end it.
+    `find` may compute scores in float32; it must not return rows that are `left_out`. Where
+    rounding or ties could hide a member of the top k, `find` is called again for more candidates,
+    and if that is not enough every item is scored. `pause` is called between steps, and may raise
+    an error to stop.
     """
     count = candidates(k, len(items))
     approximate, rows = find(np.arange(len(queries)), count)
@@ -93,7 +94,7 @@ def top_k(
 
 
 def candidates(k: int, items: int) -> int:
-    """Return how many candidates to find first for the k best of so many items."""
+    """Return how many candidates to fetch first, for the k best of `items` items."""
     return min(k + max(_MARGIN, k // _MARGIN_SHARE), items)
 
 
@@ -105,10 +106,10 @@ def settle(
     approximate: Scores,
     rows: Rows,
 ) -> tuple[Scores, Rows, NDArray[np.bool_]]:
-    """Rank candidates exactly, and tell for each query whether none can be missing.
+    """Rank candidates exactly, and tell for each query whether its top k is certain.
 
-    queries (B, D), items (I, D), approximate scores, descending, and rows (B, C), which are all
-    there are or the best -> scores (B, k), rows (B, k), settled (B,)
+    queries (B, D), items (I, D), approximate scores (B, C), descending, and their rows (B, C)
+    -> scores (B, k), rows (B, k), settled (B,)
     """
     scores, ranked = _rank(queries, items, rows, k)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -131,8 +132,7 @@ def rank_all(
     queries (B, D), items (I, D), left_out: ascending rows for each query
     -> scores (B, k), rows (B, k), padded as those of top_k
 
-    It takes one pass over the items, whatever their scores, and keeps no more than the best of
-    what it has passed.
+    It makes one pass over the items and keeps only the k best so far of each query.
     """
     scores = np.full((len(queries), k), -np.inf, np.float32)
     rows = np.full((len(queries), k), NO_ROW, np.int64)
@@ -172,9 +172,9 @@ def _pass(
 ) -> None:
     """Go through all items once and write the best of each query into scores and rows (B, k).
 
-    Of the k best so far the last is the bar: of what comes later only a higher score belongs among
-    them, for its row is higher. A matrix product tells which items may pass the bar; that rounds
-    otherwise than the definition's sums, by no more than `error`.
+    The bar is the k-th best score so far. A later item has a higher row, so it needs a higher score
+    to enter the list. A matrix product finds the items that may pass the bar; it rounds differently
+    from the exact sums, by at most `error`.
     """
     k = scores.shape[1]
     doubles = queries.astype(np.float64)
@@ -207,15 +207,15 @@ def _pass(
 def _summed(queries: Doubles, rows: Doubles) -> Doubles:
     """Return inner products: queries (B, D), rows (B, C, D) -> (B, C).
 
-    The sum of a query and a row is the same bits wherever the row stands and whatever stands beside
-    it, which is not so of a matrix product: rows that are equal must have equal scores.
+    Equal rows must have equal scores. So the result of a query and a row must not depend on the
+    row's position or on its neighbours, as it may in a matrix product.
     """
     products: Doubles = np.vecdot(rows, queries[:, None, :])
     return products
 
 
 def _rounded(scores: Doubles) -> Scores:
-    """Round to float32; what is beyond its range becomes infinity, as IEEE 754 has it."""
+    """Round to float32; numbers beyond its range become infinity, as in IEEE 754."""
     with np.errstate(over="ignore", under="ignore"):
         return scores.astype(np.float32)
 
@@ -237,34 +237,33 @@ def _rank(queries: Embeddings, items: Embeddings, rows: Rows, k: int) -> tuple[S
 
 
 def order(scores: Scores, rows: Rows) -> NDArray[np.intp]:
-    """Return what puts each line (B, C), or a single one (C,), in order; NO_ROW comes last."""
-    as_unsigned = np.ascontiguousarray(rows).view(np.uint64)  # where NO_ROW is the largest
+    """Return the indices that sort each list (B, C), or a single one (C,); NO_ROW comes last."""
+    as_unsigned = np.ascontiguousarray(rows).view(np.uint64)  # NO_ROW, -1, becomes the largest
     return np.lexsort((as_unsigned, -scores), axis=-1)
 
 
 def _rounding(queries: Embeddings, max_item_norm: float) -> Scores:
-    """Bound how far float32 arithmetic can take a score of each query: (B, D) -> (B,).
+    """Bound the rounding error of each query's scores in float32 arithmetic: (B, D) -> (B,).
 
     The sum of D products, in any order, is off by at most D u / (1 - D u) times the sum of their
     sizes, u = 2^-24 (Higham, Accuracy and Stability of Numerical Algorithms, section 3.1), and that
-    sum is at most the product of the lengths. Some more u pay for what the definition itself, this
-    bound and the comparison with it round. Below 2^-126 numbers are rounded in steps, or to 0 where
-    the processor is told to flush them: factors, products and sums, and the squares of a length.
-    Infinity, or NaN, where a sum could overflow.
+    sum is at most the product of the lengths. A few more u cover the rounding of the exact score,
+    of this bound and of the comparison with it. Numbers below 2^-126 lose precision or are flushed
+    to 0, which an absolute term covers. The bound is infinite or NaN where a sum could overflow.
     """
-    twice_norm, half_share, each, small = _factors(queries.shape[1], max_item_norm)
+    twice_norm, half_share, small_share, small = _factors(queries.shape[1], max_item_norm)
     root = np.float32(queries.shape[1] ** 0.5)
     lengths = np.sqrt(np.vecdot(queries, queries)) + _SHORTEST * root
-    error: Scores = lengths * twice_norm * half_share + lengths * each + small
+    error: Scores = lengths * twice_norm * half_share + lengths * small_share + small
     return error
 
 
 @lru_cache(64)
 def _factors(width: int, max_item_norm: float) -> tuple[np.float32, ...]:
-    """Return what lengths are multiplied by for _rounding, and what is added.
+    """Return the factors of the bound in _rounding, which do not depend on the query.
 
-    Twice the largest norm, so that what may overflow overflows here; half the share of the length's
-    product by which a sum may be off; and two for numbers below 2^-126.
+    Twice the largest norm, so that an overflow shows here; half the relative error of a sum; and
+    the relative and the absolute term for numbers below 2^-126.
     """
     share = (width + 16) * _FLOAT
     root = float(np.sqrt(width))
@@ -278,10 +277,11 @@ def _factors(width: int, max_item_norm: float) -> tuple[np.float32, ...]:
 
 
 def _is_settled(approximate: Scores, k: int, error: Scores) -> NDArray[np.bool_]:
-    """Tell whether the true top k surely lies among the candidates: (B, C), (B,) -> (B,).
+    """Tell whether the true top k is certain to be among the candidates: (B, C), (B,) -> (B,).
 
-    True where the last candidate scores below the k-th by more than both can be wrong, so that no
-    item left out belongs to the top k, ties included; or where nothing was left out.
+    True if the last candidate is below the k-th by more than the errors of both scores: then no
+    item outside the candidates can belong to the top k, ties included. Also true if the candidates
+    are all the permitted items.
     """
     last = approximate[:, -1]
     stands_clear = last < approximate[:, k - 1] - 2 * error
@@ -292,9 +292,9 @@ def _is_settled(approximate: Scores, k: int, error: Scores) -> NDArray[np.bool_]
 def _may_settle(
     approximate: Scores, k: int, wider: int, queries: Embeddings, max_item_norm: float
 ) -> NDArray[np.bool_]:
-    """Tell for each query whether `wider` candidates would settle it if scores fell on as they do.
+    """Tell for each query whether `wider` candidates are likely to make its top k certain.
 
-    Not where all candidates score alike: there may be no end of them.
+    It assumes that scores go on falling at the rate seen so far; equal scores give False.
     """
     count = approximate.shape[1]
     if count <= k:

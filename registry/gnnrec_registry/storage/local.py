@@ -24,7 +24,7 @@ from gnnrec_registry.versions.version import Version
 
 _DELETED = ".deleted-"
 _CHECKPOINTS = ".checkpoints"
-# NumPy does not say that a disk is full when it is; so much may be left of its last block.
+# NumPy reports a full disk without an error number; then less than this is free.
 _LITTLE = 1 << 20
 
 
@@ -51,7 +51,7 @@ class LocalStorage:
         return Version(folder)
 
     def open_all(self, versions: list[str]) -> Iterator[tuple[str, Version | RegistryError]]:
-        """Open many, each with what `open` would return or raise."""
+        """Yield each name with its opened version, or with the error that `open` would raise."""
         for version in versions:
             try:
                 yield version, Version(self.layout.version(version))
@@ -64,31 +64,31 @@ class LocalStorage:
         for parent, _, names in os.walk(self.layout.version(version)):
             for name in names:
                 path = Path(parent, name)
-                with suppress(OSError):  # gone, or not to be looked at: that is for who opens it
+                with suppress(OSError):  # gone or unreadable: opening the version reports it
                     stat = path.stat()
                     found.append((str(path), stat.st_ino, stat.st_mtime_ns, stat.st_size))
         return tuple(sorted(found))
 
     @property
     def checkpoints(self) -> Path:
-        """Where stopped trainings of the model are kept."""
+        """The folder for checkpoints of interrupted trainings of the model."""
         return self.layout.folder / _CHECKPOINTS
 
     def check_writable(self, size: int) -> None:
-        """Raise CannotWrite unless the folder, or what it would be made in, takes so much."""
+        """Raise CannotWrite unless the folder, or its nearest existing parent, has room."""
         check_folder(self.layout.versions, size)
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
         """Make a folder beside the versions; remove it unless it was renamed.
 
-        Raises CannotWrite when the disk is full or does not take it.
+        Raises CannotWrite when the disk is full or read-only.
         """
         with self._writing():
             durable.make_folder(self.layout.versions)
             self.sweep()
             with locked_folder(self.layout.versions) as folder, self._writing():
-                yield folder  # what fills the disk is still there when the inner one looks
+                yield folder  # the inner _writing sees a full disk before the folder is removed
 
     @contextmanager
     def _writing(self) -> Iterator[None]:
@@ -111,7 +111,7 @@ class LocalStorage:
     def commit(
         self, folder: Path, version: str, files: dict[str, FileEntry], manifest: bytes
     ) -> None:
-        """Force the files to disk, then the manifest, then give the folder its name."""
+        """Force the files to the disk, then the manifest, then rename the folder."""
         durable.fsync_tree(folder)
         durable.replace(folder / MANIFEST, manifest)
         try:
@@ -123,12 +123,12 @@ class LocalStorage:
         durable.fsync(self.layout.versions)
 
     def delete(self, version: str, is_needed: Callable[[], bool]) -> bool:
-        """Take a version away in one step, then free its space; the caller holds the lock."""
+        """Hide a version by one rename, then free its space; the caller holds the lock."""
         grave = self.layout.versions / f"{_DELETED}{uuid.uuid4().hex}"
         try:
             os.rename(self.layout.version(version), grave)
         except FileNotFoundError:
-            return False  # by hand: whoever prunes holds the lock
+            return False  # deleted by hand: other prunes wait for the lock
         except PermissionError as error:
             raise reading.not_permitted(self.layout.version(version), "deleted") from error
         durable.fsync(self.layout.versions)
@@ -136,13 +136,13 @@ class LocalStorage:
         return True
 
     def sweep(self, needed: Collection[str] = ()) -> None:
-        """Remove what killed publishers and prunes left; it has other names than versions."""
+        """Remove what interrupted publishes and prunes left, which is not named like a version."""
         sweep_folders(self.layout.versions, STAGING)
         sweep_folders(self.layout.versions, _DELETED)
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the lock that whoever moves an alias or prunes holds."""
+        """Hold the lock under which aliases are moved and versions pruned."""
         with ExitStack() as stack:
             try:
                 stack.enter_context(durable.locked(self.layout.lock))

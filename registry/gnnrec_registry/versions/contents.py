@@ -13,7 +13,8 @@ from gnnrec_registry.features import attributes
 from gnnrec_registry.features.attributes import Attribute
 from gnnrec_registry.files import layout, reading
 from gnnrec_registry.files.arrays import Embeddings, read_array, read_lines
-from gnnrec_registry.versions.manifest import Json, Manifest
+from gnnrec_registry.files.json import Json
+from gnnrec_registry.versions.manifest import Manifest
 
 
 class VersionContents:
@@ -40,7 +41,7 @@ class VersionContents:
 
     @cached_property
     def item_titles(self) -> list[str] | None:
-        """Titles by item row; None if the version was published without."""
+        """Titles by item row; None if the version has none."""
         if layout.ITEM_TITLES not in self.manifest.files:
             return None
         return self.lines(layout.ITEM_TITLES)
@@ -52,7 +53,7 @@ class VersionContents:
 
     @cached_property
     def liked(self) -> NDArray[np.bool_] | None:
-        """Which of the seen (E,) are interactions of the graph; None if all of them are."""
+        """Which of the seen interactions (E,) are edges of the training graph; None if all are."""
         if layout.SEEN_LIKED not in self.manifest.files:
             return None
         return self.array(layout.SEEN_LIKED).astype(bool)
@@ -62,7 +63,7 @@ class VersionContents:
         return self.array(layout.users_array(variant)), self.array(layout.items_array(variant))
 
     def fold(self, variant: str) -> Embeddings:
-        """Return what a variant's new users take from items: (I, D), memory-mapped."""
+        """Return the item vectors from which new users are embedded: (I, D), memory-mapped."""
         return self.array(layout.fold_array(variant))
 
     def features(self) -> tuple[Embeddings, Embeddings]:
@@ -70,7 +71,7 @@ class VersionContents:
         return self.array(layout.USER_FEATURES), self.array(layout.ITEM_FEATURES)
 
     def attributes(self) -> dict[str, Attribute]:
-        """Return what items can be filtered by, by name, memory-mapped."""
+        """Return the item attributes by name, memory-mapped."""
         return {
             entry.name: attributes.read(place, entry, self.lines, self.array)
             for place, entry in enumerate(self.manifest.attributes)
@@ -101,9 +102,9 @@ class VersionContents:
         return path
 
     def folder_of(self, name: str, advance: Callable[[float], None] = lambda share: None) -> Path:
-        """Return a local folder where a file stands with all those beside it, by their names.
+        """Return a local folder with a file and all the files of its folder, by their names.
 
-        `advance` hears which share of them is here. Raises VersionCorrupt.
+        `advance` is called with the share that is here, up to 1. Raises VersionCorrupt.
         """
         return self.file(name).parent
 

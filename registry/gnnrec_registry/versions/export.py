@@ -1,4 +1,4 @@
-"""Everything that goes into a version, and how it becomes files."""
+"""The data that a version is made of, checked against each other and written as files."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -21,14 +21,8 @@ from gnnrec_registry.files.arrays import (
     write_integers,
     write_lines,
 )
-from gnnrec_registry.versions.manifest import (
-    DataEntry,
-    FoldIn,
-    Json,
-    Metrics,
-    NodeModel,
-    canonical_json,
-)
+from gnnrec_registry.files.json import Json, canonical_json
+from gnnrec_registry.versions.manifest import DataEntry, FoldIn, Metrics, NodeModel
 
 _REPORT_FILE = re.compile(r"report/[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
@@ -42,7 +36,7 @@ class VariantExport:
     metrics: Mapping[str, Metrics] = field(default_factory=dict)
     fold_in: FoldIn | None = None
     fold: Embeddings | None = None
-    """(I, D): what a new user takes from each item, with fold_in."""
+    """(I, D): the item vectors from which new users are embedded; goes with fold_in."""
     model: NodeModel | None = None
     onnx: bytes | None = None
     """The content of model.file."""
@@ -50,7 +44,7 @@ class VariantExport:
 
 @dataclass(frozen=True)
 class FeaturesExport:
-    """How nodes are described, and the vectors of the known: users (U, F_u), items (I, F_i)."""
+    """The feature encoders, and the encoded features of users (U, F_u) and items (I, F_i)."""
 
     encoding: NodeFeatures
     users: Matrix
@@ -59,9 +53,10 @@ class FeaturesExport:
 
 @dataclass(frozen=True)
 class Export:
-    """The contents of a version to be.
+    """The contents of a version that is to be published.
 
-    seen_indptr (U+1,), seen_items (E,): what users have had, CSR by user row.
+    seen_indptr (U+1,), seen_items (E,): the items that each user has interacted with, CSR by user
+    row.
     """
 
     user_ids: Sequence[str]
@@ -80,14 +75,14 @@ class Export:
     seconds: Mapping[str, float] = field(default_factory=dict)
     item_titles: Sequence[str] | None = None
     seen_liked: NDArray[np.bool_] | None = None
-    """(E,): which of the seen are interactions of the graph; None if all are."""
+    """(E,): which of the seen interactions are edges of the training graph; None if all are."""
     report_arrays: Mapping[str, NDArray[Any]] = field(default_factory=dict)
-    """Arrays that the report speaks of, by file name under report/."""
+    """Arrays of numbers behind the report, by file name under report/."""
     report_files: Mapping[str, bytes] = field(default_factory=dict)
     """The report's page and pictures, by file name under report/."""
     features: FeaturesExport | None = None
     attributes: Sequence[ItemAttribute] = ()
-    """What items can be filtered by."""
+    """The item attributes for filters."""
 
     def __post_init__(self) -> None:
         """Raise InvalidExport unless the parts fit each other."""
@@ -170,8 +165,8 @@ class Export:
     def write(self, folder: Path) -> None:
         """Write every file but the manifest into the empty `folder`.
 
-        Whether they keep the format is for soundness.check to say; here is refused, with its place,
-        what cannot be written at all.
+        Raises InvalidExport, which names the place, for what cannot be written; `soundness.check`
+        checks the format afterwards.
         """
         write_lines(folder / layout.USER_IDS, self.user_ids, unique=True, forbidden=CONTROLS)
         write_lines(folder / layout.ITEM_IDS, self.item_ids, unique=True, forbidden=CONTROLS)

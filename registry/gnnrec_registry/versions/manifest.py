@@ -3,13 +3,11 @@
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import (
     AfterValidator,
     AwareDatetime,
-    BaseModel,
-    ConfigDict,
     Field,
     ValidationError,
 )
@@ -17,6 +15,7 @@ from pydantic import (
 from gnnrec_registry.errors import VersionCorrupt
 from gnnrec_registry.features.attributes import AttributeEntry
 from gnnrec_registry.features.encoders import NodeFeatures
+from gnnrec_registry.files.json import Json, Part, canonical_json, first_problem
 from gnnrec_registry.files.layout import FOLDERS, MANIFEST, MANIFEST_KEPT, Name
 
 FORMAT: Literal[1] = 1
@@ -26,11 +25,9 @@ _CHECKSUM = "manifest_sha256"
 Metrics = dict[str, float]
 """Values by metric name, such as {"recall@20": 0.18}."""
 
-Json = dict[str, Any]
-
 
 def _file_name(name: str) -> str:
-    """Return the name of a version's file if it leads to no place outside of the version."""
+    """Return a file name that stays inside the version's folder, or raise ValueError."""
     parts = name.split("/")
     if (
         not name.isprintable()
@@ -51,72 +48,68 @@ def _utc(moment: datetime) -> datetime:
 _LONGEST_PART = 255
 
 FileName = Annotated[str, AfterValidator(_file_name)]
-"""A file of a version, relative to it."""
+"""The path of a file, relative to the version's folder."""
 
 Count = Annotated[int, Field(ge=0, lt=2**53)]
 Positive = Annotated[int, Field(ge=1, lt=2**53)]
 
 
-class _Part(BaseModel):
-    # Unknown keys of a later minor writer are kept, not refused: a reader takes what it knows.
-    model_config = ConfigDict(frozen=True, extra="allow", allow_inf_nan=False)
-
-
-class FileEntry(_Part):
+class FileEntry(Part):
     """A file of the version."""
 
     size: Count
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 
 
-class DataEntry(_Part):
+class DataEntry(Part):
     """What the version was trained on."""
 
     name: str
     fingerprint: str
-    """sha256 over the ids and interactions as read, so that two trainings can be compared."""
+    """The sha256 of the ids and interactions as read: equal data have equal fingerprints."""
     users: Positive
     items: Positive
     interactions: dict[str, Count]
     """Counts by split: train, validation, test."""
     as_of: float | None = None
-    """The moment that time decay counted back from, in Unix seconds, where there was decay."""
+    """The time, in Unix seconds, at which time decay took an interaction's age; None without."""
 
 
-class Segment(_Part):
-    """Neighbouring columns of a fold-in that are scaled alike."""
+class Segment(Part):
+    """Adjacent columns of a fold-in that share a degree exponent."""
 
     width: Positive
     degree_exponent: Annotated[float, Field(ge=0, le=1)]
     """The sum over a user's items is divided by their total weight to this power."""
 
 
-class FoldIn(_Part):
-    """How a new user's embedding follows from interactions: a weighted sum of rows of fold.npy.
+class FoldIn(Part):
+    """How a new user is embedded from interactions: a weighted sum of rows of fold.npy.
 
-    Segment by segment: sum of w_i fold[i] / (sum of w_i)^degree_exponent.
+    For each segment: sum of w_i fold[i] / (sum of w_i)^degree_exponent, where i runs over the
+    user's items and w_i is an interaction's weight.
     """
 
     segments: tuple[Segment, ...]
     weighted: bool = False
-    """Whether an interaction counts by its weight, as the training's edges did, or as 1."""
+    """Whether w_i is the interaction's own weight; otherwise it is 1."""
 
 
-class NodeModel(_Part):
+class NodeModel(Part):
     """An ONNX model that embeds nodes from their features; see docs/registry-format.md."""
 
     kind: Literal["sage", "hybrid"]
     file: FileName
     graph: Name | None = None
-    """hybrid: the variant whose embeddings are its graph input."""
+    """For a hybrid: the variant whose embeddings the model takes as input."""
 
 
-class VariantEntry(_Part):
+class VariantEntry(Part):
     """One set of embeddings of the version."""
 
     embedding_dim: Positive
     dtype: Literal["float32"] = "float32"
-    metrics: dict[str, Metrics] = {}
+    metrics: dict[str, Metrics] = Field(default_factory=dict)
     """Metrics by split."""
     fold_in: FoldIn | None = None
     """Set where new users can be embedded from interactions alone."""
@@ -124,7 +117,7 @@ class VariantEntry(_Part):
     """Set where new nodes can be embedded from features."""
 
 
-class Manifest(_Part):
+class Manifest(Part):
     """The whole of manifest.json."""
 
     format: Literal[1] = FORMAT
@@ -139,17 +132,22 @@ class Manifest(_Part):
     features: NodeFeatures | None = None
     """How raw features become the models' input, where a variant has a model."""
     attributes: tuple[AttributeEntry, ...] = ()
-    """What items can be filtered by; the files' names count from 0 in this order."""
+    """The item attributes for filters; its place here, from 0, names an attribute's files."""
     baselines: dict[str, dict[str, Metrics]]
     """Metrics by baseline and split."""
     libraries: dict[str, str]
-    seconds: dict[str, Annotated[float, Field(ge=0)]] = {}
-    """How long the parts of the training took, such as reading to embeddings."""
+    seconds: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
+    """How many seconds each part of the training took, by its name."""
     files: dict[FileName, FileEntry]
+
+    @property
+    def default_metrics(self) -> dict[str, Metrics]:
+        """The metrics of the default variant, by split."""
+        return self.variants[self.default_variant].metrics
 
 
 def encode(manifest: Manifest) -> bytes:
-    """Return the one byte form of a manifest, with a checksum over all the rest of it."""
+    """Return a manifest as canonical JSON, with a checksum over all of its other keys."""
     raw = manifest.model_dump(mode="json")
     return canonical_json({**raw, _CHECKSUM: _checksum(raw)})
 
@@ -157,7 +155,7 @@ def encode(manifest: Manifest) -> bytes:
 def decode(content: bytes, name: str, model: str) -> Manifest:
     """Read a manifest, or raise VersionCorrupt unless it is that of version `name` of `model`.
 
-    A byte that differs from what `encode` wrote is damage, found by the checksum.
+    Any byte that differs from what `encode` wrote is found by the checksum.
     """
     where = f"version {name!r}: {MANIFEST}"
     try:
@@ -193,24 +191,8 @@ def decode(content: bytes, name: str, model: str) -> Manifest:
     return manifest
 
 
-def first_problem(error: ValidationError) -> str:
-    """Return the first thing that is wrong, and where, in one line."""
-    first = error.errors(include_url=False, include_input=False)[0]
-    place = ".".join(
-        step if isinstance(step, str) and step.isprintable() else ascii(step)
-        for step in first["loc"]
-    )
-    return f"{place}: {first['msg']}"
-
-
 def _checksum(raw: Json) -> str:
     return hashlib.sha256(canonical_json(raw)).hexdigest()
-
-
-def canonical_json(value: object) -> bytes:
-    """Return `value` in the registry's one byte form: sorted keys, two spaces, a final newline."""
-    text = json.dumps(value, ensure_ascii=False, allow_nan=False, indent=2, sort_keys=True)
-    return text.encode() + b"\n"
 
 
 def now() -> datetime:

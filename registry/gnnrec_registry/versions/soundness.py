@@ -1,7 +1,7 @@
-"""Whether a version is as docs/registry-format.md says, as far as its bytes can show that.
+"""Checks that a version keeps the format of docs/registry-format.md, as far as its files can show.
 
-U users, I items, D an embedding's width. `manifest.decode` has looked at the manifest alone, and
-whoever calls here at sizes and sha256.
+U users, I items, D an embedding's width. The manifest alone is checked by `manifest.decode`, and
+sizes and sha256 by the caller.
 """
 
 import json
@@ -16,9 +16,10 @@ from gnnrec_registry.errors import VersionCorrupt
 from gnnrec_registry.features import attributes
 from gnnrec_registry.files import layout
 from gnnrec_registry.files.arrays import csr_problem, has_controls, is_finite
+from gnnrec_registry.files.json import first_problem
 from gnnrec_registry.scoring.metrics import Hits
 from gnnrec_registry.versions.contents import VersionContents
-from gnnrec_registry.versions.manifest import NodeModel, first_problem
+from gnnrec_registry.versions.manifest import NodeModel
 
 _SAFE = {".npy", ".json", ".ids", ".titles", ".texts", ".onnx", ".html", ".png", ".svg"}
 _TEXTS = {".html", ".svg"}
@@ -41,9 +42,9 @@ class _Golden(BaseModel):
 
 
 def check(version: VersionContents, *, finite: bool = True) -> None:
-    """Raise VersionCorrupt that says in what a version breaks the format, unless it keeps it.
+    """Raise VersionCorrupt, which names the problem, if a version breaks the format.
 
-    Without `finite`, embeddings are not looked through for NaN: a publish has as it wrote them.
+    Without `finite`, embeddings are not searched for NaN: a publish did that when it wrote them.
     """
     for part in (
         _check_kinds, _check_ids, _check_seen, _check_variants, _check_features,
@@ -64,7 +65,7 @@ def _require(version: VersionContents, condition: bool | np.bool_, problem: str)
 
 
 def _check_kinds(version: VersionContents) -> None:
-    """No file is of a format that can run when it is read; arrays can be mapped as they stand."""
+    """Require file formats that cannot execute code, and arrays that can be memory-mapped."""
     for name, entry in version.manifest.files.items():
         _require(
             version,
@@ -154,7 +155,7 @@ def _check_model(version: VersionContents, variant: str, model: NodeModel) -> No
         version.manifest.features is not None,
         f"variant {variant!r} has a model, and the version no features",
     )
-    # that a hybrid names one at all is for a server to say, which runs the model
+    # whether a hybrid names a graph variant at all is checked by the server, which runs the model
     known = version.manifest.variants.keys()
     _require(
         version,
@@ -191,7 +192,7 @@ def _check_attributes(version: VersionContents) -> None:
 
 
 def _check_finite(version: VersionContents) -> None:
-    """No number of an embedding or of an encoded feature is NaN or infinite."""
+    """Require that embeddings and encoded features hold neither NaN nor infinity."""
     names = [layout.USER_FEATURES, layout.ITEM_FEATURES] if version.manifest.features else []
     for variant, entry in version.manifest.variants.items():
         names += [layout.users_array(variant), layout.items_array(variant)]
@@ -201,13 +202,13 @@ def _check_finite(version: VersionContents) -> None:
 
 
 def _check_golden(version: VersionContents) -> None:
-    """The answers name what is there; whether they are right is for a server to compute."""
+    """Require answers of known users and items in the right order; scores are not recomputed."""
     try:
         golden = _Golden.model_validate_json(version.read(layout.GOLDEN), strict=True)
     except ValidationError as error:
         raise _broken(version, f"{layout.GOLDEN}: {first_problem(error)}") from None
     users = _rows(version.user_ids, {query.user_id for query in golden.queries})
-    items = _rows(version.item_ids, {each for query in golden.queries for each in query.item_ids})
+    items = _rows(version.item_ids, {item for query in golden.queries for item in query.item_ids})
     indptr, seen = version.seen
     for number, query in enumerate(golden.queries):
         where = f"{layout.GOLDEN}: query {number}"
@@ -219,7 +220,7 @@ def _check_golden(version: VersionContents) -> None:
         )
         row = users[query.user_id]
         had = seen[indptr[row] : indptr[row + 1]]
-        answer = np.array([items[each] for each in query.item_ids], np.int64)
+        answer = np.array([items[item] for item in query.item_ids], np.int64)
         _require(version, not np.isin(answer, had).any(), f"{where} has an item that was seen")
         expected = min(golden.k, version.manifest.data.items - len(had))
         _require(
@@ -237,7 +238,7 @@ def _check_golden(version: VersionContents) -> None:
 
 
 def _rows(ids: list[str], wanted: set[str]) -> dict[str, int]:
-    """Return the rows of those of the wanted ids that are there."""
+    """Return the row of each wanted id that exists."""
     if not wanted:
         return {}
     return {text: row for row, text in enumerate(ids) if text in wanted}
@@ -249,7 +250,7 @@ def _check_report(version: VersionContents) -> None:
     except (ValueError, RecursionError) as error:
         raise _broken(version, f"{layout.REPORT} is not JSON: {error}") from None
     _require(version, isinstance(report, dict), f"{layout.REPORT} is no JSON object")
-    # how many there were to find before what was found
+    # the counts of held-out items first: the checks of ranks read them
     for name in sorted(version.manifest.files, key=lambda name: not name.endswith(_HELD_OUT)):
         suffix = PurePosixPath(name).suffix
         if suffix in _TEXTS:
@@ -285,7 +286,7 @@ def _check_report_array(version: VersionContents, name: str) -> None:
 
 
 def _ranks_problem(version: VersionContents, name: str, packed: NDArray[Any]) -> str | None:
-    """Say in what ranks (H + V,) are not those of the hits of V users, or None."""
+    """Return what is wrong with packed ranks (H + V,) of the hits of V users, or None."""
     if packed.dtype.kind != "u" or packed.ndim != 1:
         return f"is {packed.dtype} {packed.shape}, not unsigned (H + V,)"
     split = name.removesuffix(".npy").rpartition(".")[2]

@@ -15,7 +15,7 @@ from gnnrec_registry.versions.manifest import FileEntry, decode
 
 _CHUNK = 1 << 20
 _TOLD = 10
-"""How many strange files an error names."""
+"""How many unexpected files an error message names."""
 
 
 @dataclass(frozen=True)
@@ -51,7 +51,7 @@ class Version(VersionContents):
         """Raise VersionCorrupt, naming every damaged file, unless the version is whole and sound.
 
         Compares sizes and sha256 with the manifest, looks for files that it does not list, and then
-        whether all is as docs/registry-format.md says. `advance` hears how many bytes are read.
+        checks the format of docs/registry-format.md. `advance` is called with the bytes read.
         """
         damage, read = self._strangers(), 0
         for name, entry in sorted(self.manifest.files.items()):
@@ -68,9 +68,9 @@ class Version(VersionContents):
             raise
 
     def _strangers(self) -> list[str]:
-        """Say what stands in the version and not in its manifest, and where it cannot be followed.
+        """Describe the files that the manifest does not list, and symbolic links.
 
-        Nothing but regular files and folders: a link may lead anywhere.
+        A link is refused, for it may lead outside of the version.
         """
         listed = {*self.manifest.files, layout.MANIFEST}
         strange = []
@@ -87,19 +87,19 @@ class Version(VersionContents):
             raise NoSuchVersion(f"version {self.name!r} was deleted while it was read")
 
     def _damage(self, name: str, entry: FileEntry) -> str | None:
-        """Say in what one of the files differs from its entry, or None."""
+        """Return how a file differs from its entry in the manifest, or None."""
         return damage(self.folder / name, entry)
 
 
 def _walk(folder: Path, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str]]]:
-    """Yield whatever is in a folder and in those below but folders, with its name; no links."""
+    """Yield everything in a folder and below that is no folder, with its path; follow no links."""
     try:
         with os.scandir(folder) as entries:
             found = sorted(entries, key=lambda entry: entry.name)
     except PermissionError as error:
         raise reading.not_permitted(folder) from error
     except FileNotFoundError:
-        return  # deleted meanwhile: its files will be missed
+        return  # deleted meanwhile: its files will be reported as missing
     for entry in found:
         if entry.is_dir(follow_symlinks=False):
             yield from _walk(folder / entry.name, f"{prefix}{entry.name}/")
@@ -108,13 +108,13 @@ def _walk(folder: Path, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str
 
 
 def told(strange: list[str]) -> list[str]:
-    """Return the first of many, and how many more there are."""
+    """Return the first ten of a list of problems, and how many more there are."""
     more = len(strange) - _TOLD
     return strange if more <= 0 else [*strange[:_TOLD], f"and {more} more such files"]
 
 
 def damage(path: Path, entry: FileEntry) -> str | None:
-    """Say in what a file differs from its entry, or None."""
+    """Return how a file differs from its entry in the manifest, or None."""
     try:
         with reading.opened(path, follow=False) as file:
             size = os.fstat(file.fileno()).st_size

@@ -3,8 +3,8 @@
 import numpy as np
 
 from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.files.json import Json
 from gnnrec_registry.scoring.ranking import NO_ROW
-from gnnrec_registry.versions.manifest import Json
 from gnnrec_training.evaluation.ranking import rank
 from gnnrec_training.graph.sparse import Csr
 

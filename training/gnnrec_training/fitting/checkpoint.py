@@ -21,7 +21,7 @@ from typing import Any, Protocol
 import torch
 
 from gnnrec_registry.files.durable import make_folder, replace
-from gnnrec_registry.versions.manifest import canonical_json
+from gnnrec_registry.files.json import canonical_json
 from gnnrec_training.errors import InvalidCheckpoint
 from gnnrec_training.reporter import Reporter
 
