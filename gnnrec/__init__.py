@@ -1,7 +1,7 @@
 """Train graph recommenders, publish them, serve them over gRPC. See README.md.
 
-What it offers is imported when it is asked for: the command prints its help without gRPC, and who
-only calls a server needs none of what trains.
+Each name is imported when it is first used. So the command prints its help without importing gRPC,
+and a client of a server does not need the training packages.
 """
 
 from importlib import import_module

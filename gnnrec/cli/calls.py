@@ -74,6 +74,10 @@ def topk(
     else:
         asked = f"for {user or 'a new user'}"
     print(f"{asked}, by {answer.variant} of {answer.version}:")
+    _print_items(answer)
+
+
+def _print_items(answer: "TopK") -> None:
     options.print_table(
         ["", "item", "score", "share", "title"],
         [
@@ -134,12 +138,14 @@ def status(client: "Client", json: options.Json = False) -> None:
     """Print what a server serves and the state of each version."""
     model, states = client.get_model(), client.list_versions()
     if json:
-        options.print_json({"model": asdict(model), "versions": [asdict(each) for each in states]})
+        options.print_json(
+            {"model": asdict(model), "versions": [asdict(state) for state in states]}
+        )
         return
     print(f"{model.model}: {model.serving_version} by alias {model.alias}")
     options.print_table(
         ["version", "state", "aliases", "reason"],
-        [[each.version, each.state, ", ".join(each.aliases), each.reason] for each in states],
+        [[state.version, state.state, ", ".join(state.aliases), state.reason] for state in states],
     )
     if model.registry_problem:
         print(f"\nthe registry cannot be read now: {model.registry_problem}")

@@ -1,4 +1,4 @@
-"""How a subcommand reaches a server: the options that all such subcommands share."""
+"""The options that all subcommands which call a server share, and the client made from them."""
 
 import inspect
 from collections.abc import Callable
@@ -71,7 +71,7 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
         try:
             with connect(**reach) as client:
                 command(client, **given)
-        except ValueError as error:  # what cannot be asked, or reached, in this way
+        except ValueError as error:  # an invalid request or option
             raise Error("INVALID_ARGUMENT", "", str(error)) from None
 
     run.__signature__ = inspect.Signature([*own, *shared.values()])  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Options that several subcommands share, and how they print."""
+"""Options that several subcommands share, and the printing of JSON."""
 
 import json
 import math
@@ -64,7 +64,7 @@ def read_filters(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _condition(text: str) -> list[str] | tuple[float | None, float | None]:
-    """Return a range if that is what it looks like, and texts if not."""
+    """Return a range if the text is one, such as 2..10, and a list of texts otherwise."""
     ends = text.split("..")
     if len(ends) == 2 and any(ends):
         try:

@@ -146,19 +146,19 @@ def _print(found: "Comparison") -> None:
 def _print_metrics(found: "Comparison") -> None:
     from gnnrec_registry.pages.html import number, signed
 
-    for split in dict.fromkeys(each.split for each in found.metrics):
+    for split in dict.fromkeys(metric.split for metric in found.metrics):
         print(f"\n{split} part, with the 95% interval of B - A:")
         options.print_table(
             ["metric", "A", "B", "B - A", "low", "high", "B is"],
             [
                 [
-                    each.metric,
-                    *map(number, (each.a, each.b)),
-                    *map(signed, (each.difference, each.low, each.high)),
-                    each.verdict or "-",
+                    metric.metric,
+                    *map(number, (metric.a, metric.b)),
+                    *map(signed, (metric.difference, metric.low, metric.high)),
+                    metric.verdict or "-",
                 ]
-                for each in found.metrics
-                if each.split == split
+                for metric in found.metrics
+                if metric.split == split
             ],
         )
 

@@ -122,11 +122,11 @@ def history(
     store = options.open_store(registry, model)
     store.layout.require()
     if mend:
-        for each in store.aliases.mend_history():
-            _tell(f"set aside: {each}")
+        for problem in store.aliases.mend_history():
+            _warn(f"set aside: {problem}")
     record: Record = store.aliases.record(alias or None)
-    for each in record.damage:
-        _tell(f"cannot be read: {each}")
+    for problem in record.damage:
+        _warn(f"cannot be read: {problem}")
     if json:
         options.print_json([move.model_dump(mode="json") for move in record.moves])
         return
@@ -157,14 +157,19 @@ def status(client: "Client", json: options.Json = False) -> None:
     options.print_table(
         ["alias", "names", "answers", "tries"],
         [
-            [each.name, each.version, each.served_version or "nothing here", each.candidate or "-"]
-            for each in model.aliases
+            [
+                alias.name,
+                alias.version,
+                alias.served_version or "nothing here",
+                alias.candidate or "-",
+            ]
+            for alias in model.aliases
         ],
     )
-    for each in model.aliases:
-        if each.served_version not in ("", each.version):
+    for alias in model.aliases:
+        if alias.served_version not in ("", alias.version):
             print(
-                f"{each.name} names {each.version}, and is answered by {each.served_version}: "
+                f"{alias.name} names {alias.version}, and is answered by {alias.served_version}: "
                 "gnnrec status says why"
             )
     for trial in model.trials:
@@ -186,7 +191,7 @@ def _guard(max_errors: float | None, max_p99_ms: float | None, min_requests: int
         raise InvalidTrial(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}") from None
 
 
-def _tell(problem: str) -> None:
+def _warn(problem: str) -> None:
     print(f"gnnrec: {printable(problem)}", file=sys.stderr)
 
 
@@ -253,4 +258,4 @@ def add_to(app: typer.Typer) -> None:
 
 
 def _only_subcommands() -> None:
-    """Show what a running server makes of the aliases."""  # one subcommand is still named
+    """Show what a running server makes of the aliases."""  # so its name is needed

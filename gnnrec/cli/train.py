@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from gnnrec_training.train import Outcome
 
 _INTERRUPTED = 130
-"""The exit code of what was ended by Ctrl-C."""
+"""The exit code after an interrupt by Ctrl-C."""
 
 
 def generate(

@@ -1,4 +1,4 @@
-"""Where a client connects to: what gRPC calls an address, and whether a proxy stands before it."""
+"""Addresses of servers: their check, gRPC's name for them, and whether a proxy is used."""
 
 import ipaddress
 import os
@@ -9,20 +9,20 @@ _PORT = 50051
 _SCHEME = re.compile(
     r"(dns|ipv4|ipv6|passthrough|unix-abstract|vsock|xds):(//[^/]*/)?|[a-z][a-z\d+.-]*://[^/]*/"
 )
-"""How the other addresses that gRPC takes begin: they are left to it as they are."""
-# In the order in which gRPC looks for them; it knows no others, and none in capitals.
+"""The beginning of other kinds of address that gRPC accepts; they are passed on unchanged."""
+# In the order in which gRPC reads them; it reads no others, and none in capitals.
 _PROXY = ("grpc_proxy", "https_proxy", "http_proxy")
 _NO_PROXY = ("no_grpc_proxy", "no_proxy")
 
 
 def with_port(address: str) -> str:
-    """Return the address, with the port that servers listen on by default if it has none."""
+    """Return the address, with the default port 50051 if it is a host without a port."""
     is_host = address and not re.search(r"[\s/,:]", address)
     return f"{address}:{_PORT}" if is_host or re.fullmatch(r"\[[^]]*\]", address) else address
 
 
 def target(addresses: list[str]) -> str:
-    """Return gRPC's name for the addresses; raises ValueError for what is none."""
+    """Return gRPC's target for the addresses; raises ValueError for an invalid one."""
     if not addresses or not all(addresses):
         raise ValueError("name at least one address, HOST:PORT")
     for address in addresses:
@@ -41,33 +41,33 @@ def target(addresses: list[str]) -> str:
 
 
 def is_loopback(address: str) -> bool:
-    """Return whether an address is this machine's own, by its name alone: none is looked up."""
+    """Return whether an address is this machine's own; names are not resolved."""
     return address.startswith(("unix:", "unix-abstract:")) or all(
-        _is_here(_host(each)) for each in _path(address).split(",")
+        _is_here(_host(part)) for part in _path(address).split(",")
     )
 
 
 def is_direct(addresses: list[str]) -> bool:
-    """Return whether the addresses are connected to without a proxy, whatever is set.
+    """Return whether to connect without a proxy, whatever the environment names.
 
-    A proxy elsewhere cannot lead to this machine, and gRPC would ask it for several addresses as
-    if they were the name of one host.
+    A remote proxy cannot reach this machine, and gRPC would pass it several addresses as if they
+    were the name of one host.
     """
     return len(addresses) > 1 or is_loopback(addresses[0])
 
 
 def proxy_before(addresses: list[str]) -> str:
-    """Return which proxy the environment puts before the addresses, for messages; "" if none."""
+    """Return the proxy that the environment sets for the addresses, for messages; "" if none."""
     variable = _first(_PROXY)
     try:
         proxy = urlsplit(os.environ.get(variable, ""))
-    except ValueError:  # gRPC takes it for none
+    except ValueError:  # gRPC ignores it too
         return ""
     if is_direct(addresses) or proxy.scheme != "http" or not proxy.netloc:
         return ""
     if _is_excepted(_host(_path(addresses[0]))):
         return ""
-    # never the user and the password that may stand before it
+    # without the user and the password that a URL may hold
     return f"http://{proxy.netloc.rpartition('@')[2]} ({variable})"
 
 
@@ -104,7 +104,7 @@ def _path(address: str) -> str:
 
 
 def _host(address: str) -> str:
-    """Return the host, without brackets."""
+    """Return the host of an address, without port and brackets."""
     if address.startswith("["):
         return address[1:].partition("]")[0]
     return address.rpartition(":")[0] if address.count(":") == 1 else address
@@ -122,12 +122,12 @@ def _is_here(host: str) -> bool:
     if ip is None:
         return host.lower().removesuffix(".") == "localhost"
     ip = getattr(ip, "ipv4_mapped", None) or ip
-    # 0.0.0.0 and :: are what a server listens on; who connects to them stays on the machine
+    # 0.0.0.0 and ::, on which servers listen, lead to this machine
     return ip.is_loopback or ip.is_unspecified
 
 
 def _is_excepted(host: str) -> bool:
-    """Return whether the environment lets gRPC go to a host without a proxy."""
+    """Return whether the environment excepts a host from the proxy."""
     entries = os.environ.get(_first(_NO_PROXY), "").split(",")
     for entry in filter(None, map(str.strip, entries)):
         if f".{host}".lower().endswith(f".{entry.removeprefix('.')}".lower()):
@@ -142,5 +142,5 @@ def _is_excepted(host: str) -> bool:
 
 
 def _first(variables: tuple[str, ...]) -> str:
-    """Return which of the variables counts: the first that is set, even if it is empty."""
+    """Return the first of the variables that is set, even if it is empty; "" if none is."""
     return next((name for name in variables if name in os.environ), "")

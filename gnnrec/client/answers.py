@@ -1,4 +1,4 @@
-"""What a server answers, as plain values."""
+"""The answers of a server as plain values."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Recommendation(NamedTuple):
-    """One item of an answer. probability and title are there if they were asked for."""
+    """One item of an answer; probability and title are None unless they were requested."""
 
     item_id: str
     score: float
@@ -61,7 +61,7 @@ class Variant:
     index: str
     metrics: tuple[Metrics, ...]
     index_recall: float = 1.0
-    """The share of the 100 best items that a search finds; 1 where all are looked at."""
+    """The share of the 100 best items that a search finds; 1 for an exact index."""
 
 
 @dataclass(frozen=True)
@@ -101,14 +101,14 @@ class Alias:
     generation: int
     updated_at: datetime
     served_version: str
-    """The version by which the server answers for it; empty if it does not."""
+    """The version with which the server answers for this alias; empty if it does not."""
     candidate: str
-    """A version on trial beside the one it names; empty without."""
+    """The version on trial under this alias; empty if there is none."""
 
 
 @dataclass(frozen=True)
 class TrialSide:
-    """One of the two versions of a trial, as all processes of the server asked have seen it."""
+    """One of the two versions of a trial, counted over all processes of the server."""
 
     version: str
     requests: int
@@ -119,18 +119,18 @@ class TrialSide:
 
 @dataclass(frozen=True)
 class Shadowed:
-    """What a candidate computed unseen: means of overlap and score drift, and how long it took."""
+    """How a candidate's unsent answers compare with those sent: means, and its latency."""
 
     compared: int
     dropped: int
     failed: int
     overlap: float
-    """Of TopK; 0 where nothing but Score was compared."""
+    """The mean share of items in both lists, of TopK; 0 if only Score was compared."""
     score_drift: float
     p50_ms: float
     p99_ms: float
     scored: int = 0
-    """How many of those compared are of Score."""
+    """How many of the compared requests were Score."""
 
 
 @dataclass(frozen=True)
@@ -141,39 +141,39 @@ class Trial:
     stable: TrialSide
     candidate: TrialSide
     percent: float
-    """The share of users that the candidate answers."""
+    """The percentage of users that the candidate answers."""
     shadow: bool
     shadowed: Shadowed
     problem: str
-    """Why the candidate answers nobody; empty if it does."""
+    """Why the candidate answers nobody; empty if it answers."""
     began_at: datetime
 
 
 @dataclass(frozen=True)
 class Model:
-    """The model as the server serves it: what is loaded, and the registry's aliases."""
+    """The model that a server serves: its loaded versions, and the registry's aliases."""
 
     model: str
     alias: str
     """The alias that the server follows."""
     serving_version: str
-    """The version that answers requests which name none."""
+    """The version that answers requests without a version or alias."""
     versions: tuple[LoadedVersion, ...]
     aliases: tuple[Alias, ...]
     trials: tuple[Trial, ...]
-    """What is on trial."""
+    """The trials of versions."""
     registry_problem: str = ""
-    """Why the aliases cannot be read now and may be old; empty if they can."""
+    """Why the aliases cannot be read now, so that `aliases` may be old; empty if they can."""
 
 
 @dataclass(frozen=True)
 class VersionStatus:
-    """A version and what it is to the server: available, loading, loaded or refused."""
+    """A version and its state on the server: available, loading, loaded or refused."""
 
     version: str
     state: str
     reason: str
-    """Why it was refused, or for which refused version it stands in; empty otherwise."""
+    """Why it was refused, or which refused version it replaces; empty otherwise."""
     created_at: datetime | None
     """When it was published; None if its manifest cannot be read."""
     aliases: tuple[str, ...]

@@ -1,4 +1,4 @@
-"""Every call: its message, the method that takes it, and how its answer is read."""
+"""The calls of a server: the request message, the method and the reading of the answer of each."""
 
 import functools
 from collections.abc import Callable, Sequence
@@ -24,7 +24,7 @@ Fields = ParamSpec("Fields")
 
 
 class Stubs:
-    """The methods of a server, over a channel of either kind."""
+    """The methods of a server over a channel, which may be a blocking or an asyncio one."""
 
     def __init__(self, channel: Any) -> None:
         recommender = rpc.RecommenderServiceStub(channel)
@@ -41,7 +41,7 @@ class Stubs:
 
 @dataclass(frozen=True)
 class Call(Generic[Answer]):
-    """One call to be made."""
+    """A call that is ready to be made; `read` converts the response."""
 
     method: str
     request: Message
@@ -49,11 +49,11 @@ class Call(Generic[Answer]):
 
 
 def top_k_by(fields: Callable[Fields, Query]) -> Callable[Fields, Call[answers.TopK]]:
-    """Return the call that takes what a query is made of."""
+    """Return a function that makes a TopK call from the arguments of a query."""
 
     @functools.wraps(fields, assigned=(), updated=())
     def top_k(*args: Fields.args, **kwargs: Fields.kwargs) -> Call[answers.TopK]:
-        """Return the k best items; whatever a Query takes, this takes."""
+        """Return the k best items; the arguments are those of Query."""
         return Call("TopK", fields(*args, **kwargs).to_message(), _top_k)
 
     return top_k
@@ -92,7 +92,7 @@ def score(
     version: str = "",
     alias: str = "",
 ) -> Call[answers.Scores]:
-    """Return the scores of items, in their order; for whom and by what is told as in Query."""
+    """Return the scores of items, in their order; the other arguments are as in Query."""
     request = pb.ScoreRequest(item_ids=id_list("item_ids", item_ids), variant=variant)
     set_subject(request, user_id, item_id, embedding, new_user, new_item)
     set_target(request, version, alias)
@@ -120,7 +120,7 @@ def list_versions() -> Call[tuple[answers.VersionStatus, ...]]:
 
 
 def health(service: str = "") -> Call[bool]:
-    """Tell whether the server says SERVING for a service; empty text asks for all of it."""
+    """Return whether a service reports SERVING; an empty name means the whole server."""
 
     def read(response: health_pb2.HealthCheckResponse) -> bool:
         return bool(response.status == health_pb2.HealthCheckResponse.SERVING)
@@ -223,10 +223,10 @@ def _loaded(version: model_pb2.LoadedVersion) -> answers.LoadedVersion:
         aliases=tuple(version.aliases),
         attributes=tuple(
             answers.Attribute(
-                each.name,
-                _word(model_pb2.AttributeKind.Name(each.kind), "ATTRIBUTE_KIND_"),
+                attribute.name,
+                _word(model_pb2.AttributeKind.Name(attribute.kind), "ATTRIBUTE_KIND_"),
             )
-            for each in version.attributes
+            for attribute in version.attributes
         ),
     )
 

@@ -1,4 +1,4 @@
-"""Typed clients for Python callers, blocking and asyncio: the same calls over two transports."""
+"""The clients: `Client` for blocking calls and `AsyncClient` for asyncio, with the same calls."""
 
 import functools
 import inspect
@@ -20,7 +20,7 @@ Method = TypeVar("Method", bound=Callable[..., Any])
 
 
 def _described(method: Method, make: Callable[..., Any]) -> Method:
-    """Give a method the name, the words and the parameters of what makes its calls."""
+    """Give a method the name, docstring and parameters of the function that makes its calls."""
     functools.update_wrapper(method, make)
     own = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
     given = inspect.signature(make).parameters.values()
@@ -29,6 +29,8 @@ def _described(method: Method, make: Callable[..., Any]) -> Method:
 
 
 def _blocking(make: Callable[Given, Call[Answer]]) -> Callable[Concatenate[Any, Given], Answer]:
+    """Return a method that makes a call and waits for the answer."""
+
     def method(self: "Client", /, *args: Given.args, **kwargs: Given.kwargs) -> Answer:
         call = make(*args, **kwargs)
         try:
@@ -43,6 +45,8 @@ def _blocking(make: Callable[Given, Call[Answer]]) -> Callable[Concatenate[Any, 
 def _awaited(
     make: Callable[Given, Call[Answer]],
 ) -> Callable[Concatenate[Any, Given], Coroutine[Any, Any, Answer]]:
+    """Return a coroutine method that makes a call."""
+
     async def method(self: "AsyncClient", /, *args: Given.args, **kwargs: Given.kwargs) -> Answer:
         call = make(*args, **kwargs)
         stubs = self._link.stubs_of_loop()
@@ -58,8 +62,8 @@ def _awaited(
 class Client(Connection):
     """A connection to gnnrec servers; close it, or use it in a with statement.
 
-    Calls may come from many threads. Each raises ValueError for what cannot be asked, and Error
-    when it fails; UNAVAILABLE alone is tried again, up to four times in all within `timeout_s`.
+    Threads may share it. A call raises ValueError for an invalid request and Error when it fails.
+    Only UNAVAILABLE is retried, up to four attempts within `timeout_s`.
     """
 
     _transport: ClassVar[ModuleType] = grpc
@@ -85,7 +89,7 @@ class Client(Connection):
 class AsyncClient(Connection):
     """Client for asyncio: the same calls, awaited.
 
-    It belongs to the event loop of its first call, and raises RuntimeError in another.
+    It is bound to the event loop of its first call; a call in another loop raises RuntimeError.
     """
 
     _transport: ClassVar[ModuleType] = aio

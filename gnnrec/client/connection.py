@@ -1,4 +1,4 @@
-"""How a client connects: where to, how it is told apart from others, and what it tries again."""
+"""The connection of a client to servers: addresses, TLS, tokens, deadlines and retries."""
 
 import asyncio
 import copy
@@ -23,12 +23,12 @@ _RETRY = {
     "backoffMultiplier": 2,
     "retryableStatusCodes": ["UNAVAILABLE"],
 }
-# Half of the tokens gone, retries stop: a failure takes 1, a success gives back 0.1.
+# Retries stop when half of the tokens are used: a failure takes 1, a success returns 0.1.
 _THROTTLING = {"maxTokens": 100, "tokenRatio": 0.1}
 _LARGEST_ANSWER = 64 * 2**20
-# A server that is back is found within a second, a fifth of the wait being chance.
+# gRPC varies a wait by a fifth, so a server that is back is found within a second.
 _LONGEST_WAIT_MS = 750
-# What takes no deadline: gRPC cannot reckon with infinity.
+# A longer timeout means no deadline, for gRPC cannot represent infinity.
 _FOR_EVER_S = 1e9
 
 
@@ -46,7 +46,7 @@ class Tls:
     server_name: str = ""
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """Read the files; raises OSError for an unreadable one, ValueError for unfit ones."""
+        """Read the files; raises OSError for an unreadable one, ValueError for invalid content."""
         if (self.certificate is None) != (self.key is None):
             raise ValueError("a client's certificate and key go together; give both or neither")
         ca, certificate, key = _read(self.ca), _read(self.certificate), _read(self.key)
@@ -54,7 +54,7 @@ class Tls:
         return grpc.ssl_channel_credentials(ca, key, certificate)
 
     def _check(self) -> None:
-        # gRPC finds out when it connects, and does not say which file is to blame
+        # gRPC would report a bad file only when it connects, and not name it
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         try:
             if self.ca is not None:
@@ -63,7 +63,7 @@ class Tls:
             raise ValueError(f"{self.ca} holds no PEM certificates") from None
         try:
             if self.certificate is not None:
-                # without a password a locked key would be asked for on the terminal
+                # without this, the password of a locked key would be asked for on the terminal
                 context.load_cert_chain(self.certificate, self.key, password=lambda: "")
         except ssl.SSLError:
             raise ValueError(
@@ -72,7 +72,7 @@ class Tls:
 
 
 class Link:
-    """A channel that is opened by the first call, and shared by the copies of its client."""
+    """A channel that the first call opens; the copies of a client share it."""
 
     def __init__(self, open_channel: Callable[[], Any]) -> None:
         self._open = open_channel
@@ -82,7 +82,7 @@ class Link:
         self._channel: Any = None
 
     def stubs(self) -> Stubs:
-        """Return what makes calls."""
+        """Return the stubs of the channel, which is opened if need be."""
         if self._stubs is None:
             with self._lock:
                 if self._stubs is None:
@@ -91,15 +91,12 @@ class Link:
         return self._stubs
 
     def channel(self) -> Any:
-        """Return the channel; one that is closed before any call is opened, and stays closed."""
+        """Return the channel, which is opened if need be."""
         self.stubs()
         return self._channel
 
     def stubs_of_loop(self) -> Stubs:
-        """Return what makes calls in the running event loop, which is that of the first call.
-
-        Raises RuntimeError in another.
-        """
+        """Return the stubs; RuntimeError outside of the event loop of the first call."""
         loop = asyncio.get_running_loop()
         if self._loop is None:
             self._loop = loop
@@ -112,7 +109,7 @@ class Link:
 
 
 class Connection:
-    """What the clients of both kinds share: all but waiting for an answer."""
+    """What both kinds of client share: everything but the calls themselves."""
 
     _transport: ClassVar[ModuleType]
 
@@ -128,17 +125,17 @@ class Connection:
         request_id: str = "",
         health_checking: bool | None = None,
     ) -> None:
-        """Connect to HOST:PORT, [IPV6]:PORT or unix:PATH, or to several, in turns.
+        """Prepare a connection to HOST:PORT, [IPV6]:PORT or unix:PATH, or to several in turns.
 
-        Without a port it is 50051.
-        Several are IP:PORT, of one IP version; servers that do not say SERVING are passed over.
-        For a name that stands for several servers, `health_checking` does the same.
-        `timeout_s` is how long a call may take, retries and connecting included; infinity is no
-        limit.
+        The default port is 50051.
+        Several addresses are IP:PORT of one IP version; those whose health is not SERVING are
+        skipped. For a name that resolves to several servers, `health_checking` does the same.
+        `timeout_s` limits a call, with its retries and connecting; infinity means no limit.
         With `wait_for_ready` a call waits that long for a server that is still starting.
-        `token` goes out as a bearer token: with TLS, or in the clear to this machine alone unless
-        `allow_insecure_token`. `request_id` is sent along for the server's log.
-        Raises ValueError for what does not fit together, and OSError for a file of `tls`.
+        `token` is sent as a bearer token over TLS; without TLS only to this machine, or anywhere
+        with `allow_insecure_token`. `request_id` is sent for the server's log.
+        Raises ValueError for options that contradict each other, and OSError for an unreadable
+        file of `tls`.
         """
         addresses = list(map(with_port, [address] if isinstance(address, str) else address))
         if token and tls is None and not allow_insecure_token:
@@ -234,7 +231,7 @@ def _options(health_checking: bool, server_name: str) -> list[tuple[str, Any]]:
         config["healthCheckConfig"] = {"serviceName": ""}
     options: list[tuple[str, Any]] = [
         ("grpc.service_config", json.dumps(config)),
-        # the defaults wait a second before a second try, as long as a whole call may take
+        # the default waits a second before it reconnects, as long as a whole call may take
         ("grpc.initial_reconnect_backoff_ms", 100),
         ("grpc.max_reconnect_backoff_ms", _LONGEST_WAIT_MS),
         ("grpc.max_receive_message_length", _LARGEST_ANSWER),
@@ -252,7 +249,7 @@ def _positive(timeout_s: float) -> float:
 
 
 def _printable(name: str, value: str) -> str:
-    # the value itself may be a secret
+    # the message does not show the value, which may be secret
     if not (value.isascii() and value.isprintable()) or value != value.strip():
         raise ValueError(f"{name} must be printable ASCII without spaces around it")
     return value

@@ -1,4 +1,4 @@
-"""Ids as callers have them: texts, integers of any kind, UUIDs; the wire has texts."""
+"""Conversion of ids: callers have texts, integers or UUIDs, and the protocol has texts."""
 
 import operator
 from collections.abc import Iterable
@@ -6,11 +6,11 @@ from typing import Any, SupportsIndex
 from uuid import UUID
 
 Id = str | SupportsIndex | UUID
-"""An integer is the text of its digits, a UUID its usual text: as training reads both."""
+"""An id. An integer becomes its digits and a UUID its usual text, as in training."""
 
 
 def id_text(name: str, value: Any) -> str:
-    """Return an id's text, or raise ValueError for what is no id; `name` is said there."""
+    """Return an id as text, or raise ValueError, whose message uses `name`, for anything else."""
     if isinstance(value, str):
         return value
     if isinstance(value, UUID):
@@ -24,10 +24,10 @@ def id_text(name: str, value: Any) -> str:
 
 
 def id_list(name: str, ids: Iterable[Any]) -> list[str]:
-    """Return the texts of ids, or raise ValueError for what is no list of ids.
+    """Return a list of ids as texts, or raise ValueError, whose message uses `name`.
 
-    A text is refused, though it is a sequence of letters.
+    A single text is refused, although it is iterable.
     """
     if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
         raise ValueError(f"{name} is a list of ids, not {ids!r:.60}")
-    return [id_text(f"each of {name}", each) for each in ids]
+    return [id_text(f"each of {name}", value) for value in ids]

@@ -1,4 +1,4 @@
-"""Users and items that training has not seen, as a caller describes them."""
+"""Descriptions of new users and items, which training has not seen."""
 
 import numbers
 import sys
@@ -28,7 +28,7 @@ class NewUser:
         self.to_message()
 
     def to_message(self) -> pb.NewUser:
-        """Return it as the wire has it."""
+        """Return the protobuf message."""
         return pb.NewUser(
             interactions=_interactions(self.interactions), features=_features(self.features)
         )
@@ -44,7 +44,7 @@ class NewItem:
         self.to_message()
 
     def to_message(self) -> pb.NewItem:
-        """Return it as the wire has it."""
+        """Return the protobuf message."""
         return pb.NewItem(features=_features(self.features))
 
 
@@ -84,7 +84,7 @@ def _feature(name: str, value: Any) -> pb.FeatureValue:
 
 
 def is_number(value: object) -> TypeGuard[float]:
-    """Tell whether it is a number that a double can hold."""
+    """Return whether a value is a number that fits a double; a bool is none."""
     if isinstance(value, int):
         return not isinstance(value, bool) and abs(value) <= sys.float_info.max
-    return isinstance(value, numbers.Real)  # numpy's are such too
+    return isinstance(value, numbers.Real)  # NumPy's numbers are such too

@@ -1,4 +1,4 @@
-"""What callers ask for, and how the wire says it."""
+"""TopK queries, and their protobuf messages."""
 
 import operator
 from collections.abc import Mapping, Sequence
@@ -10,13 +10,13 @@ from gnnrec.client.newcomers import NewItem, NewUser, is_number
 from gnnrec_protos.v1 import recommender_pb2 as pb
 
 Filter = str | float | Sequence[str] | tuple[float | None, float | None]
-"""A text or several: the attribute is one of them. A number: it equals that. A pair of numbers: it
-lies between them, ends included; None leaves an end open."""
+"""A condition on an attribute. A text or several: the value is one of them. A number: the value
+equals it. A pair of numbers: the value lies between them, ends included; None is an open end."""
 
 
 @dataclass(frozen=True)
 class Query:
-    """One TopK query: for whom (exactly one of the first five), and how to answer it."""
+    """One TopK query: its subject (exactly one of the first five), and options of the answer."""
 
     user_id: Id | None = None
     """A user of the training data."""
@@ -29,22 +29,22 @@ class Query:
     new_item: NewItem | None = None
     k: int = 10
     include_seen: bool = False
-    """Whether items that the user has had may be returned."""
+    """Whether items that the user has interacted with may be returned."""
     exclude_item_ids: Sequence[Id] = ()
     allow_item_ids: Sequence[Id] = ()
     """If not empty: the only items that may be returned; not together with exclude_item_ids."""
     filters: Mapping[str, Filter] = field(default_factory=dict)
-    """Conditions by attribute that every returned item meets."""
+    """Conditions by attribute name; every returned item meets all of them."""
     with_probabilities: bool = False
     with_titles: bool = False
     variant: str = ""
-    """Which embeddings; empty for the version's default."""
+    """The variant whose embeddings are used; empty for the version's default."""
     version: str = ""
-    """Which version answers, or `alias`; empty both for the one that the server's alias names."""
+    """The version that answers; if this and `alias` are empty, the server's own alias decides."""
     alias: str = ""
 
     def to_message(self) -> pb.TopKRequest:
-        """Return it as the wire has it; raises ValueError for what cannot be said there."""
+        """Return the protobuf message; raises ValueError for invalid values."""
         is_whole = isinstance(self.k, SupportsIndex) and not isinstance(self.k, bool)
         k = operator.index(self.k) if is_whole else -1
         if not 0 <= k < 2**31:
@@ -76,7 +76,7 @@ def set_subject(
     new_user: NewUser | None,
     new_item: NewItem | None,
 ) -> None:
-    """Say for whom; raises ValueError unless exactly one is given."""
+    """Set the subject of a request; raises ValueError unless exactly one is given."""
     given = [value is not None for value in (user_id, item_id, embedding, new_user, new_item)]
     if sum(given) != 1:
         raise ValueError("name exactly one of user_id, item_id, embedding, new_user, new_item")
@@ -94,7 +94,7 @@ def set_subject(
 
 
 def set_target(request: pb.TopKRequest | pb.ScoreRequest, version: str, alias: str) -> None:
-    """Say which version is to answer; raises ValueError if both are given."""
+    """Set the version or alias that is to answer; raises ValueError if both are given."""
     if version and alias:
         raise ValueError("name a version or an alias, not both")
     if version:

@@ -1,6 +1,6 @@
-"""Small charts as numbers for the templates that draw them as SVG: no plotting library needed.
+"""The coordinates of small charts, which the templates draw as SVG.
 
-A chart is 340 units wide, so that a phone shows its text as large as it was written.
+A chart is 340 units wide, the width of a phone, so that its text is not scaled down there.
 """
 
 from collections.abc import Sequence
@@ -15,7 +15,7 @@ _ROW = 26.0
 
 @dataclass(frozen=True)
 class Bar:
-    """An interval drawn as a line with a dot, or a column."""
+    """An interval, drawn as a horizontal line with a dot at its middle."""
 
     label: str
     y: float
@@ -28,7 +28,7 @@ class Bar:
 
 @dataclass(frozen=True)
 class Intervals:
-    """Bars over one axis with a line at zero; `ticks`: position and label."""
+    """Bars over one axis; `zero` is the position of 0, `ticks` are positions and labels."""
 
     height: float
     zero: float
@@ -37,12 +37,12 @@ class Intervals:
 
 
 def intervals(metrics: Sequence[MetricDifference]) -> Intervals | None:
-    """Return relative differences with their intervals, in percent of A; None if there are none."""
+    """Return the chart of relative differences, in percent of A; None if there are none."""
     shown = [
-        (each, [100 * part / each.a for part in (each.low, each.difference, each.high)])
-        for each in metrics
-        if each.a and each.low is not None and each.high is not None
-        and each.difference is not None
+        (metric, [100 * part / metric.a for part in (metric.low, metric.difference, metric.high)])
+        for metric in metrics
+        if metric.a and metric.low is not None and metric.high is not None
+        and metric.difference is not None
     ]  # fmt: skip
     if not shown:
         return None
@@ -56,15 +56,15 @@ def intervals(metrics: Sequence[MetricDifference]) -> Intervals | None:
     tones = {"better": "good", "worse": "bad"}
     bars = [
         Bar(
-            each.metric,
+            metric.metric,
             (row + 0.5) * _ROW,
             place(parts[0]),
             place(parts[2]),
             place(parts[1]),
-            f"{each.metric}: {parts[1]:+.1f}%, from {parts[0]:+.1f} to {parts[2]:+.1f}%",
-            tones.get(each.verdict, "muted"),
+            f"{metric.metric}: {parts[1]:+.1f}%, from {parts[0]:+.1f} to {parts[2]:+.1f}%",
+            tones.get(metric.verdict, "muted"),
         )
-        for row, (each, parts) in enumerate(shown)
+        for row, (metric, parts) in enumerate(shown)
     ]
     ticks = [(place(part), f"{part:+.1f}%" if part else "0") for part in (-reach, 0.0, reach)]
     return Intervals(len(bars) * _ROW + 26, place(0.0), bars, ticks)
@@ -72,7 +72,7 @@ def intervals(metrics: Sequence[MetricDifference]) -> Intervals | None:
 
 @dataclass(frozen=True)
 class Column:
-    """A bar that stands: its place, its height, and what to write above it."""
+    """A vertical bar, and the text to write above it."""
 
     x: float
     y: float

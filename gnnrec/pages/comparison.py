@@ -1,4 +1,4 @@
-"""The comparison as a page."""
+"""The page of a comparison of two versions."""
 
 from pathlib import Path
 
@@ -11,10 +11,10 @@ _TEMPLATE = Path(__file__).parent / "templates" / "compare.html"
 
 
 def render_page(comparison: Comparison) -> str:
-    """Return the page; it opens from disk and needs nothing beside it."""
-    splits = list(dict.fromkeys(each.split for each in comparison.metrics))
+    """Return the page as HTML; it needs no other file."""
+    splits = list(dict.fromkeys(metric.split for metric in comparison.metrics))
     answers = comparison.answers
-    tenths = [*(f"{10 * tenth}" for tenth in range(9)), ""]  # 100% stands at the end
+    tenths = [*(f"{10 * tenth}" for tenth in range(9)), ""]  # the last column is labelled 100%
     return render(
         _TEMPLATE,
         comparison=comparison,
@@ -23,7 +23,7 @@ def render_page(comparison: Comparison) -> str:
         parts=[
             (split, rows, intervals(rows))
             for split in splits
-            if (rows := [each for each in comparison.metrics if each.split == split])
+            if (rows := [metric for metric in comparison.metrics if metric.split == split])
         ],
         histogram=[] if answers is None else columns(answers.overlap.histogram, tenths),
         moves=[]
@@ -34,8 +34,10 @@ def render_page(comparison: Comparison) -> str:
 
 
 def verdict(comparison: Comparison) -> tuple[str, str]:
-    """Return better, worse or neither of B, and a sentence that says so of the first NDCG."""
-    first = next((each for each in comparison.metrics if each.metric.startswith("ndcg@")), None)
+    """Return the tone ("good", "bad" or "") and a sentence about the first NDCG of B."""
+    first = next(
+        (metric for metric in comparison.metrics if metric.metric.startswith("ndcg@")), None
+    )
     if first is None or first.a is None or first.b is None:
         return "", "No metric was measured in both versions."
     if first.difference is None or first.low is None or first.high is None:

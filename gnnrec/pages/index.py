@@ -1,4 +1,4 @@
-"""The registry as a page: versions, aliases, history, and the metric over time."""
+"""The page of a registry: versions, aliases, history, and metrics over time."""
 
 import math
 import os
@@ -18,7 +18,7 @@ _HISTORY = 200
 
 @dataclass(frozen=True)
 class Entry:
-    """A version as the page lists it; `report` is a link, or empty; `damage` says what is wrong."""
+    """A version in the page's list. `report` is a link, or empty; `damage` says what is wrong."""
 
     version: str
     aliases: list[str]
@@ -44,7 +44,7 @@ class Point:
 
 @dataclass(frozen=True)
 class Chart:
-    """A metric of every version, in order of publication, and popularity's beside it."""
+    """A metric of every version by time of publication, and that of the popularity baseline."""
 
     metric: str
     points: list[Point]
@@ -67,11 +67,11 @@ class Listing:
     aliases: list[Move]
     history: list[Move]
     damage: list[str]
-    """What of the aliases and the history cannot be read."""
+    """The problems of aliases and the history that cannot be read."""
 
 
 def render_index(stores: list[ModelStore], place: Path) -> str:
-    """Return the page of these models; its links start from the folder of `place`."""
+    """Return the page of these models as HTML, for the file `place`: links are relative to it."""
     return render(
         _TEMPLATE,
         width=_WIDTH,
@@ -129,7 +129,7 @@ def _entry(
 
 
 def _judged_by(versions: list[Version]) -> tuple[str, tuple[str, ...]]:
-    """Return the part and the metrics that the newest measured version has: NDCG and recall."""
+    """Return the split and the names of NDCG and recall of the newest version that has them."""
     for version in versions:
         metrics = version.manifest.default_metrics
         for split in ("test", "validation"):
@@ -154,7 +154,7 @@ def _length(metric: str) -> int:
 def _chart(
     versions: list[Version], named: dict[str, list[str]], split: str, metric: str
 ) -> Chart | None:
-    """Return the metric over time; None unless two versions have it."""
+    """Return the chart of a metric over time; None if fewer than two versions have it."""
     measured = []
     for version in reversed(versions):  # the oldest first
         manifest = version.manifest
@@ -193,7 +193,7 @@ def _chart(
 
 
 def _ticks(most: float) -> list[float]:
-    """Return round numbers from 0 to one that is at least `most`, three to five of them."""
+    """Return three to five round numbers from 0 to `most` or a little above."""
     if most <= 0:
         return [0.0, 0.5, 1.0]
     power = 10.0 ** math.floor(math.log10(most))
@@ -202,7 +202,7 @@ def _ticks(most: float) -> list[float]:
 
 
 def _moments(first: Version, last: Version) -> tuple[str, str]:
-    """Return when two versions were published: the days, or the times of one day."""
+    """Return the days on which two versions were published, with times if it is the same day."""
     moments = first.manifest.created_at, last.manifest.created_at
     form = "%Y-%m-%d %H:%M" if moments[0].date() == moments[1].date() else "%Y-%m-%d"
     return moments[0].strftime(form), moments[1].strftime(form)

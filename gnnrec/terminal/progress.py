@@ -1,4 +1,4 @@
-"""Progress: bars on a terminal; where there is none, plain lines, also while a step lasts."""
+"""Progress of long steps: bars on a terminal, plain lines elsewhere."""
 
 import threading
 import time
@@ -23,28 +23,29 @@ from rich.table import Column, Table
 from rich.text import Text
 
 _LONG_S = 2.0
-# Lines while a step lasts, and bars that are drawn anew: no more often.
+# The intervals between lines about a running step, and between updates of a bar.
 _EVERY_S = 30.0
 _DRAWN_S = 0.05
 
 
 class Progress:
-    """A training's reporter, and that of any command: a bar for each step of over two seconds.
+    """Reports the steps of a training or a command: a bar for each step of over two seconds.
 
-    Without a terminal it is a line when such a step is over, and every half minute while it lasts,
-    with its rate and what remains; with `starts` also one when any step begins.
+    Without a terminal it prints a line when such a step ends, and every half minute while it runs,
+    with its rate and the time left; with `starts` also a line when any step begins.
     """
 
     def __init__(self, *, starts: bool = False, every_s: float = _EVERY_S) -> None:
-        """Write to stderr, so that stdout is left to the answer; in a notebook to stdout."""
+        """Write to stderr, for stdout holds the command's result; in a notebook to stdout."""
         self._starts = starts
         self._every_s = every_s
         self._done = self._drawn_at = 0.0
         self._goal: float | None = None
         self._first: tuple[float, float] | None = None
-        """What was done already when it was told first, and when: a resumed training's epochs."""
+        """The amount and time of the first report of a step, from which the rate is computed:
+        a resumed training begins with epochs that were done before."""
         self._over = threading.Event()
-        # a notebook shows what is on stderr as if it were an error
+        # a notebook shows stderr as errors
         self._console = Console(stderr=not Console().is_jupyter, force_jupyter=False)
         note = Column(no_wrap=True, overflow="ellipsis")
         self._bars = _LongSteps(
@@ -65,9 +66,9 @@ class Progress:
         self._total: float | None = None
 
     def start(self, step: str, total: float) -> None:
-        """Begin a step of so much work; the one before is finished.
+        """Begin a step with `total` units of work; the step before it is finished.
 
-        A step of which nothing is told, with a total of 1, has a bar that only says it is alive.
+        A total of 1 means unknown: the bar then only shows that the step is running.
         """
         self._finish()
         self._step, self._total, self._note, self._started = step, total, "", time.monotonic()
@@ -83,8 +84,8 @@ class Progress:
             self._bars.update(self._task, completed=done, total=self._total, note=note)
 
     def count(self, done: float, total: float | None, note: str = "") -> None:
-        """Show how much is done of a total that is known only now, about, or not at all."""
-        self._note, self._total = note, done  # what is done in the end is all there was
+        """Show how much is done; `total` may change from call to call, or be None if unknown."""
+        self._note, self._total = note, done  # at the end of the step, what is done is the total
         self._goal = total
         if self._task is not None and self._is_time(done):
             self._bars.update(self._task, completed=done, total=total, note=note)
@@ -94,7 +95,7 @@ class Progress:
         self._console.print(line, markup=False, highlight=False, soft_wrap=True)
 
     def _is_time(self, done: float) -> bool:
-        """Note what is done, and tell whether to draw it: not thousands of times a second."""
+        """Note what is done; return whether to draw it, which happens at most 20 times a second."""
         now = time.monotonic()
         self._done = done
         self._first = self._first or (done, now)
@@ -103,8 +104,8 @@ class Progress:
         self._drawn_at = now
         return True
 
-    def _tell_of_long_steps(self) -> None:
-        """Print how far the step is, again and again, until all is over."""
+    def _print_running_step(self) -> None:
+        """Print the state of the running step at each interval, until the end of all steps."""
         while not self._over.wait(self._every_s):
             now = time.monotonic()
             if self._task is None or now - self._started < self._every_s / 2:
@@ -137,7 +138,7 @@ class Progress:
     def __enter__(self) -> Self:
         self._bars.start()
         if not self._console.is_terminal:
-            threading.Thread(target=self._tell_of_long_steps, daemon=True).start()
+            threading.Thread(target=self._print_running_step, daemon=True).start()
         return self
 
     def __exit__(
@@ -153,7 +154,7 @@ class Progress:
 
 
 class _LongSteps(Bars):
-    """Shows a step once it has taken long: what is over in a moment would only flicker."""
+    """Bars that show a step only after two seconds: short steps would flicker."""
 
     def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
         """Return the bars of the long steps."""
@@ -164,12 +165,12 @@ class _Share(ProgressColumn):
     """The percentage done, where it is known."""
 
     def render(self, task: Task) -> Text:
-        """Return it, or nothing."""
+        """Return the percentage, or nothing."""
         return Text("" if task.total is None else f"{task.percentage:>3.0f}%")
 
 
 class _Rate(ProgressColumn):
-    """How much is done in a second, or how many seconds one takes."""
+    """The units of work done in a second, or the seconds for each."""
 
     def render(self, task: Task) -> Text:
         """Return the rate, or nothing before it is known."""
@@ -188,7 +189,7 @@ def _rate(speed: float) -> str:
 
 
 def _span(seconds: float) -> str:
-    """Return a time to come as one would say it."""
+    """Return a remaining time in seconds, minutes or hours."""
     if seconds < 100:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 6000 else f"{seconds / 3600:.1f} h"

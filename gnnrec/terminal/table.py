@@ -1,4 +1,4 @@
-"""Tables: fitted to the width of a terminal; aligned and whole where the output is read on."""
+"""Tables: fitted to the width of a terminal; in a file or a pipe, aligned and never cut."""
 
 import sys
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ _NUMBER = set("0123456789.,+-% e")
 
 
 def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows of texts under a header; a letter that cannot be printed is a question mark."""
+    """Print rows of texts under a header; unprintable characters become question marks."""
     cells = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         _print_fitted(header, cells)
@@ -26,7 +26,7 @@ def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
 
 
 def printable(text: str) -> str:
-    """Return a text that moves no cursor and changes no colour: titles come from outside."""
+    """Return a text without control characters, for titles may hold escape sequences."""
     return "".join(letter if letter.isprintable() else "?" for letter in text)
 
 
@@ -42,5 +42,7 @@ def _print_fitted(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
             Text(name), justify="right" if numeric else "left", overflow="fold", no_wrap=numeric
         )
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # Text: titles are no markup
+        table.add_row(
+            *(Text(cell) for cell in row)
+        )  # Text, so that rich does not read titles as markup
     Console(highlight=False).print(table)

@@ -1,4 +1,4 @@
-"""Training from Python: gnnrec.train, and the version that comes of it."""
+"""Training from Python: `gnnrec.train`, and the published version that it returns."""
 
 import html
 import os
@@ -43,20 +43,20 @@ class Training:
     registry: str
     """The registry's folder or URL."""
     variant: str
-    """The variant that is served by default: the best one on validation."""
+    """The default variant, which has the best metrics on validation."""
     metrics: Splits
-    """Those of that variant, such as metrics["test"]["ndcg@10"]."""
+    """The metrics of the default variant, such as metrics["test"]["ndcg@10"]."""
     variants: Mapping[str, Splits]
-    """The same by variant."""
+    """The metrics of every variant, by its name."""
     baselines: Mapping[str, Splits]
-    """The same of random and popularity."""
+    """The metrics of the baselines random and popularity, by name."""
     seconds: float
-    """How long it took."""
+    """The duration of the training, in seconds."""
     report: Path
-    """The page that shows the version."""
+    """The version's report page, a local file."""
 
     def __repr__(self) -> str:
-        split = next((each for each in ("test", "validation") if each in self.metrics), "")
+        split = next((part for part in ("test", "validation") if part in self.metrics), "")
         shown = [
             f"{name} {value:.4f}"
             for name, value in self.metrics.get(split, {}).items()
@@ -69,7 +69,7 @@ class Training:
         )
 
     def __str__(self) -> str:
-        """Return it with the metrics of every variant and baseline, as a table."""
+        """Return the metrics of every variant and baseline as a table."""
         rows = metrics_table({**self.variants, **self.baselines}, self.variant)
         return "\n".join(
             [
@@ -80,9 +80,9 @@ class Training:
         )
 
     def _repr_html_(self) -> str:
-        """Return the report in a frame of its own, which can reach nothing of the notebook's page.
+        """Return the report in a sandboxed frame, which cannot reach the notebook's page.
 
-        Without the report, which a prune removes with its version, the text alone.
+        If a prune has removed the report with its version, return the table of metrics.
         """
         try:
             page = self.report.read_text(encoding="utf-8")
@@ -111,13 +111,13 @@ def train(
     `data`: what to train on. A configuration: the path of its file, which ends in .toml, or a dict
     of the same shape, whose relative paths start from the working folder, and which may have a
     frame of polars or pandas wherever a file can be named. Or the data alone: a path or a frame
-    with a row for each interaction, or several; what its columns are is found out and told.
-    `items`, `users`: beside data alone, a table of what is known of them, one row each.
+    with a row for each interaction, or several; the meaning of the columns is detected and printed.
+    `items`, `users`: with data alone, a table of their features, one row each.
 
-    `registry`: its folder or URL. `name`: the model's name there, for data alone; by the files if
-    not given, "model" for a frame. `promote`: an alias to point at the version, if it is whole and
-    no worse than what the alias names. `resume`: go on from where the same training was stopped.
-    `progress`: whether to say what was understood and how far it is.
+    `registry`: its folder or URL. `name`: the model's name there, with data alone; by default from
+    the files' names, "model" for a frame. `promote`: an alias to point at the version, if it is
+    whole and no worse than the version that the alias names. `resume`: continue the same training
+    where it was interrupted. `progress`: whether to print what was detected, and the progress.
 
     Raises gnnrec_training.errors.TrainingError for a configuration or data that cannot be trained
     on, before anything is published, and gnnrec_registry.errors.RegistryError for a registry that
@@ -132,7 +132,7 @@ def train(
         folder = Path(stack.enter_context(TemporaryDirectory(prefix=FRAMES)))
         reporter: Reporter = stack.enter_context(Progress()) if progress else Silent()
         config, beside = _configured(data, reporter, folder, name=name, items=items, users=users)
-        # after that, for a mistake in a configuration is told before PyTorch is imported
+        # PyTorch is imported here, after a mistake in the configuration has been reported
         from gnnrec_training.train import train as run
 
         store = store_of(config, place, promote)
@@ -155,7 +155,7 @@ def _configured(
     items: "Place | Frame | None",
     users: "Place | Frame | None",
 ) -> tuple["Config", Path]:
-    """Return the configuration, and what its paths start from; frames become files in `folder`."""
+    """Return the configuration and the folder of its paths; frames become files in `folder`."""
     from gnnrec_training.config import resolve
     from gnnrec_training.data.reading.frames import frames_to_files, is_frame
     from gnnrec_training.errors import InvalidConfig, InvalidData
@@ -173,8 +173,8 @@ def _configured(
     one = len(several) == 1
     return configured(
         [
-            _place(each, "interactions" if one else f"data.{place}", folder)
-            for place, each in enumerate(several, 1)
+            _place(table, "interactions" if one else f"data.{place}", folder)
+            for place, table in enumerate(several, 1)
         ],
         reporter.tell,
         name=name or (_NAME if is_frame(several[0]) else ""),
@@ -188,7 +188,7 @@ def _is_configuration(data: object) -> bool:
 
 
 def _place(value: object, what: str, folder: Path) -> str:
-    """Return a path as it is, or that of a frame's file, whose name says what it is."""
+    """Return a path as it is; write a frame to a file named after `what`, and return its path."""
     from gnnrec_training.data.reading.frames import is_frame, write
     from gnnrec_training.errors import InvalidData
 

@@ -1,4 +1,4 @@
-"""What the command and gnnrec.train do alike, from data that somebody names to a version."""
+"""The steps of a training that `gnnrec.train` and the command `gnnrec train` share."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from gnnrec_training.train import Outcome
 
 Splits = Mapping[str, Metrics]
-"""Metrics by the part of the data that they were measured on."""
+"""Metrics by split, the part of the data on which they were measured."""
 
 
 def configured(
@@ -24,17 +24,17 @@ def configured(
     users: str = "",
     items: str = "",
 ) -> tuple["Config", Path]:
-    """Return the configuration that is named, or one for the data that are, and where it stands.
+    """Return the configuration and the folder from which its paths start.
 
-    `say` hears what was found in the data. `name`, `users`, `items`: as for training.proposal, for
-    data alone.
+    `data` names a configuration file, or data alone, for which a configuration is proposed; `say`
+    is then called with what was detected. `name`, `users`, `items`: as in `gnnrec.train`.
     """
     from gnnrec_training.addresses import is_frame
     from gnnrec_training.config import load
     from gnnrec_training.data.discovery.proposal import propose
     from gnnrec_training.errors import InvalidConfig
 
-    if any(each.endswith(".toml") for each in data):
+    if any(path.endswith(".toml") for path in data):
         if len(data) > 1:
             raise InvalidConfig(f"name one configuration, or data alone, not {' '.join(data)}")
         path = Path(data[0])
@@ -49,7 +49,7 @@ def configured(
 
 
 def store_of(config: "Config", registry: str, promote: str) -> ModelStore:
-    """Return where the version is published; refuse a bad alias before the work, not after."""
+    """Return the store to publish to; an invalid alias raises InvalidName before the training."""
     store = ModelStore(registry, config.name)
     if promote:
         store.layout.alias(promote)
@@ -57,7 +57,7 @@ def store_of(config: "Config", registry: str, promote: str) -> ModelStore:
 
 
 def promote(store: ModelStore, version: str, alias: str) -> str:
-    """Point an alias at a version that is whole and no worse, and return what was compared.
+    """Point an alias at a version if it is whole and no worse; return what was compared.
 
     Raises PromotionRefused.
     """
@@ -67,7 +67,7 @@ def promote(store: ModelStore, version: str, alias: str) -> str:
 
 
 def unknown_texts(outcome: "Outcome") -> str:
-    """Return a sentence about texts of the data that the features have no place for, or ""."""
+    """Return a sentence that counts the texts unknown to the feature encoders, or ""."""
     counts = ", ".join(f"{name} {count}" for name, count in outcome.unknown_texts.items())
     if not counts:
         return ""
@@ -75,9 +75,9 @@ def unknown_texts(outcome: "Outcome") -> str:
 
 
 def metrics_table(models: Mapping[str, Splits], default: str) -> list[list[str]]:
-    """Return recall, NDCG and coverage of models as rows of texts, the line of names first.
+    """Return recall, NDCG and coverage of models as rows of texts, the header first.
 
-    `default`: the model whose metrics are shown. No rows where nothing was measured.
+    `default` is the model whose metrics name the columns. Without any metric there are no rows.
     """
     splits = sorted({split for metrics in models.values() for split in metrics})
     if not splits:
