@@ -32,7 +32,7 @@ def _offer(
     *,
     all_models: bool = False,
 ) -> list[str]:
-    """Return the names that begin with what is typed; errors would garble the shell, so none."""
+    """Return the names that begin with the typed text; none after an error."""
     from gnnrec_registry import ModelStore
     from gnnrec_registry.locations import models
 

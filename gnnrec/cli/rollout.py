@@ -151,8 +151,8 @@ def status(client: "Client", json: options.Json = False) -> None:
     """Print what a server answers under each alias, and both sides of each trial."""
     model = client.get_model()
     if json:
-        told = asdict(model)
-        options.print_json({key: told[key] for key in ("aliases", "trials", "registry_problem")})
+        fields = asdict(model)
+        options.print_json({key: fields[key] for key in ("aliases", "trials", "registry_problem")})
         return
     options.print_table(
         ["alias", "names", "answers", "tries"],

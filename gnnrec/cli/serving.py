@@ -120,7 +120,7 @@ def serve(
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Serve the version that an alias names, and follow the alias."""
-    _end_when_told()
+    _exit_on_signals()
     from gnnrec_server.index.approximate import IndexPlan
     from gnnrec_server.query.queries import Limits
     from gnnrec_server.rpc.tls import TlsFiles
@@ -166,7 +166,7 @@ def serve(
     _run(settings)
 
 
-def _end_when_told() -> None:
+def _exit_on_signals() -> None:
     """Let SIGTERM and SIGINT end the process at once, until the server handles them itself.
 
     The imports before that take a second. The first process of a container has no default handler,

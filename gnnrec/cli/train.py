@@ -156,8 +156,8 @@ def _print_outcome(outcome: "Outcome", registry: str, json: bool) -> None:
         )
         return
     print_metrics(manifest)
-    if told := unknown_texts(outcome):
-        print(told)
+    if sentence := unknown_texts(outcome):
+        print(sentence)
     print(f"published {manifest.model} {manifest.version} in {outcome.seconds:.1f} s")
     at = f"--registry {registry} --model {manifest.model}"
     print(f"its report: gnnrec report {manifest.version} {at} --open")

@@ -89,7 +89,7 @@ class LoadedVersion:
     aliases: tuple[str, ...]
     """The aliases by which the server answers from it."""
     attributes: tuple[Attribute, ...]
-    """What its items can be filtered by."""
+    """The attributes of its items, for filters."""
 
 
 @dataclass(frozen=True)

@@ -137,13 +137,13 @@ def train(
 
         store = store_of(config, place, promote)
         outcome = run(config, beside, store, reporter, resume=resume)
-        if told := unknown_texts(outcome):
-            reporter.tell(told)
+        if sentence := unknown_texts(outcome):
+            reporter.tell(sentence)
         if promote:
             note = point(store, outcome.version.name, promote)
             reporter.tell(f"{promote} is now {outcome.version.name}")
             reporter.tell(note)
-    return _told(outcome.version, place, outcome.seconds)
+    return _training(outcome.version, place, outcome.seconds)
 
 
 def _configured(
@@ -203,7 +203,8 @@ def _place(value: object, what: str, folder: Path) -> str:
     )
 
 
-def _told(version: "Version", registry: str, seconds: float) -> Training:
+def _training(version: "Version", registry: str, seconds: float) -> Training:
+    """Describe a published version; its report is downloaded if it is at a URL."""
     from gnnrec_registry.files.layout import REPORT_PAGE
 
     manifest = version.manifest

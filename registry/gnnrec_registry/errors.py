@@ -36,7 +36,7 @@ class NotPermitted(RegistryError, PermissionError):
 
 
 class VersionCorrupt(RegistryError):
-    """A version's files are not what its manifest says."""
+    """A version's files differ from its manifest, or break the format."""
 
 
 class AliasCorrupt(RegistryError):

@@ -12,7 +12,7 @@ _QUALITY = ("recall@", "ndcg@", "precision@", "hit_rate@", "mrr@")
 TOLERANCE = 0.05
 """The share of its value by which a metric may fall by default."""
 
-_ALL_THE_SAME = (
+_FORCE_HINT = (
     "nothing was moved; to move it all the same: gnnrec promote VERSION --force --why REASON"
 )
 
@@ -37,7 +37,7 @@ def check(store: ModelStore, version: str, *, alias: str, tolerance: float = TOL
         opened = store.open(version)
         opened.verify()
     except VersionCorrupt as error:
-        raise PromotionRefused(f"{error}; {_ALL_THE_SAME}") from None
+        raise PromotionRefused(f"{error}; {_FORCE_HINT}") from None
     try:
         current = store.aliases.get(alias)
     except NoSuchAlias:
@@ -52,7 +52,7 @@ def check(store: ModelStore, version: str, *, alias: str, tolerance: float = TOL
     if found.worse:
         raise PromotionRefused(
             f"version {version!r} is worse than {named.version!r}, which {alias!r} names: "
-            f"{'; '.join(found.worse)} ({found.note}; {tolerance:.0%} is allowed); {_ALL_THE_SAME}"
+            f"{'; '.join(found.worse)} ({found.note}; {tolerance:.0%} is allowed); {_FORCE_HINT}"
         )
     return found.note
 

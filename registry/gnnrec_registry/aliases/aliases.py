@@ -31,7 +31,7 @@ from gnnrec_registry.versions.manifest import now
 
 _log = logging.getLogger("gnnrec.registry")
 
-_TOLD = 3
+_MOST_NAMED = 3
 """How many damaged places an error message names; the command `history` names them all."""
 
 
@@ -217,7 +217,7 @@ class Aliases:
         record, listed = self._look(None)
         if record.damage:
             raise AliasCorrupt(
-                f"what the aliases need cannot be told: {_told(record.damage)}; "
+                f"what the aliases need cannot be told: {_shortened(record.damage)}; "
                 "until that is mended nothing is deleted"
             )
         candidates = [move.candidate for move in listed.moves.values()]
@@ -255,7 +255,7 @@ class Aliases:
             return version
         raise NothingToRollBack(
             f"alias {alias!r} of {self._layout.model!r} has named no earlier version"
-            f"{_as_far_as_told(record.damage)}"
+            f"{_caveat(record.damage)}"
         )
 
     def _named_before(self, move: Move, version: str) -> str:
@@ -269,7 +269,7 @@ class Aliases:
             return version
         raise NothingToRollBack(
             f"alias {move.alias!r} has not named {version!r} before; "
-            f"it can go back to: {', '.join(earlier) or 'nothing'}{_as_far_as_told(record.damage)}"
+            f"it can go back to: {', '.join(earlier) or 'nothing'}{_caveat(record.damage)}"
         )
 
     def _warn(self, damage: list[str]) -> None:
@@ -406,13 +406,15 @@ def _push(stack: list[str], version: str, *, back: bool) -> None:
         stack.append(version)
 
 
-def _told(damage: list[str]) -> str:
-    more = f"; and {len(damage) - _TOLD} more" if len(damage) > _TOLD else ""
-    return "; ".join(damage[:_TOLD]) + more
+def _shortened(damage: list[str]) -> str:
+    """Return the first damaged places in one line, and how many more there are."""
+    more = f"; and {len(damage) - _MOST_NAMED} more" if len(damage) > _MOST_NAMED else ""
+    return "; ".join(damage[:_MOST_NAMED]) + more
 
 
-def _as_far_as_told(damage: list[str]) -> str:
-    return f", as far as can be read: {_told(damage)}" if damage else ""
+def _caveat(damage: list[str]) -> str:
+    """Return a clause for a message that rests on a history with damage; "" without damage."""
+    return f", as far as can be read: {_shortened(damage)}" if damage else ""
 
 
 def _encodable(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Where everything stands in a registry: names to paths and back.
+"""The paths of a registry: from names of models, versions and aliases to paths, and back.
 
 <root>/<model>/versions/<version>/...     published, immutable
 <root>/<model>/versions/.<...>            being published or deleted; no reader looks here

@@ -75,7 +75,7 @@ class RemoteVersion(version.Version):
         if damage or strange:
             self._require_there()
             raise VersionCorrupt(
-                f"version {self.name!r}: {'; '.join(damage + version.told(sorted(strange)))}"
+                f"version {self.name!r}: {'; '.join(damage + version.shortened(sorted(strange)))}"
             )
         super().verify(advance)
 

@@ -14,7 +14,7 @@ from gnnrec_registry.versions.contents import VersionContents
 from gnnrec_registry.versions.manifest import FileEntry, decode
 
 _CHUNK = 1 << 20
-_TOLD = 10
+_MOST_NAMED = 10
 """How many unexpected files an error message names."""
 
 
@@ -79,7 +79,7 @@ class Version(VersionContents):
                 strange.append(f"{name!a:.200} is a symbolic link")
             elif name not in listed:
                 strange.append(f"{name!a:.200} is not in the manifest")
-        return told(strange)
+        return shortened(strange)
 
     def _require_there(self) -> None:
         """Raise NoSuchVersion if it has been deleted since it was opened."""
@@ -107,10 +107,10 @@ def _walk(folder: Path, prefix: str = "") -> Iterator[tuple[str, os.DirEntry[str
             yield f"{prefix}{entry.name}", entry
 
 
-def told(strange: list[str]) -> list[str]:
+def shortened(strange: list[str]) -> list[str]:
     """Return the first ten of a list of problems, and how many more there are."""
-    more = len(strange) - _TOLD
-    return strange if more <= 0 else [*strange[:_TOLD], f"and {more} more such files"]
+    more = len(strange) - _MOST_NAMED
+    return strange if more <= 0 else [*strange[:_MOST_NAMED], f"and {more} more such files"]
 
 
 def damage(path: Path, entry: FileEntry) -> str | None:
