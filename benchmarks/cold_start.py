@@ -23,7 +23,7 @@ from benchmarks.cold_baselines import (
     user_ridge,
 )  # fmt: skip
 from benchmarks.measure import report
-from gnnrec.cli.progress import Progress
+from gnnrec.terminal.progress import Progress
 from gnnrec_registry import VariantExport
 from gnnrec_training.config import Config, NodeFeatureConfig, load
 from gnnrec_training.data.dataset import Dataset, Interactions, concatenate

@@ -25,8 +25,8 @@ from benchmarks.measure import report
 from benchmarks.worlds import MODEL
 from gnnrec import Client
 from gnnrec_registry import ModelStore
-from gnnrec_registry.arrays import Embeddings
-from gnnrec_registry.ranking import exact_scores
+from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.scoring.ranking import exact_scores
 
 GNNREC = Path(sys.executable).parent / "gnnrec"
 USERS, ITEMS, WIDTH, SEEN = 29_858, 40_981, 64, 27

@@ -6,8 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec_registry import DataEntry, Export, ModelStore, VariantExport
-from gnnrec_registry.arrays import Embeddings
-from gnnrec_registry.manifest import Json
+from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.files.json import Json
 
 MODEL = "random"
 VARIANT = "lightgcn"

@@ -1,14 +1,14 @@
 """Train graph recommenders, publish them, serve them over gRPC. See README.md.
 
-What it offers is imported when it is asked for: the command prints its help without gRPC, and who
-only calls a server needs none of what trains.
+Each name is imported when it is first used. So the command prints its help without importing gRPC,
+and a client of a server does not need the training packages.
 """
 
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from gnnrec.answers import (
+    from gnnrec.client.answers import (
         Alias,
         Attribute,
         LoadedVersion,
@@ -21,12 +21,12 @@ if TYPE_CHECKING:
         Variant,
         VersionStatus,
     )
-    from gnnrec.client import AsyncClient, Client
-    from gnnrec.connection import Tls
+    from gnnrec.client.clients import AsyncClient, Client
+    from gnnrec.client.connection import Tls
+    from gnnrec.client.newcomers import NewItem, NewUser
+    from gnnrec.client.queries import Query
     from gnnrec.errors import Error
-    from gnnrec.newcomers import NewItem, NewUser
-    from gnnrec.notebook import Training, train
-    from gnnrec.queries import Query
+    from gnnrec.training.notebook import Training, train
 
 __all__ = [
     "Alias",
@@ -52,26 +52,26 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Alias": "gnnrec.answers",
-    "AsyncClient": "gnnrec.client",
-    "Attribute": "gnnrec.answers",
-    "Client": "gnnrec.client",
+    "Alias": "gnnrec.client.answers",
+    "AsyncClient": "gnnrec.client.clients",
+    "Attribute": "gnnrec.client.answers",
+    "Client": "gnnrec.client.clients",
     "Error": "gnnrec.errors",
-    "LoadedVersion": "gnnrec.answers",
-    "Metrics": "gnnrec.answers",
-    "Model": "gnnrec.answers",
-    "NewItem": "gnnrec.newcomers",
-    "NewUser": "gnnrec.newcomers",
-    "Query": "gnnrec.queries",
-    "Recommendation": "gnnrec.answers",
-    "Score": "gnnrec.answers",
-    "Scores": "gnnrec.answers",
-    "Tls": "gnnrec.connection",
-    "TopK": "gnnrec.answers",
-    "Training": "gnnrec.notebook",
-    "Variant": "gnnrec.answers",
-    "VersionStatus": "gnnrec.answers",
-    "train": "gnnrec.notebook",
+    "LoadedVersion": "gnnrec.client.answers",
+    "Metrics": "gnnrec.client.answers",
+    "Model": "gnnrec.client.answers",
+    "NewItem": "gnnrec.client.newcomers",
+    "NewUser": "gnnrec.client.newcomers",
+    "Query": "gnnrec.client.queries",
+    "Recommendation": "gnnrec.client.answers",
+    "Score": "gnnrec.client.answers",
+    "Scores": "gnnrec.client.answers",
+    "Tls": "gnnrec.client.connection",
+    "TopK": "gnnrec.client.answers",
+    "Training": "gnnrec.training.notebook",
+    "Variant": "gnnrec.client.answers",
+    "VersionStatus": "gnnrec.client.answers",
+    "train": "gnnrec.training.notebook",
 }
 
 

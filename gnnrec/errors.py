@@ -1,4 +1,4 @@
-"""What a failed call says, read from the google.rpc details of the answer."""
+"""The error of a failed call, read from the google.rpc details of the server's answer."""
 
 from typing import Any
 
@@ -10,8 +10,8 @@ class Error(Exception):
     """A call that failed, or an entry of a batch.
 
     `code` is gRPC's, such as "NOT_FOUND"; `reason` is the server's own, such as "USER_NOT_FOUND";
-    `field` is the part of the request that is wrong, such as "k", or empty; `retry_delay_s` is
-    when to come back, where an overloaded server says so.
+    `field` is the part of the request that is wrong, such as "k", or empty; `retry_delay_s` is how
+    long an overloaded server asks to wait before a retry, None if it does not say.
     """
 
     def __init__(
@@ -23,7 +23,7 @@ class Error(Exception):
         field: str = "",
         retry_delay_s: float | None = None,
     ) -> None:
-        """Keep what the server said."""
+        """Keep the parts of the server's answer."""
         super().__init__(message)
         self.code = code
         self.reason = reason
@@ -31,7 +31,7 @@ class Error(Exception):
         self.retry_delay_s = retry_delay_s
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Be copied and pickled, as to come out of another process: the message is no code."""
+        """Pickle the error with its attributes; the default would pass the message as `code`."""
         return _again, (type(self), self.args), self.__dict__
 
 
@@ -69,7 +69,7 @@ def from_call(error: Any, where: str, proxy: str, timeout_s: float) -> Error:
         where += f" through the proxy {proxy}"
         hint += "; no_proxy names hosts to reach without a proxy"
     if code == "UNAVAILABLE":
-        # gRPC's sentence names the target again before it comes to the point
+        # gRPC's message repeats the target before the cause
         why = details.rpartition("last error: ")[2]
         details = f"no answer from a server at {where} ({code}: {why}); {hint}"
     elif code == "DEADLINE_EXCEEDED":

@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec_registry import DataEntry, Export, ItemAttribute, ModelStore, VariantExport, Version
-from gnnrec_registry.arrays import Embeddings
-from gnnrec_registry.manifest import Json
+from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.files.json import Json
 
 
 def export(

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gnnrec_registry.arrays import Embeddings
+from gnnrec_registry.files.arrays import Embeddings
 
 SCALES = (1e-45, 1e-44, 1e-40, 1e-30, 1e-22, 1e-19, 1e-10, 1e-3, 1.0, 1e5, 1e15, 1e18)
 

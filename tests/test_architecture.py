@@ -43,7 +43,7 @@ HOMES = {
     "sqlalchemy": {"training/gnnrec_training/data/reading/sql.py"},
     "pymongo": {"training/gnnrec_training/data/reading/mongo.py"},
     "matplotlib": {"training/gnnrec_training/report"},
-    "jinja2": {"registry/gnnrec_registry/page.py"},
+    "jinja2": {"registry/gnnrec_registry/pages/html.py"},
     "faiss": {
         "server/gnnrec_server/index/exact.py",
         "server/gnnrec_server/index/approximate.py",

@@ -26,14 +26,14 @@ from gnnrec_registry import (
     VariantExport,
     Version,
 )
-from gnnrec_registry.arrays import Embeddings
-from gnnrec_registry.features import (
+from gnnrec_registry.features.encoders import (
     CategoricalEncoding,
     Matrix,
     NumericEncoding,
     Value,
     VectorEncoding,
 )
+from gnnrec_registry.files.arrays import Embeddings
 from tests import made
 
 USERS, ITEMS, WIDTH = 12, 9, 4

@@ -10,9 +10,9 @@ from gnnrec.cli import options
 from gnnrec.cli.connect import connected
 
 if TYPE_CHECKING:
-    from gnnrec.answers import Scores, TopK
-    from gnnrec.client import Client
-    from gnnrec.newcomers import NewItem, NewUser
+    from gnnrec.client.answers import Scores, TopK
+    from gnnrec.client.clients import Client
+    from gnnrec.client.newcomers import NewItem, NewUser
 
 Variant = Annotated[str, typer.Option(help="Which embeddings; the version's default if not set.")]
 Version = Annotated[str, typer.Option(help="The version that is to answer.")]
@@ -74,6 +74,10 @@ def topk(
     else:
         asked = f"for {user or 'a new user'}"
     print(f"{asked}, by {answer.variant} of {answer.version}:")
+    _print_items(answer)
+
+
+def _print_items(answer: "TopK") -> None:
     options.print_table(
         ["", "item", "score", "share", "title"],
         [
@@ -134,12 +138,14 @@ def status(client: "Client", json: options.Json = False) -> None:
     """Print what a server serves and the state of each version."""
     model, states = client.get_model(), client.list_versions()
     if json:
-        options.print_json({"model": asdict(model), "versions": [asdict(each) for each in states]})
+        options.print_json(
+            {"model": asdict(model), "versions": [asdict(state) for state in states]}
+        )
         return
     print(f"{model.model}: {model.serving_version} by alias {model.alias}")
     options.print_table(
         ["version", "state", "aliases", "reason"],
-        [[each.version, each.state, ", ".join(each.aliases), each.reason] for each in states],
+        [[state.version, state.state, ", ".join(state.aliases), state.reason] for state in states],
     )
     if model.registry_problem:
         print(f"\nthe registry cannot be read now: {model.registry_problem}")
@@ -166,7 +172,7 @@ def _print_json(answer: "TopK | Scores") -> None:
 
 
 def _new_user(text: str) -> "NewUser | None":
-    from gnnrec.newcomers import NewUser
+    from gnnrec.client.newcomers import NewUser
 
     if not text:
         return None
@@ -178,7 +184,7 @@ def _new_user(text: str) -> "NewUser | None":
 
 
 def _new_item(text: str) -> "NewItem | None":
-    from gnnrec.newcomers import NewItem
+    from gnnrec.client.newcomers import NewItem
 
     if not text:
         return None

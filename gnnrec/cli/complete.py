@@ -1,4 +1,4 @@
-"""What a shell offers while a command is typed; a registry that cannot be read offers nothing."""
+"""Shell completion of versions, aliases and models; an unreadable registry gives none."""
 
 import os
 from collections.abc import Callable
@@ -11,17 +11,17 @@ if TYPE_CHECKING:
 
 
 def complete_versions(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Offer the versions, of the model that is named or of all."""
+    """Return the versions of the given model, or of all models."""
     return _offer(ctx, incomplete, lambda store: store.layout.version_names())
 
 
 def complete_aliases(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Offer the aliases there are."""
+    """Return the aliases of the given model, or of all models."""
     return _offer(ctx, incomplete, lambda store: store.layout.alias_names())
 
 
 def complete_models(ctx: typer.Context, incomplete: str) -> list[str]:
-    """Offer the models of the registry."""
+    """Return the models of the registry."""
     return _offer(ctx, incomplete, lambda store: [store.layout.model], all_models=True)
 
 
@@ -32,9 +32,9 @@ def _offer(
     *,
     all_models: bool = False,
 ) -> list[str]:
-    """Return the names that begin with what is typed; never fail, that would break the line."""
+    """Return the names that begin with the typed text; none after an error."""
     from gnnrec_registry import ModelStore
-    from gnnrec_registry.storage import models
+    from gnnrec_registry.locations import models
 
     registry = _given(ctx, "registry") or "registry-data"
     model = "" if all_models else _given(ctx, "model")

@@ -1,4 +1,4 @@
-"""How a subcommand reaches a server: the options that all such subcommands share."""
+"""The options that all subcommands which call a server share, and the client made from them."""
 
 import inspect
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import typer
 from gnnrec.cli import options
 
 if TYPE_CHECKING:
-    from gnnrec.client import Client
+    from gnnrec.client.clients import Client
 
 _TIMEOUT_S = 5.0
 
@@ -43,8 +43,8 @@ def connect(
     ] = False,
 ) -> "Client":
     """Return a client; raises ValueError for options that do not fit together."""
-    from gnnrec.client import Client
-    from gnnrec.connection import Tls
+    from gnnrec.client.clients import Client
+    from gnnrec.client.connection import Tls
 
     files = (tls_ca, client_cert, client_key)
     with_tls = tls or any(files) or bool(tls_server_name)
@@ -71,7 +71,7 @@ def connected(command: Callable[..., None]) -> Callable[..., None]:
         try:
             with connect(**reach) as client:
                 command(client, **given)
-        except ValueError as error:  # what cannot be asked, or reached, in this way
+        except ValueError as error:  # an invalid request or option
             raise Error("INVALID_ARGUMENT", "", str(error)) from None
 
     run.__signature__ = inspect.Signature([*own, *shared.values()])  # type: ignore[attr-defined]

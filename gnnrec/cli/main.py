@@ -1,4 +1,4 @@
-"""The command's top level: its subcommands, and what a user's mistake looks like."""
+"""The command's top level: its subcommands, and how an error is reported."""
 
 import sys
 from typing import Annotated
@@ -8,8 +8,8 @@ from typer.core import TyperGroup, TyperOption
 
 from gnnrec.cli import cache, calls, reports, rollout, serving, train, versions
 
-# What these packages raise is a user's mistake. They are imported by the subcommand that runs, for
-# numpy, gRPC and the rest take far longer than to print a line of help.
+# An error defined in these modules is a user's mistake. They are named and not imported: importing
+# numpy, gRPC and the rest takes far longer than printing help.
 _OF_MISTAKES = {
     "gnnrec_registry.errors", "gnnrec.errors", "gnnrec_training.errors", "gnnrec_server.errors",
 }  # fmt: skip
@@ -56,7 +56,7 @@ def main() -> None:
     try:
         command()(prog_name="gnnrec")
     except Exception as error:
-        ancestry = {each.__module__ for each in type(error).__mro__}
+        ancestry = {kind.__module__ for kind in type(error).__mro__}
         if not isinstance(error, OSError) and not ancestry & _OF_MISTAKES:
             raise
         print(f"gnnrec: {error}", file=sys.stderr)
@@ -64,7 +64,7 @@ def main() -> None:
 
 
 def command() -> TyperGroup:
-    """Return the command, with every option a variable as well: --max-k is GNNREC_MAX_K."""
+    """Return the command; each option is also an environment variable: --max-k is GNNREC_MAX_K."""
     group = typer.main.get_command(app)
     assert isinstance(group, TyperGroup)
     _name_variables(group)

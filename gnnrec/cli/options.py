@@ -1,4 +1,4 @@
-"""Options that several subcommands share, and how they print."""
+"""Options that several subcommands share, and the printing of JSON."""
 
 import json
 import math
@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from gnnrec.cli.complete import complete_aliases, complete_models, complete_versions
-from gnnrec.cli.table import print_table as print_table
+from gnnrec.terminal.table import print_table as print_table
 
 Registry = Annotated[
     str,
@@ -64,7 +64,7 @@ def read_filters(texts: Sequence[str]) -> dict[str, Any]:
 
 
 def _condition(text: str) -> list[str] | tuple[float | None, float | None]:
-    """Return a range if that is what it looks like, and texts if not."""
+    """Return a range if the text is one, such as 2..10, and a list of texts otherwise."""
     ends = text.split("..")
     if len(ends) == 2 and any(ends):
         try:
@@ -80,7 +80,7 @@ def _condition(text: str) -> list[str] | tuple[float | None, float | None]:
 def open_store(registry: str, model: str) -> Any:
     """Return the model's store; without a name, that of the only model there is."""
     from gnnrec_registry import ModelStore, RegistryError
-    from gnnrec_registry.storage import models
+    from gnnrec_registry.locations import models
 
     if not model:
         found = models(registry)

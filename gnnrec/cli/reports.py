@@ -59,8 +59,8 @@ def compare(
     json: options.Json = False,
 ) -> None:
     """Compare two versions: metrics with intervals, answers, items, configuration, data."""
-    from gnnrec.cli.progress import Progress
     from gnnrec.comparison import compare as run
+    from gnnrec.terminal.progress import Progress
 
     if open_ and html is None:
         raise typer.BadParameter("--open needs --html FILE, the page that it opens")
@@ -70,8 +70,8 @@ def compare(
         progress.start("comparing", 1)
         found = run(*versions, k=k, variant=variant, advance=progress.advance)
     if html is not None:
-        from gnnrec.comparison.page import render_page
-        from gnnrec_registry.durable import replace
+        from gnnrec.pages.comparison import render_page
+        from gnnrec_registry.files.durable import replace
 
         replace(html, render_page(found).encode())
     if json:
@@ -85,10 +85,10 @@ def compare(
 
 
 def _page_of(version: str, registry: str, model: str, html: Path | None) -> Path:
-    from gnnrec.cli.progress import Progress
+    from gnnrec.terminal.progress import Progress
     from gnnrec_registry import RegistryError
-    from gnnrec_registry.durable import replace
-    from gnnrec_registry.layout import REPORT_PAGE
+    from gnnrec_registry.files.durable import replace
+    from gnnrec_registry.files.layout import REPORT_PAGE
 
     opened: Version = options.open_store(registry, model).open(version)
     if REPORT_PAGE not in opened.manifest.files:
@@ -105,10 +105,10 @@ def _page_of(version: str, registry: str, model: str, html: Path | None) -> Path
 
 
 def _write_index(registry: str, model: str, html: Path | None) -> Path:
-    from gnnrec.index_page import render_index
+    from gnnrec.pages.index import render_index
     from gnnrec_registry import ModelStore, RegistryError
-    from gnnrec_registry.durable import replace
-    from gnnrec_registry.storage import models
+    from gnnrec_registry.files.durable import replace
+    from gnnrec_registry.locations import models
 
     names = [model] if model else models(registry)
     if not names:
@@ -130,48 +130,60 @@ def _open(page: Path) -> None:
 
 
 def _print(found: "Comparison") -> None:
-    from gnnrec.comparison.facts import is_metric
-    from gnnrec.comparison.page import verdict
-    from gnnrec_registry.page import number, signed
+    from gnnrec.pages.comparison import verdict
 
     print(f"A  {found.a.version}, {found.a.variant}")
     print(f"B  {found.b.version}, {found.b.variant}")
     print(verdict(found)[1])
     if not found.same_data:
         print("The data differ: what was held out of the users may differ too.")
-    for split in dict.fromkeys(each.split for each in found.metrics):
+    _print_metrics(found)
+    _print_answers(found)
+    print()
+    _print_facts(found)
+
+
+def _print_metrics(found: "Comparison") -> None:
+    from gnnrec_registry.pages.html import number, signed
+
+    for split in dict.fromkeys(metric.split for metric in found.metrics):
         print(f"\n{split} part, with the 95% interval of B - A:")
         options.print_table(
             ["metric", "A", "B", "B - A", "low", "high", "B is"],
             [
                 [
-                    each.metric,
-                    *map(number, (each.a, each.b)),
-                    *map(signed, (each.difference, each.low, each.high)),
-                    each.verdict or "-",
+                    metric.metric,
+                    *map(number, (metric.a, metric.b)),
+                    *map(signed, (metric.difference, metric.low, metric.high)),
+                    metric.verdict or "-",
                 ]
-                for each in found.metrics
-                if each.split == split
+                for metric in found.metrics
+                if metric.split == split
             ],
         )
+
+
+def _print_answers(found: "Comparison") -> None:
     if found.answers is None:
         print("\nThe versions share no user, so their answers cannot be compared.")
-    else:
-        overlap = found.answers.overlap
-        print(
-            f"\noverlap@{overlap.k} of the answers to {overlap.users:,} users: {overlap.mean:.1%}"
+        return
+    overlap = found.answers.overlap
+    print(f"\noverlap@{overlap.k} of the answers to {overlap.users:,} users: {overlap.mean:.1%}")
+    shifts = [*found.answers.winners[:5], *found.answers.losers[:5]]
+    if shifts:
+        options.print_table(
+            ["item", "lists of A", "of B", "change", "title"],
+            [
+                [shift.item_id, f"{shift.a}", f"{shift.b}", f"{shift.change:+d}", shift.title]
+                for shift in shifts
+            ],
         )
-        shifts = [*found.answers.winners[:5], *found.answers.losers[:5]]
-        if shifts:
-            options.print_table(
-                ["item", "lists of A", "of B", "change", "title"],
-                [
-                    [one.item_id, f"{one.a}", f"{one.b}", f"{one.change:+d}", one.title]
-                    for one in shifts
-                ],
-            )
+
+
+def _print_facts(found: "Comparison") -> None:
+    from gnnrec.comparison.facts import is_metric
+
     facts = {key: pair for key, pair in found.differences.items() if not is_metric(key)}
-    print()
     if facts:
         options.print_table(
             ["what", "A", "B"], [[key, *map(_text, pair)] for key, pair in facts.items()]

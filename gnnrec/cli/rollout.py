@@ -9,13 +9,13 @@ import typer
 from gnnrec.cli import options
 from gnnrec.cli.complete import complete_versions
 from gnnrec.cli.connect import connected
-from gnnrec.cli.table import printable
+from gnnrec.terminal.table import printable
 
 if TYPE_CHECKING:
-    from gnnrec.answers import Shadowed, Trial, TrialSide
-    from gnnrec.client import Client
+    from gnnrec.client.answers import Shadowed, Trial, TrialSide
+    from gnnrec.client.clients import Client
     from gnnrec_registry import Guard, Move
-    from gnnrec_registry.moves import Record
+    from gnnrec_registry.aliases.moves import Record
 
 Why = Annotated[str, typer.Option(help="The reason, for the history.")]
 
@@ -56,7 +56,6 @@ def promote(
     from gnnrec_registry.errors import InvalidTrial, PromotionRefused
     from gnnrec_registry.gate import TOLERANCE, check
 
-    tolerance = TOLERANCE if tolerance is None else tolerance
     store = options.open_store(registry, model)
     share = percent if percent is not None else 0.0 if shadow else 100.0
     guarded = max_errors is not None or max_p99_ms is not None
@@ -65,19 +64,20 @@ def promote(
     store.layout.require()
     if force and not why:
         raise PromotionRefused("--force needs --why: the history keeps the reason")
-    note = "" if force else check(store, version, alias=alias, tolerance=tolerance)
+    note = "not checked: --force"
+    if not force:
+        allowed = TOLERANCE if tolerance is None else tolerance
+        note = check(store, version, alias=alias, tolerance=allowed)
     if share == 100:
         move = store.aliases.promote(version, alias=alias, why=why, forced=force)
     else:
-        guard = None
-        if guarded:
-            guard = _guard(max_errors, max_p99_ms, min_requests)
+        guard = _guard(max_errors, max_p99_ms, min_requests) if guarded else None
         move = store.aliases.try_out(
             version, alias=alias, percent=share, shadow=shadow, guard=guard, why=why, forced=force
         )
     _print_move(move, json)
     if not json:
-        print(note or "not checked: --force")
+        print(note)
         if move.candidate is not None:
             print("to watch it: gnnrec rollout status; to end it: gnnrec promote, gnnrec rollback")
 
@@ -122,11 +122,11 @@ def history(
     store = options.open_store(registry, model)
     store.layout.require()
     if mend:
-        for each in store.aliases.mend_history():
-            _tell(f"set aside: {each}")
+        for problem in store.aliases.mend_history():
+            _warn(f"set aside: {problem}")
     record: Record = store.aliases.record(alias or None)
-    for each in record.damage:
-        _tell(f"cannot be read: {each}")
+    for problem in record.damage:
+        _warn(f"cannot be read: {problem}")
     if json:
         options.print_json([move.model_dump(mode="json") for move in record.moves])
         return
@@ -151,20 +151,25 @@ def status(client: "Client", json: options.Json = False) -> None:
     """Print what a server answers under each alias, and both sides of each trial."""
     model = client.get_model()
     if json:
-        told = asdict(model)
-        options.print_json({key: told[key] for key in ("aliases", "trials", "registry_problem")})
+        fields = asdict(model)
+        options.print_json({key: fields[key] for key in ("aliases", "trials", "registry_problem")})
         return
     options.print_table(
         ["alias", "names", "answers", "tries"],
         [
-            [each.name, each.version, each.served_version or "nothing here", each.candidate or "-"]
-            for each in model.aliases
+            [
+                alias.name,
+                alias.version,
+                alias.served_version or "nothing here",
+                alias.candidate or "-",
+            ]
+            for alias in model.aliases
         ],
     )
-    for each in model.aliases:
-        if each.served_version not in ("", each.version):
+    for alias in model.aliases:
+        if alias.served_version not in ("", alias.version):
             print(
-                f"{each.name} names {each.version}, and is answered by {each.served_version}: "
+                f"{alias.name} names {alias.version}, and is answered by {alias.served_version}: "
                 "gnnrec status says why"
             )
     for trial in model.trials:
@@ -186,7 +191,7 @@ def _guard(max_errors: float | None, max_p99_ms: float | None, min_requests: int
         raise InvalidTrial(f"--{str(first['loc'][0]).replace('_', '-')}: {first['msg']}") from None
 
 
-def _tell(problem: str) -> None:
+def _warn(problem: str) -> None:
     print(f"gnnrec: {printable(problem)}", file=sys.stderr)
 
 
@@ -253,4 +258,4 @@ def add_to(app: typer.Typer) -> None:
 
 
 def _only_subcommands() -> None:
-    """Show what a running server makes of the aliases."""  # one subcommand is still named
+    """Show what a running server makes of the aliases."""  # so its name is needed

@@ -5,11 +5,14 @@ import os
 import signal
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gnnrec.cli import options
+
+if TYPE_CHECKING:
+    from gnnrec_server.settings import Settings
 
 
 class Index(Enum):
@@ -117,10 +120,8 @@ def serve(
     log_level: Annotated[str, typer.Option(help="debug, info, warning or error.")] = "info",
 ) -> None:
     """Serve the version that an alias names, and follow the alias."""
-    _end_when_told()
+    _exit_on_signals()
     from gnnrec_server.index.approximate import IndexPlan
-    from gnnrec_server.main import serve as run
-    from gnnrec_server.process import threads
     from gnnrec_server.query.queries import Limits
     from gnnrec_server.rpc.tls import TlsFiles
     from gnnrec_server.settings import Settings
@@ -162,23 +163,33 @@ def serve(
         log=(log_level, log_format),
         limits=Limits(k=max_k, list_length=max_list, batch_size=max_batch, filters=max_filters),
     )
-    try:
-        run(settings, lambda line: print(line, flush=True))
-    except Exception:
-        atexit.register(threads.end_process, 2)  # once it is said why
-        raise
-    threads.end_process(0)
+    _run(settings)
 
 
-def _end_when_told() -> None:
-    """Have SIGTERM and SIGINT end the process until the server listens to them itself.
+def _exit_on_signals() -> None:
+    """Let SIGTERM and SIGINT end the process at once, until the server handles them itself.
 
-    What is imported before takes a second, and the first process of a container, which nothing ends
-    by default, would not hear of it. Nothing has been begun yet that would have to be finished.
+    The imports before that take a second. The first process of a container has no default handler,
+    so without this it would ignore a signal that comes meanwhile. No work has begun yet that a
+    sudden end could harm.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda number, frame: os._exit(0))
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the aliases are going to be looked at anyhow
+    # a server that runs looks at the aliases on SIGHUP; one that starts does so anyway
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+
+
+def _run(settings: "Settings") -> None:
+    """Serve until the server is told to stop, then end the process without waiting for threads."""
+    from gnnrec_server.main import serve as run
+    from gnnrec_server.process import threads
+
+    try:
+        run(settings, lambda line: print(line, flush=True))
+    except Exception:
+        atexit.register(threads.end_process, 2)  # after the error has been printed
+        raise
+    threads.end_process(0)
 
 
 def token(

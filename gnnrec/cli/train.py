@@ -1,14 +1,21 @@
 """gnnrec generate, init and train."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from gnnrec.cli import options
 
+if TYPE_CHECKING:
+    from gnnrec.terminal.progress import Progress
+    from gnnrec_registry import Manifest, ModelStore
+    from gnnrec_training.config import Config
+    from gnnrec_training.fitting.estimate import Estimate
+    from gnnrec_training.train import Outcome
+
 _INTERRUPTED = 130
-"""The exit code of what was ended by Ctrl-C."""
+"""The exit code after an interrupt by Ctrl-C."""
 
 
 def generate(
@@ -84,63 +91,91 @@ def train(
     json: options.Json = False,
 ) -> None:
     """Train as a configuration says, or what fits the data, evaluate, and publish a version."""
-    from gnnrec.cli.progress import Progress
-    from gnnrec.run import configured, store_of, unknown_texts
-    from gnnrec.run import promote as point
+    from gnnrec.terminal.progress import Progress
+    from gnnrec.training.run import configured, store_of
 
     with Progress(starts=True) as progress:
-        settings, beside = configured(data, progress.tell)
-        # after that, for a mistake in a configuration is told before PyTorch is imported
-        from gnnrec_training.errors import Interrupted
-        from gnnrec_training.fitting.estimate import estimate
-        from gnnrec_training.train import train as run
-
-        store = store_of(settings, registry, promote)
+        config, beside = configured(data, progress.tell)
+        store = store_of(config, registry, promote)
         if dry_run:
-            expected = estimate(settings, beside, progress)
+            expected = _estimated(config, beside, progress)
         else:
-            try:
-                outcome = run(settings, beside, store, progress, checkpoint, resume=resume)
-            except Interrupted as error:
-                progress.tell(f"gnnrec: {error}")
-                raise typer.Exit(_INTERRUPTED) from None
+            outcome = _trained(config, beside, store, progress, checkpoint, resume=resume)
     if dry_run:
         if json:
             options.print_json(expected.record())
         else:
             print("\n".join(expected.lines()))
         return
+    _print_outcome(outcome, registry, json)
+    if promote:
+        _promote(store, outcome.version.name, promote, json)
+
+
+def _estimated(config: "Config", beside: Path, progress: "Progress") -> "Estimate":
+    """Read the data and tell how long the training would take, and what it would need."""
+    # PyTorch is imported here, after a mistake in the configuration has been reported
+    from gnnrec_training.fitting.estimate import estimate
+
+    return estimate(config, beside, progress)
+
+
+def _trained(
+    config: "Config",
+    beside: Path,
+    store: "ModelStore",
+    progress: "Progress",
+    checkpoint: Path | None,
+    *,
+    resume: bool,
+) -> "Outcome":
+    """Train and publish; an interrupted training ends the command with its own exit code."""
+    # PyTorch is imported here, after a mistake in the configuration has been reported
+    from gnnrec_training.errors import Interrupted
+    from gnnrec_training.train import train as run
+
+    try:
+        return run(config, beside, store, progress, checkpoint, resume=resume)
+    except Interrupted as error:
+        progress.tell(f"gnnrec: {error}")
+        raise typer.Exit(_INTERRUPTED) from None
+
+
+def _print_outcome(outcome: "Outcome", registry: str, json: bool) -> None:
+    from gnnrec.training.run import unknown_texts
+
     manifest = outcome.version.manifest
-    metrics = manifest.variants[manifest.default_variant].metrics
     if json:
         options.print_json(
             {
                 "model": manifest.model,
                 "version": manifest.version,
                 "seconds": round(outcome.seconds, 3),
-                "metrics": metrics,
+                "metrics": manifest.default_metrics,
             }
         )
-    else:
-        print_metrics(manifest)
-        if told := unknown_texts(outcome):
-            print(told)
-        print(f"published {manifest.model} {manifest.version} in {outcome.seconds:.1f} s")
-        at = f"--registry {registry} --model {manifest.model}"
-        print(f"its report: gnnrec report {manifest.version} {at} --open")
-    if promote:
-        note = point(store, manifest.version, promote)
-        if not json:
-            print(f"{promote} is now {manifest.version}")
-            print(note)
+        return
+    print_metrics(manifest)
+    if sentence := unknown_texts(outcome):
+        print(sentence)
+    print(f"published {manifest.model} {manifest.version} in {outcome.seconds:.1f} s")
+    at = f"--registry {registry} --model {manifest.model}"
+    print(f"its report: gnnrec report {manifest.version} {at} --open")
 
 
-def print_metrics(manifest: object) -> None:
+def _promote(store: "ModelStore", version: str, alias: str, json: bool) -> None:
+    from gnnrec.training.run import promote
+
+    note = promote(store, version, alias)
+    if not json:
+        print(f"{alias} is now {version}")
+        print(note)
+
+
+def print_metrics(manifest: "Manifest") -> None:
     """Print recall and NDCG of the variants beside the baselines."""
-    from gnnrec.run import NOT_MEASURED, metrics_table
-    from gnnrec_registry import Manifest
+    from gnnrec.training.run import NOT_MEASURED, metrics_table
 
-    assert isinstance(manifest, Manifest)
     models = {name: variant.metrics for name, variant in manifest.variants.items()}
     rows = metrics_table(models | manifest.baselines, manifest.default_variant)
     if rows:

@@ -1,13 +1,13 @@
 """The subcommands that list, show, verify and delete a registry's versions."""
 
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from gnnrec.cli import options
 
 if TYPE_CHECKING:
-    from gnnrec_registry import Manifest, ModelStore
+    from gnnrec_registry import Damaged, Manifest, ModelStore, Version
 
 
 def versions(
@@ -16,8 +16,7 @@ def versions(
     json: options.Json = False,
 ) -> None:
     """List the published versions, newest first."""
-    from gnnrec_registry import Damaged
-    from gnnrec_registry.moves import by_version
+    from gnnrec_registry.aliases.moves import by_version
 
     store = options.open_store(registry, model)
     entries, listed = store.versions(), store.aliases.all()
@@ -26,19 +25,7 @@ def versions(
         {"alias": alias, "reason": reason, "version": _last_recorded(store, alias)}
         for alias, reason in listed.damaged.items()
     ]
-    rows = []
-    for entry in entries:
-        row = {"version": entry.name, "aliases": named.get(entry.name, [])}
-        if isinstance(entry, Damaged):
-            row |= {"damaged": entry.reason}
-        else:
-            manifest = entry.manifest
-            row |= {
-                "created_at": manifest.created_at.isoformat(timespec="seconds"),
-                "default_variant": manifest.default_variant,
-                "metrics": manifest.variants[manifest.default_variant].metrics,
-            }
-        rows.append(row)
+    rows = [_row(entry, named.get(entry.name, [])) for entry in entries]
     if json:
         options.print_json(
             {"model": store.layout.model, "versions": rows, "damaged_aliases": damaged}
@@ -56,8 +43,23 @@ def versions(
             for row in rows
         ],
     )
-    for each in damaged:
-        print(f"\nalias {each['alias']} cannot be read: {each['reason']}")
+    for broken in damaged:
+        print(f"\nalias {broken['alias']} cannot be read: {broken['reason']}")
+
+
+def _row(entry: "Version | Damaged", aliases: list[str]) -> dict[str, Any]:
+    """Return a version as a JSON object; the metrics are those of its default variant."""
+    from gnnrec_registry import Damaged
+
+    row: dict[str, Any] = {"version": entry.name, "aliases": aliases}
+    if isinstance(entry, Damaged):
+        return row | {"damaged": entry.reason}
+    manifest = entry.manifest
+    return row | {
+        "created_at": manifest.created_at.isoformat(timespec="seconds"),
+        "default_variant": manifest.default_variant,
+        "metrics": manifest.default_metrics,
+    }
 
 
 def show(
@@ -94,7 +96,7 @@ def verify(
     json: options.Json = False,
 ) -> None:
     """Check a version: files against its manifest, and all that the format says of them."""
-    from gnnrec.cli.progress import Progress
+    from gnnrec.terminal.progress import Progress
 
     opened = options.open_store(registry, model).open(version)
     size = sum(entry.size for entry in opened.manifest.files.values())
@@ -129,7 +131,7 @@ def prune(
 
 
 def _last_recorded(store: "ModelStore", alias: str) -> str | None:
-    """Return what an alias named last by the history, if that can be read."""
+    """Return the version that an alias named last according to the history; None if unreadable."""
     from gnnrec_registry import RegistryError
 
     try:
@@ -140,8 +142,8 @@ def _last_recorded(store: "ModelStore", alias: str) -> str | None:
 
 
 def _damaged_at(damaged: list[dict[str, str | None]], version: str) -> list[str]:
-    """Return the damaged aliases that named a version last, as the table shows them."""
-    return [f"{each['alias']} (damaged)" for each in damaged if each["version"] == version]
+    """Return the damaged aliases that named a version last, as texts for the table."""
+    return [f"{broken['alias']} (damaged)" for broken in damaged if broken["version"] == version]
 
 
 def _quality(metrics: dict[str, dict[str, float]]) -> str:

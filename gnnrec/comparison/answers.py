@@ -1,4 +1,4 @@
-"""What two versions answer the same users. B users at a time, I items, D dimensions."""
+"""How alike two versions answer the same users. B users, I items, D dimensions."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,8 +7,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec_registry import Version
-from gnnrec_registry.arrays import Embeddings
-from gnnrec_registry.ranking import NO_ROW, Rows, Scores, max_norm, top_k
+from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.scoring.ranking import NO_ROW, Rows, Scores, max_norm, top_k
 
 _USERS = 1000
 _AT_A_TIME = 64
@@ -17,7 +17,7 @@ _EXTREMES = 10
 
 @dataclass(frozen=True)
 class Overlap:
-    """How alike the lists are: the mean over users of the share of items in both lists.
+    """The overlap of two versions' lists: the mean over users of the share of items in both.
 
     histogram: how many users have an overlap of 0 to 10%, of 10 to 20%, ..., of 90 to 100%.
     """
@@ -30,7 +30,7 @@ class Overlap:
 
 @dataclass(frozen=True)
 class Shift:
-    """An item, and in how many of the lists compared it stands in A and in B."""
+    """An item, and the number of compared lists of A and of B that contain it."""
 
     item_id: str
     title: str
@@ -39,13 +39,13 @@ class Shift:
 
     @property
     def change(self) -> int:
-        """How many lists it won, or lost."""
+        """By how many lists B has the item more often than A."""
         return self.b - self.a
 
 
 @dataclass(frozen=True)
 class Answers:
-    """The overlap of answers, and the items that win and lose most places by the change."""
+    """The overlap of answers, and the items whose number of lists rises and falls most."""
 
     overlap: Overlap
     winners: tuple[Shift, ...]
@@ -88,7 +88,7 @@ def compare_answers(
 
 
 def overlap(ours: Rows, theirs: Rows, k: int) -> Overlap:
-    """Return how alike two lists of each user are: ours (B, k), theirs (B, k)."""
+    """Return the overlap of two lists of each user: ours (B, k), theirs (B, k)."""
     shared = ((ours[:, :, None] == theirs[:, None, :]) & (ours != NO_ROW)[:, :, None]).any(2)
     longest = np.maximum((ours != NO_ROW).sum(1), (theirs != NO_ROW).sum(1))
     shares = np.where(longest > 0, shared.sum(1) / np.maximum(longest, 1), 1.0)

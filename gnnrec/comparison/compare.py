@@ -24,7 +24,7 @@ class Side:
 
 @dataclass(frozen=True)
 class Comparison:
-    """All that is said of two versions; b - a throughout."""
+    """The differences between two versions, always b - a."""
 
     a: Side
     b: Side
@@ -38,8 +38,8 @@ class Comparison:
         return self.a.fingerprint == self.b.fingerprint
 
     def as_json(self) -> dict[str, Any]:
-        """Return it as plain values."""
-        metrics = [asdict(each) | {"verdict": each.verdict} for each in self.metrics]
+        """Return the comparison as plain values for JSON."""
+        metrics = [asdict(metric) | {"verdict": metric.verdict} for metric in self.metrics]
         return {
             "a": self.a.version,
             "b": self.b.version,
@@ -61,7 +61,7 @@ def compare(
 ) -> Comparison:
     """Compare the default variants of two versions, or the `variant` of both.
 
-    k: how long the lists are that are compared; `advance` hears the share done. Raises
+    k: the length of the compared lists. `advance` is called with the share done. Raises
     RegistryError when a version has no such variant.
     """
     variants = (_variant(a, variant), _variant(b, variant))

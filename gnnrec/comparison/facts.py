@@ -1,4 +1,4 @@
-"""What two versions were made of: configuration, data, variants, libraries."""
+"""Differences between two manifests: configuration, data, variants, libraries."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ _MISSING = None
 
 
 def differences(a: Facts, b: Facts) -> dict[str, tuple[Any, Any]]:
-    """Return what differs between two manifests, by dotted name; None where one has no such.
+    """Return the values that differ between two manifests, by dotted name; None for a missing one.
 
     >>> differences({"config": {"seed": 0}}, {"config": {"seed": 1}})
     {'config.seed': (0, 1)}
@@ -22,7 +22,7 @@ def differences(a: Facts, b: Facts) -> dict[str, tuple[Any, Any]]:
 
 
 def is_metric(name: str) -> bool:
-    """Tell whether a fact is a metric and not something that was chosen."""
+    """Return whether a dotted name is that of a metric, and not of a setting or of data."""
     return ".metrics." in name or name.startswith("baselines.")
 
 

@@ -9,10 +9,10 @@ from numpy.typing import NDArray
 
 from gnnrec_registry import Version
 from gnnrec_registry.errors import VersionCorrupt
-from gnnrec_registry.layout import REPORT
-from gnnrec_registry.manifest import Json
-from gnnrec_registry.measures import Hits
-from gnnrec_registry.page import metric_place
+from gnnrec_registry.files.json import Json
+from gnnrec_registry.files.layout import REPORT
+from gnnrec_registry.pages.html import metric_place
+from gnnrec_registry.scoring.metrics import Hits
 
 _ROUNDS = 1000
 _LEVEL = 0.95
@@ -22,11 +22,11 @@ Values = NDArray[np.float64]
 
 @dataclass(frozen=True)
 class MetricDifference:
-    """One metric of two versions, and how sure the difference is.
+    """One metric of two versions, and the confidence interval of their difference.
 
-    `a` and `b` are as published. `difference` is the mean of b - a over `users`, those measured in
-    both versions; `low` and `high` bound it in 95 of 100 resamplings of these users. The three are
-    None where no user was measured in both, or where the metric is not one by user.
+    `a` and `b` are as published. `difference` is the mean of b - a over the `users` measured in
+    both versions; `low` and `high` are the bounds of its 95% bootstrap interval. The three are None
+    if no user was measured in both, or if the metric has no value for each user.
     """
 
     split: str
@@ -40,7 +40,7 @@ class MetricDifference:
 
     @property
     def verdict(self) -> str:
-        """Return better, worse, or unclear where the interval holds 0."""
+        """Return better, worse, or unclear if the interval contains 0; "" without one."""
         if self.low is None or self.high is None:
             return ""
         return "better" if self.low > 0 else "worse" if self.high < 0 else "unclear"
@@ -49,15 +49,17 @@ class MetricDifference:
 def metric_differences(
     a: Version, b: Version, variants: tuple[str, str], advance: Callable[[float], None]
 ) -> list[MetricDifference]:
-    """Compare every metric of a variant of each version, the test part first."""
+    """Compare every metric of a variant of each version, those on the test part first."""
     published = [
         version.manifest.variants[variant].metrics
         for version, variant in zip((a, b), variants, strict=True)
     ]
-    splits = [split for split in ("test", "validation") if any(split in each for each in published)]
+    splits = [
+        split for split in ("test", "validation") if any(split in metrics for metrics in published)
+    ]
     found = []
     for done, split in enumerate(splits):
-        ours, theirs = (each.get(split, {}) for each in published)
+        ours, theirs = (metrics.get(split, {}) for metrics in published)
         paired, users = _paired(a, b, variants, split)
         intervals = bootstrap(np.stack(list(paired.values()), 1)) if users else None
         for metric in sorted(ours.keys() | theirs.keys(), key=metric_place):
@@ -117,7 +119,7 @@ def _per_user(version: Version, variant: str, split: str) -> tuple[list[str], di
         return [], {}
     if "hits" in entry:
         return _from_hits(version, entry["hits"])
-    # versions published before there were hits have the metrics themselves
+    # older versions store the metrics of each user instead of the ranks of the hits
     array = version.array(entry["per_user"])
     names = entry["per_user_columns"]
     users = [version.user_ids[row] for row in array[:, 0].astype(np.int64)]

@@ -1,14 +1,14 @@
 """The on-disk registry: versions, manifests, aliases, history. See docs/registry-format.md."""
 
-from gnnrec_registry.aliases import Aliases
-from gnnrec_registry.attributes import ItemAttribute
+from gnnrec_registry.aliases.aliases import Aliases
+from gnnrec_registry.aliases.moves import Candidate, Guard, Move
 from gnnrec_registry.errors import RegistryError
-from gnnrec_registry.export import Export, FeaturesExport, VariantExport
-from gnnrec_registry.features import FeatureEncoder, NodeFeatures
-from gnnrec_registry.manifest import DataEntry, FoldIn, Manifest, NodeModel, Segment
-from gnnrec_registry.moves import Candidate, Guard, Move
+from gnnrec_registry.features.attributes import ItemAttribute
+from gnnrec_registry.features.encoders import FeatureEncoder, NodeFeatures
 from gnnrec_registry.store import ModelStore
-from gnnrec_registry.version import Damaged, Version
+from gnnrec_registry.versions.export import Export, FeaturesExport, VariantExport
+from gnnrec_registry.versions.manifest import DataEntry, FoldIn, Manifest, NodeModel, Segment
+from gnnrec_registry.versions.version import Damaged, Version
 
 __all__ = [
     "Aliases",

@@ -1,4 +1,4 @@
-"""What can go wrong with a registry; every message says what, which, and what to do next."""
+"""The errors of a registry; every message says what is wrong, with which thing, and what to do."""
 
 from typing import Any
 
@@ -32,11 +32,11 @@ class CannotWrite(RegistryError):
 
 
 class NotPermitted(RegistryError, PermissionError):
-    """A file or folder is there that this user may not read or write."""
+    """A file or folder exists, and this user may not read or write it."""
 
 
 class VersionCorrupt(RegistryError):
-    """A version's files are not what its manifest says."""
+    """A version's files differ from its manifest, or break the format."""
 
 
 class AliasCorrupt(RegistryError):
@@ -48,11 +48,11 @@ class AliasConflict(RegistryError):
 
 
 class InvalidTrial(RegistryError):
-    """A trial that could not be one: no share, or the version that is named already."""
+    """A trial with neither a share nor a shadow, or of the version that the alias names."""
 
 
 class PromotionRefused(RegistryError):
-    """The version is damaged, or worse than the one that is served."""
+    """The version is damaged, or worse than the one that the alias names."""
 
 
 class NothingToRollBack(RegistryError):
@@ -60,31 +60,31 @@ class NothingToRollBack(RegistryError):
 
 
 class StoreError(RegistryError, OSError):
-    """The store behind a URL does not do what it was asked."""
+    """The object store at a URL failed to do what it was asked."""
 
 
 class StoreUnreachable(StoreError):
-    """It does not answer, or fails; it may be better in a while."""
+    """The store does not answer, or fails; trying again later may help."""
 
 
 class StoreRefused(StoreError):
-    """It refuses: credentials, rights, a bucket that is not there."""
+    """The store refuses: wrong credentials, missing rights, or no such bucket."""
 
 
 class MissingDriver(RegistryError):
-    """The package that speaks a URL's protocol is not installed."""
+    """The package for a URL's protocol is not installed."""
 
 
 class CacheUnusable(RegistryError):
-    """The folder that keeps what was downloaded cannot be written."""
+    """The folder for downloaded files cannot be written."""
 
 
 class InvalidExport(RegistryError):
-    """What is to be published breaks the format: shapes, ids or numbers."""
+    """The data of a publish break the format: shapes, ids or numbers."""
 
 
 class InvalidFeature(RegistryError):
-    """A raw feature value that the encoding of its column does not take."""
+    """A raw feature value that its column's encoding does not accept."""
 
     def __init__(self, name: str, problem: str) -> None:
         """Name the column and what is wrong with the value."""
@@ -93,5 +93,5 @@ class InvalidFeature(RegistryError):
         self.problem = problem
 
     def __reduce__(self) -> tuple[Any, ...]:
-        """Be pickled by what it was made of."""
+        """Pickle the error by the arguments it was built with."""
         return type(self), (self.name, self.problem)

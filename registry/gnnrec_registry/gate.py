@@ -1,18 +1,18 @@
-"""What a version must show before an alias is pointed at it."""
+"""The check before a promotion: the version is whole, and no metric falls too far."""
 
 from dataclasses import dataclass
 
 from gnnrec_registry.errors import NoSuchAlias, PromotionRefused, RegistryError, VersionCorrupt
-from gnnrec_registry.manifest import Manifest, Metrics
 from gnnrec_registry.store import ModelStore
+from gnnrec_registry.versions.manifest import Manifest
 
-# Others, such as coverage, say something and do not get better by getting larger.
+# The metrics of which more is better; of others, such as coverage, it need not be.
 _QUALITY = ("recall@", "ndcg@", "precision@", "hit_rate@", "mrr@")
 
 TOLERANCE = 0.05
-"""By what share of its value a metric may fall, unless told otherwise."""
+"""The share of its value by which a metric may fall by default."""
 
-_ALL_THE_SAME = (
+_FORCE_HINT = (
     "nothing was moved; to move it all the same: gnnrec promote VERSION --force --why REASON"
 )
 
@@ -22,22 +22,22 @@ class Comparison:
     """A candidate's metrics beside those of the version that an alias names."""
 
     note: str
-    """On what they were compared, or why they could not be."""
+    """The data that both were compared on, or why they were not compared."""
     worse: tuple[str, ...] = ()
-    """The metrics that fall by more than the tolerance, in words."""
+    """A sentence for each metric that falls by more than the tolerance."""
 
 
 def check(store: ModelStore, version: str, *, alias: str, tolerance: float = TOLERANCE) -> str:
     """Verify a version, compare it with what the alias names, and return what was compared.
 
-    `tolerance` is the share of a metric's value by which it may fall, 0.05 for a twentieth. Raises
+    `tolerance` is the share of its value by which a metric may fall, such as 0.05. Raises
     PromotionRefused, or NoSuchVersion.
     """
     try:
         opened = store.open(version)
         opened.verify()
     except VersionCorrupt as error:
-        raise PromotionRefused(f"{error}; {_ALL_THE_SAME}") from None
+        raise PromotionRefused(f"{error}; {_FORCE_HINT}") from None
     try:
         current = store.aliases.get(alias)
     except NoSuchAlias:
@@ -52,13 +52,13 @@ def check(store: ModelStore, version: str, *, alias: str, tolerance: float = TOL
     if found.worse:
         raise PromotionRefused(
             f"version {version!r} is worse than {named.version!r}, which {alias!r} names: "
-            f"{'; '.join(found.worse)} ({found.note}; {tolerance:.0%} is allowed); {_ALL_THE_SAME}"
+            f"{'; '.join(found.worse)} ({found.note}; {tolerance:.0%} is allowed); {_FORCE_HINT}"
         )
     return found.note
 
 
 def compare(new: Manifest, old: Manifest, tolerance: float) -> Comparison:
-    """Compare the default variants of two versions, where both were measured in the same way."""
+    """Compare the default variants of two versions, if both were measured in the same way."""
     differing = [
         what
         for what, ours, theirs in (
@@ -70,7 +70,7 @@ def compare(new: Manifest, old: Manifest, tolerance: float) -> Comparison:
     ]
     if differing:
         return Comparison(f"not compared with {old.version!r}: other {', '.join(differing)}")
-    ours, theirs = _measured(new), _measured(old)
+    ours, theirs = new.default_metrics, old.default_metrics
     for split in ("test", "validation"):
         names = [
             name
@@ -88,7 +88,3 @@ def compare(new: Manifest, old: Manifest, tolerance: float) -> Comparison:
     )
     newer = "" if new.data.fingerprint == old.data.fingerprint else ", measured on other data"
     return Comparison(f"compared with {old.version!r} on {split}{newer}", worse)
-
-
-def _measured(manifest: Manifest) -> dict[str, Metrics]:
-    return manifest.variants[manifest.default_variant].metrics

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from gnnrec_registry.aliases import Aliases
+from gnnrec_registry.aliases.aliases import Aliases
 from gnnrec_registry.errors import (
     AliasCorrupt,
     InvalidExport,
@@ -16,20 +16,13 @@ from gnnrec_registry.errors import (
     VersionCorrupt,
     VersionExists,
 )
-from gnnrec_registry.export import Export
-from gnnrec_registry.manifest import (
-    FileEntry,
-    Manifest,
-    VariantEntry,
-    canonical_json,
-    decode,
-    encode,
-    first_problem,
-    now,
-)
-from gnnrec_registry.soundness import check
-from gnnrec_registry.storage import open_storage
-from gnnrec_registry.version import Damaged, StagedVersion, Version, sha256
+from gnnrec_registry.files.json import canonical_json, first_problem
+from gnnrec_registry.locations import open_storage
+from gnnrec_registry.versions.contents import VersionContents
+from gnnrec_registry.versions.export import Export
+from gnnrec_registry.versions.manifest import FileEntry, Manifest, VariantEntry, decode, encode, now
+from gnnrec_registry.versions.soundness import check
+from gnnrec_registry.versions.version import Damaged, Version, sha256
 
 
 class ModelStore:
@@ -57,7 +50,7 @@ class ModelStore:
         return [*sorted(whole, key=_age, reverse=True), *damaged]
 
     def stamp(self, version: str) -> tuple[Hashable, ...]:
-        """Return what changes whenever a file of a version does; it tells nothing else."""
+        """Return an opaque value that changes whenever a file of the version changes."""
         return self._storage.stamp(version)
 
     @property
@@ -66,14 +59,14 @@ class ModelStore:
         return self._storage.checkpoints
 
     def check_writable(self, size: int = 0) -> None:
-        """Raise CannotWrite if a version of so many bytes could not be published, as far as told.
+        """Raise CannotWrite if a version of `size` bytes could clearly not be published.
 
-        For whoever is about to work for hours: it leaves no trace.
+        To be called before a long training; it leaves no trace.
         """
         self._storage.check_writable(size)
 
     def publish(self, export: Export, *, version: str | None = None) -> Version:
-        """Write a new version and return it; it is there whole, or not at all.
+        """Publish a new version and return it: all of it becomes visible at once, or nothing.
 
         `version` names it; the default is the UTC time and a short hash of the content. Raises
         VersionExists, or InvalidExport when a number or an id breaks the format.
@@ -101,9 +94,9 @@ class ModelStore:
     def prune(self, keep: int, *, dry_run: bool = False) -> list[str]:
         """Delete all but the `keep` newest versions and return the names deleted, newest first.
 
-        Versions that an alias names, or would name after a rollback, always stay. With `dry_run`
-        nothing is deleted. Raises AliasCorrupt, and deletes nothing, if there is something to
-        delete while an alias or a part of the history cannot be read.
+        Versions that an alias names, tries, or would name after a rollback are kept. With `dry_run`
+        nothing is deleted. If a version would be deleted while an alias or a part of the history
+        cannot be read, AliasCorrupt is raised and nothing is deleted.
         """
         if dry_run:
             return self._doomed(keep)[0]
@@ -114,8 +107,8 @@ class ModelStore:
             return [name for name in doomed if self._delete(name)]
 
     def _doomed(self, keep: int) -> tuple[list[str], set[str] | None]:
-        """Return what a prune is to delete and what it must not; None if that cannot be told."""
-        old = [each.name for each in self.versions() if isinstance(each, Version)][keep:]
+        """Return the versions to delete, and those to protect; None if that is unknown."""
+        old = [found.name for found in self.versions() if isinstance(found, Version)][keep:]
         try:
             protected = self.aliases.in_use()
         except AliasCorrupt:
@@ -137,10 +130,10 @@ class ModelStore:
     ) -> bytes:
         """Return the manifest of a staged version, or raise InvalidExport if it is not sound."""
         try:
-            canonical_json(export.config)  # NaN, which would be written as null below
+            canonical_json(export.config)  # refuses NaN, which pydantic would write as null
             content = encode(self._manifest(name, created_at, export, files))
             manifest = decode(content, name, self.layout.model)
-            check(StagedVersion(folder, manifest), finite=False)
+            check(VersionContents(folder, manifest, str(folder)), finite=False)
         except (VersionCorrupt, ValueError, TypeError) as error:
             problem = first_problem(error) if isinstance(error, ValidationError) else error
             raise InvalidExport(f"{problem}; nothing was published") from error

@@ -8,8 +8,8 @@ import pytest
 from playwright.sync_api import Browser
 
 from gnnrec.comparison import compare
-from gnnrec.comparison.page import render_page
-from gnnrec.index_page import render_index
+from gnnrec.pages.comparison import render_page
+from gnnrec.pages.index import render_index
 from gnnrec_registry import ModelStore
 from gnnrec_training.report import build_report
 from tests.browser import CHROMIUM, chromium, opened

@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec_registry import ModelStore, Version
-from gnnrec_registry.arrays import Embeddings
-from gnnrec_registry.measures import Hits, narrow
+from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.scoring.metrics import Hits, narrow
 from tests import made
 
 

@@ -10,17 +10,8 @@ from uuid import UUID
 import numpy as np
 import pytest
 
-from gnnrec import (
-    AsyncClient,
-    Client,
-    Error,
-    NewItem,
-    NewUser,
-    Query,
-    Recommendation,
-    TopK,
-    messages,
-)
+from gnnrec import AsyncClient, Client, Error, NewItem, NewUser, Query, Recommendation, TopK
+from gnnrec.client import calls
 from gnnrec_registry import ItemAttribute, ModelStore
 from tests import made
 from tests.server.running import Running, running, scrape
@@ -232,8 +223,8 @@ def test_ids_are_texts_integers_or_uuids() -> None:
         assert list(lists.exclude_item_ids) == [text, "2"]
         assert NewUser([each]).to_message() == NewUser([text]).to_message()
         assert NewUser({each: 2}).to_message() == NewUser({text: 2.0}).to_message()
-        scored = messages.score([each], user_id=each).request
-        assert scored == messages.score([text], user_id=text).request
+        scored = calls.score([each], user_id=each).request
+        assert scored == calls.score([text], user_id=text).request
     many = Query("u", allow_item_ids=np.arange(3)).to_message()  # type: ignore[arg-type]
     assert list(many.allow_item_ids) == ["0", "1", "2"]
 
@@ -244,7 +235,7 @@ def test_what_is_no_id_is_named(wrong: Any) -> None:
     for ask in (
         lambda: Query("u", exclude_item_ids=[wrong]).to_message(),
         lambda: NewUser([wrong]),
-        lambda: messages.score([wrong], user_id="u"),
+        lambda: calls.score([wrong], user_id="u"),
         lambda: Query(item_id=other).to_message(),
     ):
         with pytest.raises(ValueError, match="is a text or an integer, not"):

@@ -9,9 +9,9 @@ from gnnrec.comparison import compare
 from gnnrec.comparison.answers import overlap
 from gnnrec.comparison.facts import differences
 from gnnrec.comparison.metrics import bootstrap
-from gnnrec.comparison.page import render_page
+from gnnrec.pages.comparison import render_page
 from gnnrec_registry import RegistryError
-from gnnrec_registry.measures import Hits
+from gnnrec_registry.scoring.metrics import Hits
 from tests.gnnrec.measured import publish
 from tests.made import embeddings
 

@@ -14,7 +14,7 @@ import grpc
 import pytest
 
 from gnnrec import AsyncClient, Client, Error, Query, Tls, TopK
-from gnnrec.connection import _options
+from gnnrec.client.connection import _options
 from tests.gnnrec.servers import Pair, failure, self_signed, told
 
 

@@ -2,7 +2,7 @@ import re
 from pathlib import Path
 from urllib.parse import unquote
 
-from gnnrec.index_page import render_index
+from gnnrec.pages.index import render_index
 from gnnrec_registry import ModelStore
 from tests import made
 from tests.gnnrec.measured import publish

@@ -9,7 +9,7 @@ from contextlib import contextmanager, suppress
 import pytest
 
 from gnnrec import AsyncClient, Client, Error
-from gnnrec.addresses import is_loopback
+from gnnrec.client.addresses import is_loopback
 from tests.end_to_end.command import ok, refusal
 from tests.gnnrec.servers import failure, told
 

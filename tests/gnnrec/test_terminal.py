@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 import gnnrec
 from gnnrec.cli.main import command, main
-from gnnrec.cli.table import printable
+from gnnrec.terminal.table import printable
 from tests.end_to_end.command import GNNREC, ok, run
 from tests.gnnrec.measured import publish
 from tests.gnnrec.test_comparison import HALVES, NDCG
@@ -72,7 +72,7 @@ def test_a_text_from_outside_moves_no_cursor() -> None:
 
 PROGRAM = """
 import time
-from gnnrec.cli import progress
+from gnnrec.terminal import progress
 progress._LONG_S = 0.3
 with progress.Progress() as shown:
     shown.start("quick", 1)
@@ -110,7 +110,7 @@ def test_without_a_terminal_only_long_steps_are_told_in_plain_lines() -> None:
 
 LASTING = """
 import time
-from gnnrec.cli import progress
+from gnnrec.terminal import progress
 with progress.Progress(starts=True, every_s=0.4) as shown:
     shown.start("lightgcn", 60)
     for step in range(50):

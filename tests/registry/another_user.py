@@ -10,11 +10,12 @@ import os
 import sys
 from contextlib import redirect_stderr, redirect_stdout
 
-# what subcommands import when they run: the user may not be able to read where it stands
-import gnnrec.cli.progress
 import gnnrec.cli.train
 import gnnrec.comparison
-import gnnrec.index_page
+import gnnrec.pages.index
+
+# what subcommands import when they run: the user may not be able to read where it stands
+import gnnrec.terminal.progress
 import gnnrec_server.main
 from gnnrec.cli.main import main
 from gnnrec_registry import ModelStore

@@ -23,9 +23,9 @@ from gnnrec_registry import (
     VariantExport,
     Version,
 )
-from gnnrec_registry.features import CategoricalEncoding, NumericEncoding
-from gnnrec_registry.layout import MANIFEST
-from gnnrec_registry.manifest import Json, canonical_json
+from gnnrec_registry.features.encoders import CategoricalEncoding, NumericEncoding
+from gnnrec_registry.files.json import Json, canonical_json
+from gnnrec_registry.files.layout import MANIFEST
 from tests import made
 
 SEEN = [[0, 2], [1], [], [0, 1, 2, 3]]

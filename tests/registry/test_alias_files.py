@@ -10,8 +10,8 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gnnrec_registry import ModelStore, Move
+from gnnrec_registry.aliases.moves import MOST_MOVES
 from gnnrec_registry.errors import AliasCorrupt, NoSuchAlias, RegistryError
-from gnnrec_registry.moves import MOST_MOVES
 from tests import made
 
 ANY_JSON = st.recursive(

@@ -5,8 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from gnnrec_registry import ModelStore, durable
-from gnnrec_registry.aliases import Aliases
+from gnnrec_registry import ModelStore
+from gnnrec_registry.aliases.aliases import Aliases
+from gnnrec_registry.aliases.history import LineHistory
 from gnnrec_registry.errors import (
     AliasConflict,
     AliasCorrupt,
@@ -15,7 +16,7 @@ from gnnrec_registry.errors import (
     NoSuchVersion,
     NothingToRollBack,
 )
-from gnnrec_registry.history import LineHistory
+from gnnrec_registry.files import durable
 from tests import made
 
 

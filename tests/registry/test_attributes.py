@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnnrec_registry import ItemAttribute, ModelStore, Version
-from gnnrec_registry.attributes import AttributeEntry, Numbers, Texts
 from gnnrec_registry.errors import InvalidExport, VersionCorrupt
-from gnnrec_registry.features import Value
-from gnnrec_registry.layout import MANIFEST
-from gnnrec_registry.manifest import FileEntry, encode
+from gnnrec_registry.features.attributes import AttributeEntry, Numbers, Texts
+from gnnrec_registry.features.encoders import Value
+from gnnrec_registry.files.layout import MANIFEST
+from gnnrec_registry.versions.manifest import FileEntry, encode
 from tests import made
 
 

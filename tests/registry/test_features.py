@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gnnrec_registry.errors import InvalidFeature
-from gnnrec_registry.features import (
+from gnnrec_registry.features.encoders import (
     CategoricalEncoding,
     Encoding,
     FeatureEncoder,

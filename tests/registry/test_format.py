@@ -19,9 +19,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnnrec_registry import Export, ItemAttribute, ModelStore, NodeModel, VariantExport
-from gnnrec_registry.arrays import read_array
 from gnnrec_registry.errors import InvalidExport, InvalidName, NoSuchVersion, VersionCorrupt
-from gnnrec_registry.layout import MANIFEST
+from gnnrec_registry.files.arrays import read_array
+from gnnrec_registry.files.layout import MANIFEST
 from tests.registry import full
 from tests.registry.full import Damage
 

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from gnnrec_registry import ModelStore
-from gnnrec_registry.aliases import Aliases
+from gnnrec_registry.aliases.aliases import Aliases
 from gnnrec_registry.errors import AliasCorrupt, NothingToRollBack
 from tests import made
 
@@ -131,7 +131,7 @@ def test_mending_can_be_cut_off_and_begun_again(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr("gnnrec_registry.durable.replace", crash)
+        patch.setattr("gnnrec_registry.files.durable.replace", crash)
         with pytest.raises(KeyboardInterrupt):
             aliases.mend_history()
     assert store.layout.history.read_bytes() == before
@@ -204,7 +204,7 @@ def test_a_move_that_cannot_be_recorded_is_made_and_recorded_by_the_next(
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch, caplog.at_level(logging.WARNING):
-        patch.setattr("gnnrec_registry.history._append", full)
+        patch.setattr("gnnrec_registry.aliases.history._append", full)
         assert aliases.promote("d", alias="production").version == "d"
     assert "production has moved, but the history cannot be written" in caplog.text
     assert aliases.get("production").version == "d"

@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 
 from gnnrec_registry import ModelStore
-from gnnrec_registry.arrays import Embeddings
 from gnnrec_registry.errors import (
     CannotWrite,
     InvalidExport,
@@ -22,6 +21,7 @@ from gnnrec_registry.errors import (
     NoSuchVersion,
     VersionExists,
 )
+from gnnrec_registry.files.arrays import Embeddings
 from tests import made
 
 

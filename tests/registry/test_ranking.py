@@ -6,8 +6,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from gnnrec_registry.arrays import Embeddings, distinct
-from gnnrec_registry.ranking import NO_ROW, Rows, Scores, exact_scores, max_norm, rank_all, top_k
+from gnnrec_registry.files.arrays import Embeddings, distinct
+from gnnrec_registry.scoring.ranking import (
+    NO_ROW,
+    Rows,
+    Scores,
+    exact_scores,
+    max_norm,
+    rank_all,
+    top_k,
+)
 from tests.scales import SCALES, scaled
 
 

@@ -12,7 +12,8 @@ import pytest
 
 from gnnrec_registry import Damaged, ModelStore
 from gnnrec_registry.errors import NoSuchVersion, RegistryError
-from gnnrec_registry.local import LocalStorage, locked_folder, sweep_folders
+from gnnrec_registry.storage.local import LocalStorage
+from gnnrec_registry.storage.staging import locked_folder, sweep_folders
 from tests import made
 
 Work = Callable[[Path, int], None]

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from gnnrec_registry import Guard, ModelStore
-from gnnrec_registry.aliases import Aliases
+from gnnrec_registry.aliases.aliases import Aliases
 from gnnrec_registry.errors import (
     AliasConflict,
     InvalidTrial,

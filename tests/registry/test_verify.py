@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from gnnrec_registry import Damaged, ModelStore, RegistryError
 from gnnrec_registry.errors import VersionCorrupt
-from gnnrec_registry.manifest import canonical_json
+from gnnrec_registry.files.json import canonical_json
 from tests import made
 
 

@@ -93,7 +93,7 @@ def test_a_mover_whose_clock_is_behind_stands_after_the_move_it_followed(
 ) -> None:
     first = store.aliases.promote("a", alias="production")
     early = first.updated_at.replace(year=2000)
-    monkeypatch.setattr("gnnrec_registry.aliases.now", lambda: early)
+    monkeypatch.setattr("gnnrec_registry.aliases.aliases.now", lambda: early)
     store.aliases.promote("b", alias="production")
     assert [version for _, _, version in moves(store)] == ["a", "b"]
 

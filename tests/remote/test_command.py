@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from gnnrec.cli.main import main
-from gnnrec_registry.storage import open_storage
+from gnnrec_registry.locations import open_storage
 from tests import made
 from tests.gnnrec.measured import publish
 
@@ -170,7 +170,7 @@ def test_a_folder_needs_no_driver(tmp_path: Path) -> None:
     program = (
         "import sys\n"
         "from gnnrec_registry import ModelStore\n"
-        "import gnnrec.cli.main, server.app\n"
+        "import gnnrec.cli.main, gnnrec_server.main\n"
         f"ModelStore({str(tmp_path)!r}, 'toy').open('v1').verify()\n"
         "print(sorted({'fsspec', 's3fs', 'aiohttp', 'botocore'} & set(sys.modules)))"
     )

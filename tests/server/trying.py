@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnrec import Error, Query
-from gnnrec.answers import Trial
+from gnnrec.client.answers import Trial
 from gnnrec_registry import ModelStore
 from tests import made
 from tests.server.rollout.test_aliases import wait_for

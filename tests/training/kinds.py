@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from gnnrec_registry import FeatureEncoder, FeaturesExport, NodeFeatures
-from gnnrec_registry.features import CategoricalEncoding
+from gnnrec_registry.features.encoders import CategoricalEncoding
 from gnnrec_training.config import NodeFitConfig
 from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.models.node_inputs import NodeInputs, node_inputs

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from gnnrec_registry import ModelStore, Version
-from gnnrec_registry.ranking import exact_scores
+from gnnrec_registry.scoring.ranking import exact_scores
 from gnnrec_training.config import load
 from gnnrec_training.data.load import load_dataset
 from gnnrec_training.data.samples import sample, toy_graphs

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from gnnrec_registry import ModelStore
-from gnnrec_registry.measures import Hits
+from gnnrec_registry.scoring.metrics import Hits
 from gnnrec_training.config import Config, load
 from gnnrec_training.data.numeric_tables import read_numeric_table
 from gnnrec_training.data.samples import sample, toy_graphs

@@ -1,10 +1,10 @@
-"""What was downloaded, by content: files named by their sha256, shared by all processes.
+"""A cache of downloaded files, named by their sha256 and shared by all processes.
 
-<folder>/sha256/<2 digits>/<sha256>   whole and checked when they appear, by one rename
-<folder>/named/<digest>/...           links to contents by their names, such as a report's
-<folder>/partial/<sha256>             being downloaded, or left by a download that was cut
+<folder>/sha256/<2 digits>/<sha256>   complete, verified files; they appear by one rename
+<folder>/named/<digest>/...           links to them by file name, such as a report's files
+<folder>/partial/<sha256>             downloads in progress or interrupted
 <folder>/.staging-<random>/           a version being published
-<folder>/checkpoints/<digest>/...     trainings that were stopped, for a model of a registry
+<folder>/checkpoints/<digest>/...     checkpoints of interrupted trainings of a model
 """
 
 import contextlib
@@ -20,15 +20,15 @@ from pathlib import Path
 from typing import BinaryIO
 
 from gnnrec_registry.errors import CacheUnusable, StoreUnreachable
-from gnnrec_registry.local import locked_folder, sweep_folders
-from gnnrec_registry.manifest import FileEntry
+from gnnrec_registry.storage.staging import locked_folder, sweep_folders
+from gnnrec_registry.versions.manifest import FileEntry
 
 _GIGABYTE = 10**9
 _DEFAULT_GB = 20.0
-# Whoever was just given a file's path is about to open it.
+# A file used within this time is kept: a process may have its path and be about to open it.
 _YOUNG_S = 600.0
 _ABANDONED_S = 7 * 86_400.0
-# How long another process's download may stand still before this one stops waiting for it.
+# How long to wait for another process's download that makes no progress.
 _STALLED_S = 180.0
 _LOOK_S = 0.1
 
@@ -45,7 +45,7 @@ class Cache:
     """A folder of files by content; any number of processes may use it at once."""
 
     def __init__(self, folder: Path, limit: int) -> None:
-        """Keep at most about `limit` bytes; nothing is made before it is needed."""
+        """Keep at most about `limit` bytes; the folder is created when it is needed."""
         self.folder = folder
         self.limit = limit
 
@@ -64,10 +64,10 @@ class Cache:
         return cls(folder, int(limit * _GIGABYTE))
 
     def file(self, entry: FileEntry, fill: Callable[[BinaryIO], None]) -> Path:
-        """Return the path of a content, if need be after `fill` wrote it.
+        """Return the path of a cached file; if it is missing, `fill` downloads it first.
 
-        `fill` gets the file that an earlier download may have begun, appends what it lacks, and
-        raises unless the content is right then; what it wrote stays for the next. Of several
+        `fill` gets a file that may hold the beginning from an earlier download. It appends the rest
+        and raises unless the whole is right; what it wrote is kept for the next attempt. Of several
         processes one downloads and the others wait.
         """
         path = self._path(entry.sha256)
@@ -86,10 +86,10 @@ class Cache:
         return path
 
     def named(self, entries: Mapping[str, FileEntry], place: Path) -> Path:
-        """Return a folder, called `place` at its end, with links to contents by their names.
+        """Return a folder, whose path ends in `place`, with links to cached files by their names.
 
-        So contents take no more room, and a page finds what stands beside it. The contents must be
-        here; one that is deleted later leaves its link behind, good again when it is fetched again.
+        So a page finds the files beside it, and nothing is stored twice. The files must be cached;
+        if one is deleted later, its link works again once the file is downloaded again.
         """
         digest = hashlib.sha256()
         for name, entry in sorted(entries.items()):
@@ -99,21 +99,21 @@ class Cache:
             folder.mkdir(parents=True, exist_ok=True)
             for name, entry in entries.items():
                 content = os.path.relpath(self._path(entry.sha256), folder)
-                with contextlib.suppress(FileExistsError):  # then it leads to the same
+                with contextlib.suppress(FileExistsError):  # then it is the same link
                     (folder / name).symlink_to(content)
         return folder
 
     def checkpoints(self, owner: str) -> Path:
-        """Return the folder for the stopped trainings of an owner; it need not be there."""
+        """Return the folder for an owner's checkpoints of trainings; it may not exist."""
         return self.folder / "checkpoints" / hashlib.sha256(owner.encode()).hexdigest()[:16]
 
     def discard(self, entry: FileEntry) -> None:
-        """Forget a content, such as one that rotted on the disk."""
+        """Delete a cached file, such as one that was corrupted on the disk."""
         self._path(entry.sha256).unlink(missing_ok=True)
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """Yield an empty folder of this process; it is gone afterwards."""
+        """Yield an empty folder of this process; it is removed afterwards."""
         with self._writing():
             self.folder.mkdir(parents=True, exist_ok=True, mode=0o700)
             sweep_folders(self.folder)
@@ -125,14 +125,14 @@ class Cache:
             staging.__exit__(None, None, None)
 
     def usage(self) -> Usage:
-        """Return how much is there, downloads under way included."""
+        """Return how many files and bytes are cached, unfinished downloads included."""
         sizes = [size for _, size, _ in self._contents()]
         return Usage(len(sizes), sum(sizes))
 
     def shrink(self, limit: int) -> int:
-        """Delete what was used longest ago until `limit` bytes are left; return the bytes freed.
+        """Delete least recently used files until `limit` bytes are left; return the bytes freed.
 
-        What was used within ten minutes stays. A file that a process has mapped stays readable.
+        Files used within ten minutes are kept. A file that a process has mapped stays readable.
         """
         now = time.time()
         contents = sorted(self._contents())
@@ -157,12 +157,14 @@ class Cache:
                     yield found.st_mtime, found.st_size, path
 
     def _has(self, path: Path, size: int) -> bool:
-        """Tell whether a content is there, and note that it was used."""
+        """Tell whether a complete file is cached, and update the time of its last use."""
         try:
             if path.stat().st_size != size:
                 path.unlink(missing_ok=True)
                 return False
-            with contextlib.suppress(PermissionError):  # of another user: its time stands still
+            with contextlib.suppress(
+                PermissionError
+            ):  # another user's file: its time is not updated
                 os.utime(path)
         except FileNotFoundError:
             return False
@@ -170,7 +172,7 @@ class Cache:
 
     @contextmanager
     def _partial(self, sha256: str, whole: Path) -> Iterator[BinaryIO | None]:
-        """Open and lock the partial file; None if another process made it whole meanwhile."""
+        """Open and lock the partial file; None if another process finished the download."""
         partial = self._partial_path(sha256)
         partial.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         waited_s, size = 0.0, -1
@@ -190,7 +192,7 @@ class Cache:
                         ) from None
                 else:
                     if whole.exists():
-                        # what is locked is whole by now, or a file that was made just here
+                        # the locked file is the finished one, or an empty one that was created here
                         if _is_at(file, partial):
                             partial.unlink()
                         yield None

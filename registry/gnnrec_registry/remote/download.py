@@ -1,31 +1,30 @@
-"""Downloads that go on where they were cut, and end with the right bytes or an error."""
+"""Downloads that resume where they stopped, and end with verified bytes or an error."""
 
 import hashlib
 import time
 from typing import BinaryIO
 
 from gnnrec_registry.errors import StoreError, StoreUnreachable
-from gnnrec_registry.manifest import FileEntry
 from gnnrec_registry.remote.objects import Objects
+from gnnrec_registry.versions.manifest import FileEntry
 
 _CHUNK = 2 << 20
 _MOST_AT_ONCE = 8
-# A store that answers sooner than this is asked for more at once.
+# If a store answers within this time, the number of ranges requested at once is doubled.
 _QUICK_S = 2.0
 _FAILURES = 3
 _PAUSE_S = 0.2
 
 
 class Damage(Exception):
-    """In what the object differs from what the manifest says."""
+    """How an object differs from its entry in the manifest."""
 
 
 def download(objects: Objects, key: str, entry: FileEntry, file: BinaryIO) -> int:
-    """Append to `file` what it lacks of an object, and return how many bytes came.
+    """Append the missing rest of an object to `file`; return how many bytes were downloaded.
 
-    What an earlier download left in `file` is not asked for again. Bytes that do not add up to the
-    manifest's sha256 are thrown away and fetched once more; then Damage says what is wrong, and
-    `file` is empty. StoreUnreachable leaves in `file` what came.
+    If the sha256 is not the manifest's, everything is downloaded once more; if it is wrong again,
+    `file` is emptied and Damage raised. StoreUnreachable keeps in `file` what arrived.
     """
     came = 0
     for _ in range(2):
@@ -38,7 +37,7 @@ def download(objects: Objects, key: str, entry: FileEntry, file: BinaryIO) -> in
 
 
 def _take_up(file: BinaryIO, size: int) -> "hashlib._Hash":
-    """Return the digest of what is in `file`, which stands at its end then."""
+    """Return the digest of the content of `file`, and leave its position at the end."""
     digest = hashlib.sha256()
     file.seek(0)
     while chunk := file.read(_CHUNK):
@@ -51,7 +50,7 @@ def _take_up(file: BinaryIO, size: int) -> "hashlib._Hash":
 
 
 def _append(objects: Objects, key: str, size: int, file: BinaryIO, digest: "hashlib._Hash") -> int:
-    """Fetch the rest in ranges, several at once while that is quick; whole ranges are kept."""
+    """Fetch the rest in ranges, more at once while the store is quick; return the bytes fetched."""
     begun = file.tell()
     at_once, failures = 1, 0
     while (place := file.tell()) < size:
@@ -80,7 +79,7 @@ def _take(
     file: BinaryIO,
     digest: "hashlib._Hash",
 ) -> Exception | None:
-    """Append ranges up to the first that did not come; return why it did not."""
+    """Append ranges up to the first that failed; return its error, or None."""
     try:
         parts = objects.read_ranges(key, starts, ends)
     except StoreError as error:
@@ -96,7 +95,7 @@ def _take(
 
 
 def _check_size(objects: Objects, key: str, size: int) -> None:
-    """Raise Damage if the object is missing or has another size; a silent store may be asked."""
+    """Raise Damage if the object is missing or has another size; ignore a store's failure."""
     try:
         found = objects.size(key)
     except FileNotFoundError:

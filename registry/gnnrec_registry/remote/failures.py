@@ -1,10 +1,10 @@
-"""What drivers raise, said in one line: what, which, and what to do."""
+"""Translates the errors of object store drivers into errors of a registry."""
 
 from typing import Any
 
 from gnnrec_registry.errors import MissingDriver, RegistryError, StoreRefused, StoreUnreachable
 
-# Raised by a mistake of ours, which must be seen as one.
+# Programming errors of this package: they must not be taken for a store's failure.
 _BUGS = (TypeError, AttributeError, AssertionError, NameError)
 
 _NO_CREDENTIALS = {
@@ -29,7 +29,7 @@ _BAD_CREDENTIALS = {
 
 
 def explained(error: Exception, url: str, credentials: str) -> Exception:
-    """Return the error to raise for what a driver raised: the same if it is clear already."""
+    """Return the error to raise in place of a driver's; the same one if it is clear already."""
     code = code_of(error)
     if code == "NoSuchBucket":
         return StoreRefused(f"{url}: no such bucket; make it, or correct the URL")
@@ -51,7 +51,7 @@ def explained(error: Exception, url: str, credentials: str) -> Exception:
 
 
 def code_of(error: BaseException | None) -> str:
-    """Return the store's own code of an error, such as PreconditionFailed or 403, or nothing."""
+    """Return the store's own code of an error, such as PreconditionFailed or 403, or ""."""
     while error is not None:
         response: Any = getattr(error, "response", None)
         if isinstance(response, dict):
@@ -64,7 +64,7 @@ def code_of(error: BaseException | None) -> str:
 
 
 def missing_driver(url: str, reason: object) -> MissingDriver:
-    """Return the error for a URL whose protocol nothing installed speaks."""
+    """Return the error for a URL whose protocol no installed package supports."""
     protocol = url.partition("://")[0]
     extra = {"s3": "s3", "s3a": "s3", "gs": "gcs", "gcs": "gcs"}.get(protocol.lower())
     package = f"'gnnrec[{extra}]'" if extra else f"fsspec and its driver for {protocol}"

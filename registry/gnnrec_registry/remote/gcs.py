@@ -1,4 +1,4 @@
-"""Google Cloud Storage."""
+"""Objects in Google Cloud Storage, written conditionally by their generation."""
 
 import json
 import os
@@ -31,8 +31,8 @@ class GcsObjects(Objects):
         return str(self._info(key)["generation"])
 
     def _driver(self) -> GCSFileSystem:
-        """Return gcsfs in its plain form: the extended one asks for more over gRPC first."""
-        # an emulator has no tokens to give, and looking for Google's takes seconds
+        """Return gcsfs in its plain form: the extended one makes extra calls over gRPC first."""
+        # an emulator needs no token, and searching for Google's takes seconds
         emulator = os.environ.get("STORAGE_EMULATOR_HOST")
         token = {"endpoint_url": emulator, "token": "anon"} if emulator else {}
         return GCSFileSystem(use_listings_cache=False, requests_timeout=_TIMEOUT, **token)
@@ -41,8 +41,8 @@ class GcsObjects(Objects):
         self._ask("pipe_file", self._path(key), content, mode="create")
 
     def _replace(self, key: str, content: bytes, tag: str) -> None:
-        # gcsfs knows the condition "not there" only; this is its upload with a generation. It is
-        # one of several parts, as gcsfs makes them: emulators look at conditions there alone.
+        # gcsfs supports only the condition "does not exist"; this is its upload with a generation.
+        # It is a multipart upload, as gcsfs makes it: emulators check conditions only there.
         bucket, _, name = self._path(key).partition("/")
         boundary = uuid4().hex
         described = json.dumps({"name": name})

@@ -1,4 +1,4 @@
-"""The moves of all aliases where nothing can be appended to: one object for each."""
+"""The history of aliases in an object store, which cannot append: one object for each move."""
 
 import hashlib
 from collections.abc import Collection
@@ -6,10 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from pathlib import Path
 
-from gnnrec_registry.history import MEND
-from gnnrec_registry.layout import ModelLayout
-from gnnrec_registry.manifest import canonical_json
-from gnnrec_registry.moves import Move, Record, read_move
+from gnnrec_registry.aliases.history import MEND
+from gnnrec_registry.aliases.moves import Move, Record, read_move
+from gnnrec_registry.files.json import canonical_json
+from gnnrec_registry.files.layout import ModelLayout
 from gnnrec_registry.remote.objects import Objects
 
 READERS = 16
@@ -18,8 +18,9 @@ READERS = 16
 class ObjectHistory:
     """One object for each move, history/<alias>/<generation>.json.
 
-    The name follows from the move, so that whoever finishes for a killed writer writes the same.
-    An object that cannot be read costs none but itself; `set_aside` moves it to history.damaged/.
+    The key is determined by the move, so two writers that record the same move write the same
+    object. An unreadable object does not affect the others; `set_aside` moves it to
+    history.damaged/.
     """
 
     def __init__(self, objects: Objects, layout: ModelLayout) -> None:
@@ -28,19 +29,19 @@ class ObjectHistory:
         self._damaged = layout.history_damaged
 
     def read(self) -> Record:
-        """Return the recorded moves by time, those of an alias always by generation."""
+        """Return the recorded moves, ordered by time and within an alias by generation."""
         moves, damage = [], []
         for key, _, parsed in self._all():
             if isinstance(parsed, Move):
                 moves.append(parsed)
             else:
-                damage.append(self._say(key, parsed))
+                damage.append(self._described(key, parsed))
         return Record(_ordered(moves), damage)
 
     def mend(self, last: Collection[Move]) -> list[str]:
-        """Record those of the aliases' last moves that a killed writer did not.
+        """Record each alias's last move where a writer was killed before recording it.
 
-        What stands in the place of one and is no move is set aside and returned.
+        An unreadable object in the place of such a move is set aside; returns what was wrong.
         """
         damage = []
         for move in last:
@@ -51,33 +52,33 @@ class ObjectHistory:
                 self.append(move)
                 continue
             if isinstance(parsed := self._parsed(key, content), str):
-                damage.append(f"{self._say(key, parsed)} (done: the alias says what it was)")
+                damage.append(f"{self._described(key, parsed)} (done: the alias says what it was)")
                 self._keep(key, content)
                 self.append(move)
         return damage
 
     def append(self, move: Move) -> None:
-        """Record a move; OSError where something else stands in its place."""
+        """Record a move; OSError if an unreadable object has its key."""
         key = self._key(move)
         content = canonical_json(move.model_dump(mode="json"))
         try:
             self._objects.create(key, content)
         except FileExistsError:
-            # recorded by another writer, who found it in the alias; or what cannot be read
+            # another writer recorded the move from the alias, or the object is unreadable
             if isinstance(parsed := self._parsed(key, self._objects.read(key)), str):
-                raise OSError(self._say(key, parsed)) from None
+                raise OSError(self._described(key, parsed)) from None
 
     def set_aside(self) -> list[str]:
-        """Move the objects that cannot be read to history.damaged/; return what they were."""
+        """Move the unreadable objects to history.damaged/; return what was wrong with each."""
         damage = []
         for key, content, parsed in self._all():
             if isinstance(parsed, str):
-                damage.append(self._say(key, parsed))
+                damage.append(self._described(key, parsed))
                 self._keep(key, content)
         return damage
 
     def _all(self) -> list[tuple[str, bytes, Move | str]]:
-        """Return every object's key and content, and the move that it is or why it is none."""
+        """Return every object's key and content, and its move or why it cannot be read."""
         prefix = f"{self._folder.as_posix()}/"
         keys = [
             key
@@ -99,7 +100,7 @@ class ObjectHistory:
             return None  # set aside since it was listed
 
     def _parsed(self, key: str, content: bytes) -> Move | str:
-        """Return the move that an object is, or why it is none."""
+        """Return the move in an object, or why it cannot be read."""
         try:
             move = read_move(content)
         except ValueError as error:
@@ -107,7 +108,7 @@ class ObjectHistory:
         return move if self._key(move) == key else f"is {move.alias!r} {move.generation}"
 
     def _keep(self, key: str, content: bytes) -> None:
-        """Move an object to history.damaged/, under a name that follows from its content."""
+        """Move an object to history.damaged/, under a name with a hash of its content."""
         path = Path(key)
         name = f"{path.stem}-{hashlib.sha256(content).hexdigest()[:8]}{path.suffix}"
         kept = (self._damaged / path.parent.name / name).as_posix()
@@ -115,7 +116,7 @@ class ObjectHistory:
             self._objects.create(kept, content)
         self._objects.delete([key])
 
-    def _say(self, key: str, problem: str) -> str:
+    def _described(self, key: str, problem: str) -> str:
         return f"{self._objects.address(key)} is damaged: {problem}; {MEND}"
 
     def _key(self, move: Move) -> str:
@@ -123,7 +124,7 @@ class ObjectHistory:
 
 
 def _ordered(moves: list[Move]) -> list[Move]:
-    """Order moves by time; a mover whose clock is behind comes after the move it followed."""
+    """Order moves by time; a clock that is behind puts no move before the alias's previous one."""
     latest: dict[str, datetime] = {}
     timed = []
     for move in sorted(moves, key=lambda move: (move.alias, move.generation)):

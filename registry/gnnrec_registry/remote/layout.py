@@ -1,9 +1,9 @@
-"""Where everything stands below a URL: the keys are the paths that a local folder would have."""
+"""The keys of a registry's objects: the paths that they would have in a local folder."""
 
 from pathlib import Path
 
 from gnnrec_registry.errors import NoSuchModel
-from gnnrec_registry.layout import MANIFEST, ModelLayout, is_name
+from gnnrec_registry.files.layout import MANIFEST, ModelLayout, is_name
 from gnnrec_registry.remote.objects import Entry, Objects
 
 
@@ -33,7 +33,7 @@ class RemoteLayout(ModelLayout):
         )
 
     def version_keys(self) -> dict[str, dict[str, Entry]]:
-        """Return the objects of every version by its name, also of those that are not whole."""
+        """Return the objects of every version by its name, incomplete versions included."""
         prefix = f"{self.versions.as_posix()}/"
         found: dict[str, dict[str, Entry]] = {}
         for key, entry in self._objects.entries(prefix).items():

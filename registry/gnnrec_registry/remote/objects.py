@@ -1,4 +1,4 @@
-"""Objects by key at one URL, through fsspec: in bounded time, failures as clear errors."""
+"""Objects by key below a URL, through fsspec, with deadlines and clear errors."""
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -14,13 +14,13 @@ from gnnrec_registry.remote.failures import explained
 
 _DEADLINE_S = 30.0
 _RANGES_DEADLINE_S = 120.0
-# Slower uploads than this are given up.
+# The deadline of an upload allows for this speed.
 _LEAST_BYTES_PER_S = 50_000
 
 
 @dataclass(frozen=True)
 class Entry:
-    """What a listing says of an object."""
+    """The size and time of an object, from a listing."""
 
     size: int
     modified: datetime | None
@@ -29,15 +29,15 @@ class Entry:
 class Objects:
     """The objects below a URL; keys are relative to it.
 
-    A missing object is FileNotFoundError, one that should not be there FileExistsError; all else
-    that a store can do wrong is StoreRefused or StoreUnreachable.
+    A missing object raises FileNotFoundError, one that should not exist FileExistsError. Every
+    other failure of the store is StoreRefused or StoreUnreachable.
     """
 
     credentials = "the credentials that its driver takes"
     read_options: ClassVar[dict[str, Any]] = {}
 
     def __init__(self, url: str) -> None:
-        """Build the driver; nothing is asked of the store yet."""
+        """Build the driver; the store is not contacted yet."""
         self.url = url.rstrip("/")
         with self._asking():
             self._fs = self._driver()
@@ -45,7 +45,7 @@ class Objects:
 
     @property
     def conditional(self) -> bool:
-        """Whether the store keeps the conditions of `create` and `replace` against all others."""
+        """Whether the store makes `create` and `replace` conditional even among several writers."""
         return False
 
     def address(self, key: str) -> str:
@@ -60,7 +60,7 @@ class Objects:
     def read_ranges(
         self, key: str, starts: Sequence[int], ends: Sequence[int]
     ) -> list[bytes | Exception]:
-        """Return parts of an object, asked for at once; a part that failed is its error."""
+        """Return parts of an object, requested concurrently; a failed part is its error."""
         parts: list[bytes | Exception] = self._ask(
             "cat_ranges",
             [self._path(key)] * len(starts),
@@ -87,7 +87,7 @@ class Objects:
         return int(self._info(key)["size"])
 
     def tag(self, key: str) -> str:
-        """Return what `replace` compares: another one as soon as the object is another one."""
+        """Return the object's tag for `replace`: it changes whenever the object does."""
         return ""
 
     def entries(self, prefix: str) -> dict[str, Entry]:
@@ -103,7 +103,7 @@ class Objects:
         }
 
     def folders(self, prefix: str = "") -> list[str]:
-        """Return the names of what has objects below it, directly under a prefix."""
+        """Return the names of the folders directly below a prefix."""
         try:
             found = self._ask("ls", self._path(prefix), detail=True)
         except FileNotFoundError:
@@ -115,7 +115,7 @@ class Objects:
         )
 
     def create(self, key: str, content: bytes) -> None:
-        """Write an object that is not there yet."""
+        """Write a new object; FileExistsError if it exists."""
         if self.conditional:
             self._create(key, content)
         else:
@@ -130,7 +130,7 @@ class Objects:
             self._ask("pipe_file", self._path(key), content)
 
     def upload(self, path: Path, key: str) -> None:
-        """Write a file as an object that is not there yet."""
+        """Write a file as a new object; FileExistsError if it exists."""
         if self.conditional:
             self._upload(path, key)
         else:
@@ -138,7 +138,7 @@ class Objects:
             self._put(path, key)
 
     def delete(self, keys: Sequence[str]) -> None:
-        """Delete objects; those that are gone already do not matter."""
+        """Delete objects; missing ones are ignored."""
         for key in keys:
             try:
                 self._ask("rm_file", self._path(key))
@@ -146,10 +146,10 @@ class Objects:
                 continue
 
     def abandon_uploads(self, prefix: str, before: datetime) -> None:
-        """Give up what killed uploads left behind unseen, where the store keeps such parts."""
+        """Abort interrupted multipart uploads, in stores that keep their parts."""
 
     def _driver(self) -> Any:
-        """Return the driver; those built alike are one, with its connections."""
+        """Return the driver; fsspec shares one among equal URLs, with its connections."""
         return fsspec.url_to_fs(self.url)[0]
 
     def _create(self, key: str, content: bytes) -> None:

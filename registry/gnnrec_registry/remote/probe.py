@@ -1,4 +1,4 @@
-"""Whether a store keeps the conditions of conditional writes: some accept and ignore them."""
+"""Finds out whether a store honours conditional writes; some accept and ignore the conditions."""
 
 from collections.abc import Callable
 
@@ -7,12 +7,12 @@ from gnnrec_registry.remote.failures import code_of
 
 PROBE = ".conditional-writes"
 _CONTENT = b"gnnrec writes this object to see whether the store keeps conditions.\n"
-# Not implemented, and what stores answer to headers that they do not know.
+# What stores answer to a condition or a header that they do not support.
 _UNKNOWN = {"NotImplemented", "501", "InvalidArgument", "InvalidRequest", "400"}
 
 
 class ConditionFailed(Exception):
-    """A conditional write found the object changed."""
+    """A conditional write was refused, for the object has changed."""
 
 
 def keeps_conditions(
@@ -20,7 +20,10 @@ def keeps_conditions(
     replace: Callable[[str, bytes, str], None],
     wrong_tag: str,
 ) -> bool:
-    """Write an object twice as new, and once in place of one with another tag: two must fail."""
+    """Try writes that a store with conditions must refuse; return whether it refused them.
+
+    They are a second creation of an object, and a replacement with a wrong tag.
+    """
     try:
         try:
             create(PROBE, _CONTENT)

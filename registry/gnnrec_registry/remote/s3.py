@@ -1,7 +1,9 @@
-"""Amazon S3, and stores that speak its protocol."""
+"""Objects in Amazon S3 and compatible stores, written conditionally by their ETag."""
 
 import logging
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -14,7 +16,7 @@ from gnnrec_registry.remote.failures import code_of
 from gnnrec_registry.remote.objects import Objects
 from gnnrec_registry.remote.probe import ConditionFailed, keeps_conditions
 
-# At INFO it tells at each start where it found credentials.
+# At INFO they log at each start where credentials were found.
 logging.getLogger("aiobotocore.credentials").setLevel(logging.WARNING)
 logging.getLogger("botocore.credentials").setLevel(logging.WARNING)
 
@@ -26,7 +28,7 @@ class S3Objects(Objects):
 
     credentials = "AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, AWS_PROFILE or a role"
 
-    # s3fs would ask for the size first, to read large objects in parts
+    # otherwise s3fs requests the size first, to read large objects in parts
     read_options: ClassVar[dict[str, Any]] = {"max_concurrency": 1}
 
     @cached_property
@@ -39,7 +41,7 @@ class S3Objects(Objects):
         return str(self._info(key)["ETag"])
 
     def abandon_uploads(self, prefix: str, before: datetime) -> None:
-        """Give up multipart uploads below a prefix that were begun before a moment."""
+        """Abort multipart uploads below a prefix that began before a time."""
         bucket, _, root = self._path(prefix).partition("/")
         for upload in self._ask("list_multipart_uploads", bucket):
             if upload["Key"].startswith(f"{root}/") and upload["Initiated"] < before:
@@ -61,27 +63,27 @@ class S3Objects(Objects):
         return driver
 
     def _create(self, key: str, content: bytes) -> None:
-        try:
+        with _condition_failing_as(FileExistsError(key)):
             self._ask("pipe_file", self._path(key), content, mode="create")
-        except StoreError as error:
-            if code_of(error) in _FAILED:
-                raise FileExistsError(key) from error
-            raise
 
     def _replace(self, key: str, content: bytes, tag: str) -> None:
         try:
-            self._ask("pipe_file", self._path(key), content, IfMatch=tag)
+            with _condition_failing_as(ConditionFailed(key)):
+                self._ask("pipe_file", self._path(key), content, IfMatch=tag)
         except FileNotFoundError as error:
             raise ConditionFailed(key) from error
-        except StoreError as error:
-            if code_of(error) in _FAILED:
-                raise ConditionFailed(key) from error
-            raise
 
     def _upload(self, path: Path, key: str) -> None:
-        try:
+        with _condition_failing_as(FileExistsError(key)):
             self._put(path, key, mode="create")
-        except StoreError as error:
-            if code_of(error) in _FAILED:
-                raise FileExistsError(key) from error
-            raise
+
+
+@contextmanager
+def _condition_failing_as(failure: Exception) -> Iterator[None]:
+    """Raise `failure` in place of the store's error if the condition of a write did not hold."""
+    try:
+        yield
+    except StoreError as error:
+        if code_of(error) in _FAILED:
+            raise failure from error
+        raise

@@ -1,4 +1,4 @@
-"""A model below a URL of an object store: published by its manifest, aliases moved by condition."""
+"""A model in an object store: the manifest publishes a version, aliases move conditionally."""
 
 import hashlib
 import logging
@@ -17,15 +17,15 @@ from gnnrec_registry.errors import (
     VersionCorrupt,
     VersionExists,
 )
-from gnnrec_registry.layout import MANIFEST, MANIFEST_KEPT, is_name
-from gnnrec_registry.local import check_folder
-from gnnrec_registry.manifest import FileEntry, decode, now
+from gnnrec_registry.files.layout import MANIFEST, MANIFEST_KEPT, is_name
 from gnnrec_registry.remote.cache import Cache
 from gnnrec_registry.remote.history import READERS, ObjectHistory
 from gnnrec_registry.remote.layout import RemoteLayout
 from gnnrec_registry.remote.probe import ConditionFailed
 from gnnrec_registry.remote.stores import open_objects
 from gnnrec_registry.remote.version import RemoteVersion
+from gnnrec_registry.storage.staging import check_folder
+from gnnrec_registry.versions.manifest import FileEntry, decode, now
 
 _log = logging.getLogger("gnnrec.registry")
 
@@ -64,12 +64,12 @@ class RemoteStorage:
             ) from None
 
     def open_all(self, versions: list[str]) -> Iterator[tuple[str, RemoteVersion | RegistryError]]:
-        """Open many at once, each with what `open` would return or raise."""
+        """Open many concurrently; yield each name with its version or the error of `open`."""
         with ThreadPoolExecutor(READERS) as readers:
-            yield from zip(versions, readers.map(self._open_or_say, versions), strict=True)
+            yield from zip(versions, readers.map(self._open_or_error, versions), strict=True)
 
     def stamp(self, version: str) -> tuple[Hashable, ...]:
-        """Return the tag of the manifest, empty where there is none."""
+        """Return the manifest's tag, or an empty tuple if it does not exist."""
         try:
             return (self._objects.tag(self._manifest(version)),)
         except FileNotFoundError:
@@ -77,28 +77,28 @@ class RemoteStorage:
 
     @property
     def checkpoints(self) -> Path:
-        """Where stopped trainings of the model are kept: in the cache, by the registry's URL."""
+        """The folder for checkpoints of interrupted trainings, in the cache."""
         return self._cache.checkpoints(f"{self._objects.url} {self.layout.model}")
 
     def check_writable(self, size: int) -> None:
-        """Raise CannotWrite, or what the store says to an object that is written and deleted."""
+        """Raise CannotWrite or the store's error unless a version can be published."""
         check_folder(self._cache.folder, size)
         probe = (self.layout.folder / ".writable").as_posix()
-        with suppress(FileExistsError):  # left by somebody who may write and not delete
+        with suppress(FileExistsError):  # left by a user who may write but not delete
             self._objects.create(probe, b"")
         with suppress(StoreError):
             self._objects.delete([probe])
 
     @contextmanager
     def staging(self) -> Iterator[Path]:
-        """Yield an empty folder in the cache; it is gone afterwards."""
+        """Yield an empty folder in the cache; it is removed afterwards."""
         with self._cache.staging() as folder:
             yield folder
 
     def commit(
         self, folder: Path, version: str, files: dict[str, FileEntry], manifest: bytes
     ) -> None:
-        """Upload the files, none over another's, and the manifest last: with it the version is."""
+        """Upload the files, overwriting none, then the manifest, which publishes them."""
         prefix = self.layout.version(version)
         taken_up = [
             name
@@ -108,10 +108,10 @@ class RemoteStorage:
         try:
             self._objects.create(self._manifest(version), manifest)
         except FileExistsError:
-            # an answer that was lost and asked for again says so of our own
+            # a retry after a lost answer finds our own manifest
             if self._objects.read(self._manifest(version)) != manifest:
                 raise
-        if taken_up:  # what a dead publisher left a day ago: a prune may have swept it just now
+        if taken_up:  # files that an interrupted publisher left: a prune may be sweeping them
             there = self._objects.entries(prefix.as_posix())
             for name in taken_up:
                 if (prefix / name).as_posix() not in there:
@@ -119,35 +119,35 @@ class RemoteStorage:
                     self._upload(folder / name, key, version, files[name])
 
     def delete(self, version: str, is_needed: Callable[[], bool]) -> bool:
-        """Take the manifest away, and the files unless an alias came to name the version.
+        """Delete the manifest, then the files, unless an alias names the version meanwhile.
 
-        Until that is decided a copy of the manifest stands beside: a prune that dies before leaves
-        all that `sweep` needs to give the version back. Several prunes at once share the copy; what
-        one of them has taken the others leave alone.
+        A copy of the manifest is kept until that is decided. So if the prune is interrupted,
+        `sweep` can restore the version. Concurrent prunes share the copy; a version that one of
+        them has taken is left alone by the others.
         """
         key, kept = self._manifest(version), self._kept(version)
         try:
             self._keep(kept, self._objects.read(key))
         except FileNotFoundError:
-            return False  # another prune was here before
+            return False  # another prune was faster
         self._objects.delete([key])
         try:
             needed = is_needed()
-        except BaseException:  # nobody knows, so it stays
-            self._give_back(version)
+        except BaseException:  # unknown whether it is needed, so it is kept
+            self._restore(version)
             raise
         if needed:
-            self._give_back(version)
+            self._restore(version)
             return False
         self._objects.delete([kept])
         entries = self._objects.entries(self.layout.version(version).as_posix())
         if key in entries:
-            return False  # another prune, which saw that it is needed, gave it back meanwhile
+            return False  # another prune saw that it is needed, and restored it
         self._objects.delete(list(entries))
         return True
 
     def _keep(self, kept: str, manifest: bytes) -> None:
-        """Write the copy of a manifest; one of an earlier version of the name is replaced."""
+        """Write the copy of a manifest; a copy for an earlier version of this name is replaced."""
         try:
             self._objects.create(kept, manifest)
         except FileExistsError:
@@ -157,20 +157,20 @@ class RemoteStorage:
             self._objects.create(kept, manifest)
 
     def sweep(self, needed: Collection[str]) -> None:
-        """Give back what dead prunes took of needed versions; remove the rest after a day."""
+        """Restore needed versions after interrupted prunes; remove other leftovers after a day."""
         before = now() - _LEFT_AFTER
         for name, keys in self.layout.version_keys().items():
             if self._manifest(name) in keys:
                 continue
             if name in needed and self._kept(name) in keys:
-                self._give_back(name)
+                self._restore(name)
             elif all(
                 entry.modified is not None and entry.modified < before for entry in keys.values()
             ):
                 self._objects.delete(list(keys))
         try:
             self._objects.abandon_uploads(self.layout.versions.as_posix(), before)
-        except StoreError as error:  # a right of its own, and not every S3 has it
+        except StoreError as error:  # needs a separate right, and not every store supports it
             _log.warning("parts of uploads that were cut off may be left: %s", error)
 
     @contextmanager
@@ -199,7 +199,7 @@ class RemoteStorage:
         try:
             self._swap(key, content, before)
         except (FileExistsError, ConditionFailed):
-            # an answer that was lost and asked for again says so of our own move
+            # a retry after a lost answer finds our own move
             if self.read_alias(alias) != content:
                 raise AliasConflict(
                     f"alias {alias!r} was moved by someone else at the same moment; "
@@ -222,16 +222,16 @@ class RemoteStorage:
             raise ConditionFailed(key) from None
         self._objects.replace(key, content, tag)
 
-    def _open_or_say(self, version: str) -> RemoteVersion | RegistryError:
+    def _open_or_error(self, version: str) -> RemoteVersion | RegistryError:
         try:
             return self.open(version)
         except StoreUnreachable:
-            raise  # says nothing of the version
+            raise  # a failure of the store, not of this version
         except RegistryError as error:
             return error
 
     def _upload(self, path: Path, key: str, version: str, entry: FileEntry) -> bool:
-        """Upload a file; False if the same content is there already."""
+        """Upload a file; return False if an object with the same content exists already."""
         try:
             self._objects.upload(path, key)
         except FileExistsError:
@@ -240,7 +240,7 @@ class RemoteStorage:
         return True
 
     def _check_same(self, key: str, version: str, entry: FileEntry) -> None:
-        """Raise VersionExists unless an object that is there already has a file's content."""
+        """Raise VersionExists unless the existing object has the file's content."""
         digest = hashlib.sha256()
         if self._objects.size(key) == entry.size:
             for start in range(0, entry.size, _CHUNK):
@@ -255,21 +255,22 @@ class RemoteStorage:
                 "another name; gnnrec prune removes what a publisher that died left, after a day"
             )
 
-    def _give_back(self, version: str) -> None:
-        """Make a version whole again whose manifest a prune has taken away, and not decided yet.
+    def _restore(self, version: str) -> None:
+        """Restore the manifest of a version from the copy that an undecided prune made.
 
-        The copy stays: without it, or without all files, a prune that lives has decided otherwise.
+        The copy is kept. If the copy or a file is missing, another prune has decided to delete the
+        version, and the manifest is removed again.
         """
         key, kept = self._manifest(version), self._kept(version)
         try:
             manifest = self._objects.read(kept)
             self._objects.create(key, manifest)
         except (FileExistsError, FileNotFoundError):
-            return  # another was here before
+            return  # another process restored or deleted it
         prefix = self.layout.version(version)
         there = self._objects.entries(prefix.as_posix())
         needed = [kept, *((prefix / name).as_posix() for name in self._files(version, manifest))]
-        if not all(each in there for each in needed):
+        if not all(name in there for name in needed):
             self._objects.delete([key])
             return
         _log.warning("version %s, which an alias needs, is given back after a prune", version)
@@ -278,7 +279,7 @@ class RemoteStorage:
         try:
             return decode(manifest, version, self.layout.model).files
         except VersionCorrupt:
-            return []  # it was damaged before
+            return []  # the version was damaged already
 
     def _kept(self, version: str) -> str:
         return (self.layout.version(version) / MANIFEST_KEPT).as_posix()

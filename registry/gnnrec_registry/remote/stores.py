@@ -1,4 +1,4 @@
-"""Which class knows the store that a URL names; a driver is imported when its store is named."""
+"""Chooses the class for the store of a URL, and imports its driver only then."""
 
 import fsspec
 

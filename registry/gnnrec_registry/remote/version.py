@@ -1,4 +1,4 @@
-"""A version in an object store: its manifest at once, its files downloaded as they are needed."""
+"""A version in an object store: opening reads the manifest, files are downloaded when needed."""
 
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -6,14 +6,15 @@ from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
-from gnnrec_registry import version
 from gnnrec_registry.errors import NoSuchVersion, VersionCorrupt
-from gnnrec_registry.layout import MANIFEST, MANIFEST_KEPT
-from gnnrec_registry.manifest import FileEntry, Manifest, decode
+from gnnrec_registry.files.layout import MANIFEST, MANIFEST_KEPT
 from gnnrec_registry.remote.cache import Cache
 from gnnrec_registry.remote.download import Damage, download
 from gnnrec_registry.remote.history import READERS
 from gnnrec_registry.remote.objects import Objects
+from gnnrec_registry.versions import version
+from gnnrec_registry.versions.contents import VersionContents
+from gnnrec_registry.versions.manifest import FileEntry, decode
 
 
 class RemoteVersion(version.Version):
@@ -21,14 +22,11 @@ class RemoteVersion(version.Version):
 
     def __init__(self, objects: Objects, cache: Cache, prefix: Path) -> None:
         """Read the manifest; FileNotFoundError without one, VersionCorrupt for a damaged one."""
-        self.folder = prefix
-        self.name = prefix.name
-        self.where = objects.address(prefix.as_posix())
+        content = objects.read((prefix / MANIFEST).as_posix())
+        manifest = decode(content, prefix.name, prefix.parent.parent.name)
+        VersionContents.__init__(self, prefix, manifest, objects.address(prefix.as_posix()))
         self._objects = objects
         self._cache = cache
-        self.fetched = 0
-        content = objects.read((prefix / MANIFEST).as_posix())
-        self.manifest: Manifest = decode(content, self.name, prefix.parent.parent.name)
 
     def file(self, name: str) -> Path:
         """Return the path of one of the version's files in the cache, or raise VersionCorrupt."""
@@ -42,9 +40,9 @@ class RemoteVersion(version.Version):
             raise VersionCorrupt(f"version {self.name!r}: {name} {damage} ({where})") from None
 
     def folder_of(self, name: str, advance: Callable[[float], None] = lambda share: None) -> Path:
-        """Return a folder in the cache where a file stands with all those beside it, by names.
+        """Return a folder in the cache with a file and all the files of its folder, by their names.
 
-        `advance` hears which share of them is here. Raises VersionCorrupt.
+        `advance` is called with the share that is here, up to 1. Raises VersionCorrupt.
         """
         place = Path(name).parent
         names = [file for file in self.manifest.files if Path(file).parent == place]
@@ -57,8 +55,8 @@ class RemoteVersion(version.Version):
     def verify(self, advance: Callable[[int], None] = lambda read: None) -> None:
         """Raise VersionCorrupt, naming every damaged file, unless the version is whole and sound.
 
-        The store must have every file in its size; contents are compared as they are downloaded,
-        and those in the cache again.
+        First the sizes of the objects are compared. Then every file is downloaded if it is not in
+        the cache, and its sha256 compared.
         """
         there = self._objects.entries(self.folder.as_posix())
         damage = []
@@ -77,19 +75,19 @@ class RemoteVersion(version.Version):
         if damage or strange:
             self._require_there()
             raise VersionCorrupt(
-                f"version {self.name!r}: {'; '.join(damage + version.told(sorted(strange)))}"
+                f"version {self.name!r}: {'; '.join(damage + version.shortened(sorted(strange)))}"
             )
         super().verify(advance)
 
     def _strangers(self) -> list[str]:
-        return []  # looked for in the store before
+        return []  # `verify` has looked for them in the store
 
     def _require_there(self) -> None:
         if not self._objects.has(self._key(MANIFEST)):
             raise NoSuchVersion(f"version {self.name!r} was deleted while it was read")
 
     def _damage(self, name: str, entry: FileEntry) -> str | None:
-        """Download the file if need be, and compare it; a copy that rotted is fetched again."""
+        """Compare a file, downloading it if needed; a corrupted copy is downloaded again."""
         try:
             if version.damage(self._file(name, entry), entry) is None:
                 return None

@@ -14,8 +14,8 @@ from typing import Any, Literal
 import faiss
 import numpy as np
 
-from gnnrec_registry.arrays import Embeddings
-from gnnrec_registry.ranking import NO_ROW, Rows, Scores, exact_scores, order
+from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.scoring.ranking import NO_ROW, Rows, Scores, exact_scores, order
 from gnnrec_server.index import codes
 from gnnrec_server.index.exact import FlatIndex, Found, Rank, contains, excluded_cells, per_query
 

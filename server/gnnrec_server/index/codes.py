@@ -10,8 +10,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gnnrec_registry.arrays import Embeddings
-from gnnrec_registry.ranking import Rows, candidates
+from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.scoring.ranking import Rows, candidates
 from gnnrec_server.index.exact import (
     AT_ONCE,
     MOST_TOGETHER,

@@ -13,8 +13,8 @@ import faiss
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnrec_registry.arrays import Embeddings
-from gnnrec_registry.ranking import (
+from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.scoring.ranking import (
     NO_ROW,
     Find,
     LeftOut,

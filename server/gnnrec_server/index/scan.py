@@ -32,8 +32,8 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnx import helper, parser
 
-from gnnrec_registry.arrays import Embeddings
-from gnnrec_registry.ranking import Rows, Scores
+from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.scoring.ranking import Rows, Scores
 
 _ROWS_AT_A_TIME = 65_536
 _LOWEST = np.iinfo(np.int32).min

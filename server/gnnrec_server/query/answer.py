@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gnnrec_registry.ranking import Rows, Scores
+from gnnrec_registry.scoring.ranking import Rows, Scores
 from gnnrec_server.query.plan import Plan
 from gnnrec_server.query.queries import TopKQuery
 from gnnrec_server.version.snapshot import Snapshot

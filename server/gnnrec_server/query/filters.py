@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gnnrec_registry.attributes import Attribute, Numbers
+from gnnrec_registry.features.attributes import Attribute, Numbers
 from gnnrec_server.errors import InvalidQuery, MissingAttributes
 from gnnrec_server.index.exact import Mask
 from gnnrec_server.process.cancellation import pause

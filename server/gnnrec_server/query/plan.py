@@ -6,8 +6,8 @@ from typing import Protocol
 
 import numpy as np
 
-from gnnrec_registry.arrays import Embeddings
-from gnnrec_registry.ranking import Rows
+from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.scoring.ranking import Rows
 from gnnrec_server.errors import InvalidQuery
 from gnnrec_server.index.exact import Found, Mask
 from gnnrec_server.query.filters import meet

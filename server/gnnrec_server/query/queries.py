@@ -9,7 +9,7 @@ from dataclasses import InitVar, dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnrec_registry.features import Value
+from gnnrec_registry.features.encoders import Value
 from gnnrec_server.errors import InvalidQuery
 from gnnrec_server.query.filters import AnyOf, Filter
 

@@ -8,8 +8,8 @@ from functools import partial
 
 import numpy as np
 
-from gnnrec_registry.arrays import Embeddings
-from gnnrec_registry.ranking import NO_ROW, Rows
+from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.scoring.ranking import NO_ROW, Rows
 from gnnrec_server.errors import UnknownItem, UnknownUser
 from gnnrec_server.index.exact import FlatIndex, Found, Rank
 from gnnrec_server.process.cancellation import attempt, pause

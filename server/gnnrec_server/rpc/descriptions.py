@@ -7,8 +7,8 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from gnnrec_protos.v1 import model_pb2
 from gnnrec_registry import Move
-from gnnrec_registry.attributes import AttributeEntry
-from gnnrec_registry.manifest import Metrics
+from gnnrec_registry.features.attributes import AttributeEntry
+from gnnrec_registry.versions.manifest import Metrics
 from gnnrec_server.query.routing import Resident, Serving
 from gnnrec_server.rollout.catalogue import VersionState
 from gnnrec_server.trials.counters import Count, RequestKind, TrialTotals

@@ -6,7 +6,7 @@ from itertools import chain
 import numpy as np
 
 from gnnrec_protos.v1 import recommender_pb2 as pb
-from gnnrec_registry.features import Value
+from gnnrec_registry.features.encoders import Value
 from gnnrec_server.errors import InvalidQuery
 from gnnrec_server.load.lanes import Unparsed
 from gnnrec_server.query.filters import AnyOf, Filter, Range

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor
 
-from gnnrec_registry.ranking import NO_ROW
+from gnnrec_registry.scoring.ranking import NO_ROW
 from gnnrec_server.query.plan import place, plan, search
 from gnnrec_server.query.queries import ScoreQuery, TopKQuery
 from gnnrec_server.query.recommender import Recommender

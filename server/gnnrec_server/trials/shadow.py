@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gnnrec_registry.ranking import NO_ROW, Scores
+from gnnrec_registry.scoring.ranking import NO_ROW, Scores
 from gnnrec_server.process.threads import OneThread
 from gnnrec_server.query.plan import place, plan, search
 from gnnrec_server.query.queries import ScoreQuery, TopKQuery

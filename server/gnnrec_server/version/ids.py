@@ -5,8 +5,8 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnrec_registry.arrays import distinct
-from gnnrec_registry.ranking import NO_ROW, Rows
+from gnnrec_registry.files.arrays import distinct
+from gnnrec_registry.scoring.ranking import NO_ROW, Rows
 
 
 class IdTable:

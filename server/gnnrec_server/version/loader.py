@@ -6,7 +6,7 @@ import time
 import numpy as np
 
 from gnnrec_registry import Version
-from gnnrec_registry.layout import GOLDEN
+from gnnrec_registry.files.layout import GOLDEN
 from gnnrec_server.errors import UnservableVersion
 from gnnrec_server.index.approximate import IndexPlan, build
 from gnnrec_server.version import cancellation, memory_check

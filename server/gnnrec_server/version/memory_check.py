@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gnnrec_registry import Manifest, Version
-from gnnrec_registry.layout import ITEM_IDS, ITEM_TITLES, USER_IDS
+from gnnrec_registry.files.layout import ITEM_IDS, ITEM_TITLES, USER_IDS
 from gnnrec_server.errors import UnservableVersion
 from gnnrec_server.index import codes
 from gnnrec_server.index.approximate import IndexPlan

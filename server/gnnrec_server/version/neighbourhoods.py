@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnrec_registry.ranking import Rows
+from gnnrec_registry.scoring.ranking import Rows
 
 # However many items a new user has, about so many users of them are looked at in all: the model
 # runs in one piece, so its work is bounded beforehand.

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from gnnrec_registry import FeatureEncoder
-from gnnrec_registry.arrays import Embeddings
 from gnnrec_registry.errors import InvalidFeature
-from gnnrec_registry.features import Matrix, Value
-from gnnrec_registry.ranking import NO_ROW, Rows
+from gnnrec_registry.features.encoders import Matrix, Value
+from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.scoring.ranking import NO_ROW, Rows
 from gnnrec_server.errors import CannotEmbed, InvalidQuery
 from gnnrec_server.version.node_models import Weights
 from gnnrec_server.version.snapshot import LoadedVariant, Snapshot

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec_registry import FoldIn, NodeFeatures, Version
-from gnnrec_registry.arrays import Embeddings
-from gnnrec_registry.features import Matrix
-from gnnrec_registry.ranking import Rows
+from gnnrec_registry.features.encoders import Matrix
+from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.scoring.ranking import Rows
 from gnnrec_server.errors import CannotStart, UnservableVersion
 from gnnrec_server.version.neighbourhoods import ItemUsers
 from gnnrec_server.version.onnx_model import CPU, Encoder

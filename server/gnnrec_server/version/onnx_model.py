@@ -14,7 +14,7 @@ import onnxruntime
 from numpy.typing import NDArray
 from onnxruntime.capi import onnxruntime_pybind11_state as failures
 
-from gnnrec_registry.arrays import Embeddings
+from gnnrec_registry.files.arrays import Embeddings
 from gnnrec_server.errors import UnservableVersion
 from gnnrec_server.version import cancellation
 

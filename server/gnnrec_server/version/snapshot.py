@@ -7,9 +7,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec_registry import Manifest, NodeFeatures
-from gnnrec_registry.arrays import Embeddings
-from gnnrec_registry.attributes import Attribute
-from gnnrec_registry.ranking import NO_ROW, Rows
+from gnnrec_registry.features.attributes import Attribute
+from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.scoring.ranking import NO_ROW, Rows
 from gnnrec_server.errors import MissingVariant, UnknownItem, UnknownUser
 from gnnrec_server.index.exact import FlatIndex
 from gnnrec_server.telemetry.version_metrics import VariantFigures, VersionFigures

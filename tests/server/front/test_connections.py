@@ -13,7 +13,7 @@ import grpc
 import pytest
 from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
-from gnnrec import connection as client_side
+from gnnrec.client import connection as client_side
 from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_registry import ModelStore
 from gnnrec_server.front import grpcio

@@ -5,7 +5,7 @@ import logging
 import numpy as np
 import pytest
 
-from gnnrec_registry.arrays import Embeddings
+from gnnrec_registry.files.arrays import Embeddings
 from gnnrec_server.index.approximate import ApproximateIndex, IndexPlan, build
 from gnnrec_server.index.exact import FlatIndex
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gnnrec_registry.arrays import Embeddings
-from gnnrec_registry.ranking import Rows
+from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.scoring.ranking import Rows
 from gnnrec_server.index.codes import QuantizedIndex, extra_bytes, flat_index
 from gnnrec_server.index.exact import FlatIndex, Found
 from gnnrec_server.index.scan import BLOCK, Scan

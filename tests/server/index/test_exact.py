@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gnnrec_registry.arrays import Embeddings
+from gnnrec_registry.files.arrays import Embeddings
 from gnnrec_server.index.exact import FlatIndex
 
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_registry import ItemAttribute, ModelStore
-from gnnrec_registry.attributes import Texts
+from gnnrec_registry.features.attributes import Texts
 from gnnrec_server.index.exact import FlatIndex
 from gnnrec_server.load import batches, lanes
 from gnnrec_server.query.recommender import Recommender

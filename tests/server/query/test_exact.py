@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_registry import FoldIn, ItemAttribute, ModelStore, Segment, VariantExport
-from gnnrec_registry.arrays import Embeddings
-from gnnrec_registry.features import Value
+from gnnrec_registry.features.encoders import Value
+from gnnrec_registry.files.arrays import Embeddings
 from gnnrec_server.errors import UnknownUser
 from gnnrec_server.load.answer_cache import Reply
 from gnnrec_server.load.lanes import Lanes, Replies

@@ -13,7 +13,7 @@ import pytest
 
 from gnnrec_protos.v1 import model_pb2
 from gnnrec_registry import ModelStore, Version
-from gnnrec_registry.arrays import Embeddings
+from gnnrec_registry.files.arrays import Embeddings
 from gnnrec_server.rollout import follow
 from gnnrec_server.version import loader
 from gnnrec_server.version.snapshot import Snapshot
@@ -231,7 +231,7 @@ def test_numbers_that_are_not_finite_are_refused_though_the_checksum_fits(
         path.parent.mkdir(exist_ok=True)
         np.save(path, array, allow_pickle=False)
 
-    monkeypatch.setattr("gnnrec_registry.export.write_embeddings", write_as_it_is)
+    monkeypatch.setattr("gnnrec_registry.versions.export.write_embeddings", write_as_it_is)
     monkeypatch.setattr("gnnrec_registry.store.check", lambda staged, finite: None)
     store.publish(made.export(made.embeddings(5, 4), items), version="nan")
     promote(store, "v1")

@@ -12,8 +12,8 @@ from grpc_status import rpc_status
 from gnnrec_protos.v1 import model_pb2
 from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_registry import ItemAttribute, ModelStore
-from gnnrec_registry.arrays import Embeddings
-from gnnrec_registry.ranking import Rows
+from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.scoring.ranking import Rows
 from gnnrec_server.index.exact import FlatIndex
 from gnnrec_server.query.queries import Limits
 from gnnrec_server.query.recommender import Recommender

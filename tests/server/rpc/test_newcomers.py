@@ -8,7 +8,7 @@ import grpc
 import pytest
 
 from gnnrec import Client, Error
-from gnnrec.newcomers import NewItem, NewUser
+from gnnrec.client.newcomers import NewItem, NewUser
 from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_registry import ModelStore
 from tests import unseen

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from gnnrec import Client, Query
-from gnnrec.answers import Trial
+from gnnrec.client.answers import Trial
 from gnnrec_registry import Candidate, Guard, ModelStore
 from gnnrec_server.query.queries import KnownUser
 from gnnrec_server.query.routing import is_in_share

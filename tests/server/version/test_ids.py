@@ -2,7 +2,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gnnrec_registry.ranking import NO_ROW
+from gnnrec_registry.scoring.ranking import NO_ROW
 from gnnrec_server.version.ids import IdTable
 
 

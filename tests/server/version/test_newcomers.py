@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from gnnrec_registry.arrays import Embeddings
-from gnnrec_registry.features import Value
+from gnnrec_registry.features.encoders import Value
+from gnnrec_registry.files.arrays import Embeddings
 from gnnrec_server.errors import CannotEmbed, InvalidQuery
 from gnnrec_server.query.queries import (
     Interaction,

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from gnnrec_registry.features import CategoricalEncoding, NumericEncoding
+from gnnrec_registry.features.encoders import CategoricalEncoding, NumericEncoding
 from gnnrec_training.errors import InvalidData
 from tests.training.data.described import ITEMS, dataset, described
 

@@ -8,7 +8,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from gnnrec_registry.features import CategoricalEncoding
+from gnnrec_registry.features.encoders import CategoricalEncoding
 from gnnrec_training.config import Config
 from gnnrec_training.config import load as load_config
 from gnnrec_training.data.dataset import Dataset

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from gnnrec_registry.arrays import Embeddings
+from gnnrec_registry.files.arrays import Embeddings
 from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset, Interactions
 from gnnrec_training.evaluation.measurement import best_variant, measure

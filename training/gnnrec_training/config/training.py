@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from gnnrec_registry.errors import InvalidName
-from gnnrec_registry.layout import check_name
+from gnnrec_registry.files.layout import check_name
 from gnnrec_training.config.data import DataConfig
 from gnnrec_training.config.models import (
     FusionConfig,

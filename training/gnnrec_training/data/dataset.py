@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec_registry import FeaturesExport, ItemAttribute
-from gnnrec_registry.manifest import canonical_json
+from gnnrec_registry.files.json import canonical_json
 from gnnrec_training.data.summary import DataSummary
 from gnnrec_training.errors import InvalidData
 

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec_registry import FeatureEncoder, FeaturesExport, NodeFeatures
-from gnnrec_registry.features import (
+from gnnrec_registry.features.encoders import (
     CategoricalEncoding,
     Encoding,
     Matrix,

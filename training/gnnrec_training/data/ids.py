@@ -11,7 +11,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gnnrec_registry.arrays import distinct
+from gnnrec_registry.files.arrays import distinct
 from gnnrec_training.data.dataset import Rows
 from gnnrec_training.data.tables.table import Table
 from gnnrec_training.errors import InvalidData

@@ -16,7 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from gnnrec_registry.arrays import distinct
+from gnnrec_registry.files.arrays import distinct
 from gnnrec_training import seeds
 from gnnrec_training.config import Config, DataConfig, data_folder
 from gnnrec_training.data.dataset import (

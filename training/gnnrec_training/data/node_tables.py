@@ -10,7 +10,7 @@ from typing import TypeVar
 import polars as pl
 
 from gnnrec_registry import ItemAttribute
-from gnnrec_registry.features import TableValue, Value
+from gnnrec_registry.features.encoders import TableValue, Value
 from gnnrec_training.config import (
     AttributeConfig,
     ItemsConfig,

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from gnnrec_registry.arrays import Embeddings
+from gnnrec_registry.files.arrays import Embeddings
 from gnnrec_training.data.dataset import Interactions
 
 

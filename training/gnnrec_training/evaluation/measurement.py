@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from gnnrec_registry.arrays import Embeddings
-from gnnrec_registry.manifest import Json, Metrics
-from gnnrec_registry.measures import narrow
+from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.files.json import Json
+from gnnrec_registry.scoring.metrics import narrow
+from gnnrec_registry.versions.manifest import Metrics
 from gnnrec_training import seeds
 from gnnrec_training.config import Config, SpectralConfig
 from gnnrec_training.data.dataset import Dataset, Interactions

@@ -11,10 +11,10 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gnnrec_registry.arrays import Embeddings
-from gnnrec_registry.manifest import Metrics
-from gnnrec_registry.measures import Hits
-from gnnrec_registry.ranking import NO_ROW, Rows, Scores, max_norm, top_k
+from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.scoring.metrics import Hits
+from gnnrec_registry.scoring.ranking import NO_ROW, Rows, Scores, max_norm, top_k
+from gnnrec_registry.versions.manifest import Metrics
 from gnnrec_training.data.dataset import Interactions
 from gnnrec_training.graph.sparse import Csr
 from gnnrec_training.reporter import ShareDone

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnrec_registry.manifest import Json, Metrics
+from gnnrec_registry.files.json import Json
+from gnnrec_registry.versions.manifest import Metrics
 from gnnrec_training.data.dataset import Interactions
 from gnnrec_training.graph.sparse import Csr
 

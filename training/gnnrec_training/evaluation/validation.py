@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gnnrec_registry.arrays import distinct
+from gnnrec_registry.files.arrays import distinct
 from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.evaluation.ranking import evaluate, heldout

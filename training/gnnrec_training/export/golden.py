@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from gnnrec_registry.arrays import Embeddings
-from gnnrec_registry.manifest import Json
-from gnnrec_registry.ranking import NO_ROW
+from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.files.json import Json
+from gnnrec_registry.scoring.ranking import NO_ROW
 from gnnrec_training.evaluation.ranking import rank
 from gnnrec_training.graph.sparse import Csr
 

@@ -8,7 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from gnnrec_registry import NodeModel, VariantExport
-from gnnrec_registry.arrays import distinct
+from gnnrec_registry.files.arrays import distinct
 from gnnrec_training import seeds
 from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset, Interactions

@@ -4,7 +4,7 @@ from dataclasses import replace
 from importlib.metadata import version as installed
 
 from gnnrec_registry import DataEntry, Export
-from gnnrec_registry.manifest import Json
+from gnnrec_registry.files.json import Json
 from gnnrec_training.evaluation.ranking import DEFINITION
 from gnnrec_training.export.golden import golden
 from gnnrec_training.export.variants import Built

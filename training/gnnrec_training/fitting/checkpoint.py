@@ -20,8 +20,8 @@ from typing import Any, Protocol
 
 import torch
 
-from gnnrec_registry.durable import make_folder, replace
-from gnnrec_registry.manifest import canonical_json
+from gnnrec_registry.files.durable import make_folder, replace
+from gnnrec_registry.files.json import canonical_json
 from gnnrec_training.errors import InvalidCheckpoint
 from gnnrec_training.reporter import Reporter
 

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gnnrec_registry.arrays import distinct
+from gnnrec_registry.files.arrays import distinct
 from gnnrec_training.data.sorting import order_by
 from gnnrec_training.graph.sparse import csr_tensor
 

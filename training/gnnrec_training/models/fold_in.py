@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gnnrec_registry.arrays import distinct
+from gnnrec_registry.files.arrays import distinct
 from gnnrec_training.config import LightGCNConfig
 from gnnrec_training.data.dataset import Interactions
 from gnnrec_training.models.lightgcn import LightGCN

@@ -5,7 +5,7 @@ from typing import Any
 
 from matplotlib.axes import Axes
 
-from gnnrec_registry.manifest import Metrics
+from gnnrec_registry.versions.manifest import Metrics
 from gnnrec_training.report.pictures import FAINT, INK, MUTED, Picture, picture
 
 

@@ -4,8 +4,8 @@ import itertools
 from collections.abc import Callable
 from typing import Any
 
-from gnnrec_registry.layout import REPORT_PAGE
-from gnnrec_registry.manifest import Metrics
+from gnnrec_registry.files.layout import REPORT_PAGE
+from gnnrec_registry.versions.manifest import Metrics
 from gnnrec_training.graph.sparse import by_user
 from gnnrec_training.report.bars import activity_bars, item_bars, metric_bars
 from gnnrec_training.report.contents import Contents

@@ -5,7 +5,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap, LogNorm
 from numpy.typing import NDArray
 
-from gnnrec_registry.arrays import Embeddings
+from gnnrec_registry.files.arrays import Embeddings
 from gnnrec_training.report.pictures import CARD, INK, ITEMS, MUTED, USERS, Picture, picture, short
 
 _LABELLED = 60

@@ -5,8 +5,8 @@ from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
 
-from gnnrec_registry.manifest import Metrics
-from gnnrec_registry.page import count, metric_place, number, render
+from gnnrec_registry.pages.html import count, metric_place, number, render
+from gnnrec_registry.versions.manifest import Metrics
 from gnnrec_training.evaluation.ranking import MEANINGS, PROTOCOL
 from gnnrec_training.report.contents import Contents
 from gnnrec_training.report.people import Person

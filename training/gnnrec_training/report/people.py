@@ -5,8 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnrec_registry.arrays import Embeddings
-from gnnrec_registry.ranking import NO_ROW, Scores
+from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.scoring.ranking import NO_ROW, Scores
 from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.evaluation.ranking import rank
 from gnnrec_training.graph.sparse import Csr

@@ -1,0 +1,100 @@
+"""The steps of a training that `gnnrec.train` and the command `gnnrec train` share."""
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from gnnrec_registry import ModelStore
+from gnnrec_registry.gate import check
+from gnnrec_registry.versions.manifest import Metrics
+
+if TYPE_CHECKING:
+    from gnnrec_training.config import Config
+    from gnnrec_training.train import Outcome
+
+Splits = Mapping[str, Metrics]
+"""Metrics by split, the part of the data on which they were measured."""
+
+
+def configured(
+    data: Sequence[str],
+    say: Callable[[str], None],
+    *,
+    name: str = "",
+    users: str = "",
+    items: str = "",
+) -> tuple["Config", Path]:
+    """Return the configuration and the folder from which its paths start.
+
+    `data` names a configuration file, or data alone, for which a configuration is proposed; `say`
+    is then called with what was detected. `name`, `users`, `items`: as in `gnnrec.train`.
+    """
+    from gnnrec_training.addresses import is_frame
+    from gnnrec_training.config import load
+    from gnnrec_training.data.discovery.proposal import propose
+    from gnnrec_training.errors import InvalidConfig
+
+    if any(path.endswith(".toml") for path in data):
+        if len(data) > 1:
+            raise InvalidConfig(f"name one configuration, or data alone, not {' '.join(data)}")
+        path = Path(data[0])
+        return load(path), path.parent
+    proposal = propose(data, Path(), name=name, users=users, items=items)
+    for note in proposal.notes:
+        say(note)
+    files = [*data, *filter(None, (users, items))]
+    if not any(map(is_frame, files)):
+        say(f"for a configuration to change: gnnrec init {' '.join(files)}")
+    return proposal.config, proposal.beside
+
+
+def store_of(config: "Config", registry: str, promote: str) -> ModelStore:
+    """Return the store to publish to; an invalid alias raises InvalidName before the training."""
+    store = ModelStore(registry, config.name)
+    if promote:
+        store.layout.alias(promote)
+    return store
+
+
+def promote(store: ModelStore, version: str, alias: str) -> str:
+    """Point an alias at a version if it is whole and no worse; return what was compared.
+
+    Raises PromotionRefused.
+    """
+    note = check(store, version, alias=alias)
+    store.aliases.promote(version, alias=alias, why="trained")
+    return note
+
+
+def unknown_texts(outcome: "Outcome") -> str:
+    """Return a sentence that counts the texts unknown to the feature encoders, or ""."""
+    counts = ", ".join(f"{name} {count}" for name, count in outcome.unknown_texts.items())
+    if not counts:
+        return ""
+    return f"texts without a place in the features (rare, or not in training): {counts}"
+
+
+def metrics_table(models: Mapping[str, Splits], default: str) -> list[list[str]]:
+    """Return recall, NDCG and coverage of models as rows of texts, the header first.
+
+    `default` is the model whose metrics name the columns. Without any metric there are no rows.
+    """
+    splits = sorted({split for metrics in models.values() for split in metrics})
+    if not splits:
+        return []
+    names = [
+        name
+        for name in models[default][splits[0]]
+        if name.startswith(("recall", "ndcg", "coverage"))
+    ]
+    return [
+        ["split", "model", *names],
+        *(
+            [split, model, *(f"{metrics[split][name]:.4f}" for name in names)]
+            for split in splits
+            for model, metrics in models.items()
+        ),
+    ]
+
+
+NOT_MEASURED = "not measured: the split keeps nothing from training"

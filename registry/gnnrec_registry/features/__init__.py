@@ -1,0 +1,4 @@
+"""What users and items are described by: feature vectors for models, attributes for filters.
+
+May import `files`.
+"""

@@ -1,0 +1,4 @@
+"""A version: its manifest, how it is written, read and checked against the format.
+
+May import `files`, `features` and `scoring`.
+"""
