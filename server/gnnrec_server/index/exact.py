@@ -1,6 +1,6 @@
 """The exact index over a variant's item embeddings.
 
-FAISS finds candidates by inner product; gnnrec_registry.ranking scores them again in double
+FAISS finds candidates by inner product; gnnrec_registry.scoring.ranking scores them again in double
 precision and orders them, so an answer has the same bits however it was found.
 
 B queries, I items, D dimensions.
