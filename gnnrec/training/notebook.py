@@ -2,6 +2,7 @@
 
 import html
 import os
+import re
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ Place: TypeAlias = str | os.PathLike[str]
 Data: TypeAlias = "Place | Frame | Sequence[Place | Frame] | Mapping[str, Any]"
 
 _NAME = "model"
+_VERSION = re.compile(r'(id="version">)[^<]*')
 _HEIGHT = 640
 
 
@@ -88,6 +90,8 @@ class Training:
             page = self.report.read_text(encoding="utf-8")
         except OSError:
             return f"<pre>{html.escape(str(self))}</pre>"
+        # The page names its version by its folder, which a frame does not know.
+        page = _VERSION.sub(lambda found: found[1] + html.escape(self.version), page, count=1)
         return (
             f'<iframe title="Report of {html.escape(self.model)} {html.escape(self.version)}" '
             f'sandbox srcdoc="{html.escape(page)}" width="100%" height="{_HEIGHT}" '

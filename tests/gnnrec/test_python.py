@@ -402,7 +402,11 @@ def test_a_training_shows_its_metrics_and_its_report(tmp_path: Path) -> None:
     framed = trained._repr_html_()
     found = re.fullmatch(r'<iframe [^<>]*sandbox srcdoc="([^"]*)"[^<>]*></iframe>', framed)
     assert found is not None
-    assert html.unescape(found[1]) == trained.report.read_text()
+    page = html.unescape(found[1])
+    assert f'id="version">{trained.version}<' in page
+    assert (
+        page.replace(trained.version, "(the folder above this one)") == trained.report.read_text()
+    )
     trained.report.unlink()
     assert trained._repr_html_().startswith("<pre>split")
 
