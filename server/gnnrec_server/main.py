@@ -95,7 +95,10 @@ def serve(settings: Settings, ready: Callable[[str], None]) -> None:
 
 
 def _work(settings: Settings, shared: Path, pipe: Connection) -> None:
-    """Serve as one of several processes, counting into `shared`, until told so or left alone."""
+    """Serve as one of several worker processes until a signal, or until the parent has ended.
+
+    Metrics are counted into files of the folder `shared`; `pipe` leads to the parent.
+    """
     logs.configure(*settings.log)
 
     def tell(kind: str, text: str) -> None:
@@ -151,7 +154,10 @@ class Server:
     """Every object of a running server."""
 
     def __init__(self, settings: Settings, shared: Path | None = None) -> None:
-        """Build them; nothing is read or bound yet. One of several workers counts into `shared`."""
+        """Build them; nothing is read or bound yet.
+
+        shared: the folder of metrics that one of several workers counts into
+        """
         self.settings = settings
         self._is_worker = shared is not None
         self.metrics = Metrics(shared)

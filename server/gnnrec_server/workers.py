@@ -31,7 +31,7 @@ _MOST_FAILED_STARTS = 5
 _BEYOND_GRACE_S = 10.0
 
 Run = Callable[[Settings, Path, Connection], None]
-"""What a worker process does: serve, count into a folder, say that it is ready; end with the pipe.
+"""What a worker process runs: a server that counts into a folder, and ends when the pipe closes.
 
 It sends ("ready", line), or ("failed", why) where it cannot start.
 """
@@ -100,7 +100,7 @@ class _Parent:
                     )
 
     def watch(self) -> None:
-        """Start again what dies, until told to stop."""
+        """Start a new worker for each that ends, until a signal says stop."""
         while not self.stopped:
             for worker, ended in self._look(None):
                 if not ended:

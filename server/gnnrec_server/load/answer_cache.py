@@ -20,7 +20,10 @@ class Reply:
     version: str
     variant: str
     k: int = 0
-    """Of a TopK whose answer depends on nothing but its bytes and what is served; else 0."""
+    """How many items were asked for, of a TopK that may be cached; 0 for any other answer.
+
+    It may be cached if its answer depends on its bytes and on the served versions alone.
+    """
     short: bool = False
     """Whether it has fewer than k items."""
 

@@ -17,7 +17,7 @@ _A = TypeVar("_A")
 _T = TypeVar("_T")
 
 Compute = Callable[[Sequence[_A]], Sequence[_T | Exception]]
-"""Computes a result for each of several requests, or the error that it ends in; in their order."""
+"""Computes, for several requests in their order, each one's result or the error it ends in."""
 
 # After so many calls in a row that the thread computed one at a time, so many are computed in the
 # event loop; the next shows again whether others come meanwhile. Where some did, all go to the
@@ -54,7 +54,7 @@ class _Call:
 
 
 class SearchThread:
-    """One thread that never waits while there is something to do.
+    """One thread that computes what has queued, and waits only when the queue is empty.
 
     It takes all that has queued while it was busy, and computes in one call what asks alike: so a
     lone request is answered at once, and the more come, the less each costs. Who waits too long is

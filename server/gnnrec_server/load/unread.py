@@ -44,7 +44,7 @@ class UnreadAnswers:
         end: Callable[[str], object] = connections.end,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """Have room for so many bytes; `end` a connection that reads nothing for `limit_s`."""
+        """Let `max_bytes` be unread; `end` a connection that reads nothing for `limit_s`."""
         self._max_bytes = max_bytes
         self._limit_s = limit_s
         self._end = end
@@ -86,7 +86,10 @@ class UnreadAnswers:
         answer.add_done_callback(gone)
 
     def make_room(self) -> None:
-        """End connections that have read nothing for a second, then one that has most of all."""
+        """End the connections that have read nothing for a second; if that is not enough, one more.
+
+        That is the one with most unread, if it has more than half of what may be unread.
+        """
         self._end_silent(_PATIENCE_S)
         if self.is_full:
             peer = max(self._connections, key=lambda peer: self._connections[peer].bytes)
@@ -94,7 +97,7 @@ class UnreadAnswers:
                 self._end(peer)
 
     async def watch(self) -> None:
-        """End connections that read nothing for too long, for ever."""
+        """End connections that read nothing for `limit_s`; this runs until it is cancelled."""
         while True:
             await asyncio.sleep(min(1.0, self._limit_s))
             self._end_silent(self._limit_s)

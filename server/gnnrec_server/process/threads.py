@@ -58,7 +58,7 @@ def end_process(code: int) -> None:
 
 
 class OneThread(Executor):
-    """Does one thing after another in a thread of its own, which can be left behind."""
+    """An executor of one thread, which can be replaced by another while it hangs."""
 
     def __init__(self, name: str, initializer: Callable[[], object] | None = None) -> None:
         """Start no thread yet; each begins with `initializer`."""
@@ -83,7 +83,7 @@ class OneThread(Executor):
         return future
 
     def leave_behind(self) -> None:
-        """Leave the thread to what it does, which may never end; another does what is waiting."""
+        """Give up on the thread, whose work may never end; a new one takes over the queue."""
         with self._lock:
             left, self._todo, self._thread = self._todo, SimpleQueue(), None
         waiting = []

@@ -39,7 +39,7 @@ class Newcomers(Protocol):
 
 @dataclass(slots=True, eq=False)
 class Placed:
-    """A subject's embedding (D,), the rows that it rules out, and its unknown items."""
+    """A subject's embedding (D,), the rows to leave out for it, and its unknown item ids."""
 
     vector: Embeddings
     left_out: Rows

@@ -84,7 +84,7 @@ class NewUser:
         return weights
 
     def __post_init__(self) -> None:
-        """Refuse one of whom nothing is said, and weights that cannot be reckoned with."""
+        """Refuse a user of no interactions and features, and weights not in (0, 1e15]."""
         if not self.interactions and not self.features:
             raise InvalidQuery("new_user", "is empty; give interactions, features or both")
         for place, interaction in enumerate(self.interactions):
@@ -102,7 +102,7 @@ class NewItem:
     features: Mapping[str, Value]
 
     def __post_init__(self) -> None:
-        """Refuse one of which nothing is said."""
+        """Refuse an item without features."""
         if not self.features:
             raise InvalidQuery("new_item", "has no features; give at least one")
 
@@ -112,7 +112,7 @@ Subject = KnownUser | KnownItem | Vector | NewUser | NewItem
 
 
 def key_of(subject: Subject) -> bytes:
-    """Return what a subject is told apart by: its id, or all that is said of it."""
+    """Return the bytes that identify a subject: its id, or the whole of its description."""
     match subject:
         case KnownUser(name) | KnownItem(name):
             return name.strip().encode()
@@ -148,7 +148,7 @@ class TopKQuery:
 
     @property
     def is_plain(self) -> bool:
-        """Whether it is a look at the index and nothing else."""
+        """Whether it has no lists or filters and asks for a known user or item, or a vector."""
         lists = self.exclude_item_ids or self.allow_item_ids or self.filters
         return not lists and isinstance(self.subject, _KNOWN)
 

@@ -21,7 +21,7 @@ from gnnrec_server.telemetry.metrics import Metrics, UnknownKind
 from gnnrec_server.version.snapshot import Snapshot
 
 Query = TopKQuery | Plan | Exception
-"""A query, the search that it comes to, or the error that it ends in."""
+"""A query, the plan that was made of it before, or the error that it ended in."""
 
 Result = TopKAnswer | Plan | Exception
 """An answer or an error; a plan where the effort was too small to find the answer for sure."""

@@ -73,7 +73,7 @@ class Serving:
         return self._of(alias)
 
     def version_of(self, alias: str) -> str:
-        """Return the version that answers for an alias, the own one for empty text; or nothing."""
+        """Return the version that answers for an alias, the server's own for ""; "" for none."""
         return self.aliases.get(alias or self.alias, "")
 
     def aliases_of(self, version: str) -> list[str]:

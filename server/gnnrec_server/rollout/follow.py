@@ -117,7 +117,7 @@ class Rollout:
 
     @property
     def states(self) -> dict[str, State]:
-        """The state of each version of which there is something to say."""
+        """The state of each version that is loading, serving or refused."""
         states = self._loads.states
         return states | dict.fromkeys(self._recommender.serving.residents, "serving")
 
@@ -125,7 +125,7 @@ class Rollout:
         self._metrics.show_states(self.states)
 
     async def start(self) -> None:
-        """Load what the aliases name, or raise why there is nothing to serve.
+        """Load the versions that the aliases name, or raise why none can be served.
 
         Where the own alias's version cannot be served, the one that it named before stands in,
         and at last any that can be. What else takes long to load does not hold the start up.

@@ -1,4 +1,4 @@
-"""Problems that last: logged when they begin, and again when they come back."""
+"""Problems that last, such as an unreadable alias, logged when they begin and when they end."""
 
 import logging
 from collections.abc import Mapping
@@ -14,7 +14,7 @@ class Problems:
         self._last: Mapping[str, str] = {}
 
     def show(self, problems: Mapping[str, str]) -> None:
-        """Take all that there are now, each thing with why it cannot be read; log what is new."""
+        """Take the present problems, by what cannot be read; log which are new or gone."""
         for what, why in problems.items():
             if self._last.get(what) != why:
                 _log.error("%s cannot be read: %s", what, why)

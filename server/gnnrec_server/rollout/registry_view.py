@@ -167,9 +167,10 @@ class RegistryReader:
             return []
 
     def _stand_ins(self, alias: str, version: str, problems: dict[str, str]) -> list[str]:
-        """Return what may answer in place of an alias's version: what it named before, then all.
+        """Return the versions that may answer in place of the one an alias names, the best first.
 
-        The server's own alias alone takes any version, the newest first: it must answer.
+        Those are the versions that the alias named before; for the server's own alias, which must
+        answer, then all others, the newest first.
         """
         found: list[str] = []
         try:

@@ -20,7 +20,7 @@ class Refusal:
     """Why, as without_frames returns it."""
     attempts: int
     tried_at: float
-    """By a clock that nobody sets."""
+    """In seconds of a monotonic clock."""
     moves: frozenset[tuple[str, int]]
     """The aliases that asked for it, each with its generation."""
     stamp: object
@@ -30,7 +30,7 @@ class Refusal:
 
     @property
     def reason(self) -> str:
-        """Why, in words."""
+        """Why it cannot be served, as a sentence."""
         return in_words(self.error)
 
     @property

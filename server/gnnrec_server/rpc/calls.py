@@ -33,7 +33,7 @@ def set_request_id(metadata: Mapping[str, Any], context: Any) -> None:
 
 
 def set_deadline(context: Any) -> None:
-    """Note when the caller gives up, for whoever has the request wait; raise DeadlinePassed."""
+    """Set waiting.DEADLINE to the caller's deadline; raise DeadlinePassed if it has passed."""
     remaining_s = context.time_remaining()
     if remaining_s is None:
         return

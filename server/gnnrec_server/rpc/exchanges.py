@@ -25,7 +25,7 @@ class AskedMessage:
     __slots__ = ("_limits", "_message")
 
     def __init__(self, message: pb.TopKRequest | pb.ScoreRequest, limits: Limits) -> None:
-        """Look at a message; nothing is read yet."""
+        """Keep a message; its query is read when it is asked for."""
         self._message = message
         self._limits = limits
 
@@ -55,7 +55,7 @@ class AskedMessage:
         return requests.parse_top_k(self._message, self._limits)
 
     def copied(self) -> Callable[[], TopKQuery | ScoreQuery]:
-        """Return a function that does what `query` does, and holds no batch that it came in."""
+        """Return a function like `query` that has a copy, and so keeps no batch in memory."""
         content = self._message.SerializeToString()
         return partial(_query, type(self._message), content, self._limits)
 

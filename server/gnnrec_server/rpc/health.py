@@ -1,6 +1,6 @@
-"""grpc.health.v1.Health: what probes and balancers ask, and are told when it changes.
+"""grpc.health.v1.Health: the state of the services, for probes and load balancers.
 
-Whoever watches is told by a task of its own, so one who does not read holds up nobody else.
+Each watcher is written to by a task of its own, so one that does not read holds up no other.
 """
 
 import asyncio

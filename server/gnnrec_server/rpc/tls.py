@@ -43,7 +43,7 @@ class Certificates:
 
 
 def read(files: TlsFiles) -> Certificates:
-    """Return what the files hold, or raise CannotStart if it is no use."""
+    """Return what the files hold; raise CannotStart if TLS cannot be served with it."""
     chain = _bytes("--tls-cert", files.cert)
     key = _bytes("--tls-key", files.key)
     client_ca = _bytes("--tls-client-ca", files.client_ca) if files.client_ca else None

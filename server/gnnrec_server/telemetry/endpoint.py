@@ -1,7 +1,8 @@
 """A small HTTP server for metrics: one thread, in which nobody can keep a scrape waiting.
 
-A connection carries one request. Its head is short and comes at once, or the connection is closed;
-where many are open, the one that has waited longest without asking goes for the one that comes.
+A connection carries one request. It is closed if the request's head is long or does not come soon.
+Where too many connections are open, a new one replaces the one that has been open longest without a
+request.
 """
 
 import asyncio
@@ -18,7 +19,7 @@ from wsgiref.simple_server import WSGIRequestHandler
 from wsgiref.types import WSGIApplication
 
 _MOST_CONNECTIONS = 128
-_BACKLOG = 64  # so many are taken at once: less than fit, so that none of them goes unheard
+_BACKLOG = 64  # of connections not accepted yet: fewer than may be open, so all are answered
 _LARGEST_HEAD = 16 * 1024
 _END_OF_HEAD = re.compile(rb"\r?\n\r?\n")
 _RESET = struct.pack("ii", 1, 0)
@@ -35,10 +36,10 @@ def serve(
     ask_s: float = 5.0,
     answer_s: float = 30.0,
 ) -> Callable[[], None]:
-    """Answer with `app` whoever connects to a bound socket, and return how to stop that.
+    """Answer the requests that come to a bound socket with `app`; return a function that stops it.
 
-    Who connects has `ask_s` to ask, and then `answer_s` to take the answer. Raises OSError where
-    the process may open no more files.
+    A connection has `ask_s` seconds to send its request, and then `answer_s` to read the answer.
+    Raises OSError where the process may open no more files.
     """
     endpoint = _Endpoint(app, listener, ask_s, answer_s)
     endpoint.thread.start()
@@ -47,7 +48,7 @@ def serve(
 
 
 class _Endpoint:
-    """The thread, its event loop, and who is connected."""
+    """The thread, its event loop, and the open connections."""
 
     def __init__(
         self, app: WSGIApplication, listener: socket.socket, ask_s: float, answer_s: float

@@ -22,7 +22,7 @@ NewcomerKind = Literal["new_user", "new_item"]
 
 
 class Calls:
-    """Counts the calls of one RPC; what it counts with is looked up once, and not for each."""
+    """Counts the calls of one RPC; its Prometheus children are looked up once, not at each call."""
 
     def __init__(
         self,

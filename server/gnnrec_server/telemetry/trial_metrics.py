@@ -1,4 +1,4 @@
-"""Metrics of trials: who is tried, what its shadow computes, when a guard ends it."""
+"""Metrics of trials: the candidates, what their shadows compute, and trials ended by a guard."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -31,7 +31,7 @@ class _Counted:
 
 
 class TrialMetrics:
-    """What a server process tells of the trials that it takes part in."""
+    """The metrics of the trials that a server process takes part in."""
 
     def __init__(self, collectors: Collectors) -> None:
         """Make the metrics."""

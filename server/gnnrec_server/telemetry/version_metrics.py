@@ -18,7 +18,7 @@ State = Literal["loading", "serving", "refused"]
 
 @dataclass(frozen=True)
 class VariantFigures:
-    """What is told of a variant in memory."""
+    """The figures that metrics show of a variant in memory."""
 
     name: str
     items: int
@@ -31,7 +31,7 @@ class VariantFigures:
 
 @dataclass(frozen=True)
 class VersionFigures:
-    """What is told of a version in memory."""
+    """The figures that metrics show of a version in memory."""
 
     model: str
     version: str
@@ -44,7 +44,7 @@ class VersionFigures:
 
 
 class VersionMetrics:
-    """What a server process tells of the versions that it has loaded."""
+    """The metrics of the versions that a server process has loaded."""
 
     def __init__(self, collectors: Collectors) -> None:
         """Make the metrics."""
@@ -148,7 +148,7 @@ class VersionMetrics:
         self._show_held()
 
     def show_states(self, states: Mapping[str, State]) -> None:
-        """Show the state of each version of which there is something to say."""
+        """Show these states, and no others: of versions that are loading, serving or refused."""
         self._collectors.show(self.model_state, dict.fromkeys(states.items(), 1.0))
 
     def _show_aliases(self) -> None:

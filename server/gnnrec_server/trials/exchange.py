@@ -29,7 +29,7 @@ class Asked(Protocol):
         """Return its query, or raise InvalidQuery."""
 
     def copied(self) -> Callable[[], TopKQuery | ScoreQuery]:
-        """Return a function that does what `query` does, and holds no batch that it came in."""
+        """Return a function like `query` that has a copy, and so keeps no batch in memory."""
 
 
 class Answered(Protocol):

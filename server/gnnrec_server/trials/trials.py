@@ -1,4 +1,4 @@
-"""What servers see of a candidate beside the version that an alias names: both sides, counted."""
+"""Trials: a candidate version beside the stable one that an alias names, both counted."""
 
 import time
 from collections.abc import Callable, Mapping
@@ -38,27 +38,27 @@ class Trial:
     """A candidate beside the version that an alias names."""
 
     name: str
-    """The same in every process, and never that of another trial."""
+    """Identifies the trial: the same in every process of a server, and unique among trials."""
     move: Move
     candidate: Candidate
     counter: TrialCounter
     """What this process counts into."""
     problem: str = ""
-    """Why the candidate answers nobody here; empty if it does."""
+    """Why the candidate answers no request here; empty if it answers some."""
 
     def side(self, version: str) -> Side | None:
-        """Return the side of a version, None for a third one."""
+        """Return which side a version is, None for a version that is neither."""
         if version == self.candidate.version:
             return "candidate"
         return "stable" if version == self.move.version else None
 
     def other(self, version: str) -> str:
-        """Return the version beside one of the two."""
+        """Return the other one of the two versions."""
         is_candidate = version == self.candidate.version
         return self.move.version if is_candidate else self.candidate.version
 
     def verdict(self, seen: TrialTotals) -> str:
-        """Say in what the candidate passes its guard's limits; empty if it does not."""
+        """Return which limit of its guard the candidate exceeds, as a sentence; empty for none."""
         guard = self.candidate.guard
         if guard is None or seen[RequestKind.CANDIDATE] < guard.min_requests:
             return ""
@@ -95,7 +95,7 @@ class Trials:
         self.running: Mapping[str, Trial] = {}
 
     def follow(self, moves: Mapping[str, Move], problems: Mapping[str, str]) -> None:
-        """Take part in the trials that aliases carry; counts go on while the two sides stay.
+        """Take part in the trials of the aliases; counts go on while both versions stay the same.
 
         problems: by alias, why a candidate answers nobody.
         """

@@ -36,7 +36,7 @@ class LoadedVariant:
 
     @property
     def figures(self) -> VariantFigures:
-        """What metrics tell of it."""
+        """The figures that metrics show of it."""
         index, model = self.index, self.model
         provider = None if model is None else model.encoder.provider
         return VariantFigures(self.name, len(index), index.nbytes, index.recall, provider)
@@ -75,7 +75,7 @@ class Snapshot:
 
     @property
     def figures(self) -> VersionFigures:
-        """What metrics tell of it."""
+        """The figures that metrics show of it."""
         manifest = self.manifest
         return VersionFigures(
             model=manifest.model,
