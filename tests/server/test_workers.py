@@ -8,7 +8,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -61,11 +61,12 @@ def serving(registry: Path, *options: str) -> Iterator[tuple[subprocess.Popen[st
 def workers_of(parent: int) -> set[int]:
     """Return the processes that a parent has started to serve."""
     children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
-    return {
-        int(each)
-        for each in children
-        if b"spawn_main" in Path(f"/proc/{each}/cmdline").read_bytes()
-    }
+    serving = set()
+    for child in children:
+        with suppress(FileNotFoundError):  # it has just ended
+            if b"spawn_main" in Path(f"/proc/{child}/cmdline").read_bytes():
+                serving.add(int(child))
+    return serving
 
 
 def ask(address: str, count: int) -> None:
