@@ -99,7 +99,7 @@ class UnixSocket:
         raise self._cannot("a server listens there")
 
     def remover(self) -> Callable[[], None]:
-        """Return what removes the file that is there now, and not what another puts there later."""
+        """Return a function that removes this socket's file, unless another has replaced it."""
         own = self._identity()
 
         def remove() -> None:

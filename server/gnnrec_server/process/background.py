@@ -1,4 +1,4 @@
-"""Work that goes on for as long as the server does: where it fails it is begun again, loudly."""
+"""Background tasks that run as long as the server: one that fails is logged and begun again."""
 
 import asyncio
 import logging

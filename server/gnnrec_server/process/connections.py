@@ -1,4 +1,4 @@
-"""Ending a connection, for which gRPC has no call: its socket is found by its other end."""
+"""Ending a connection, for which gRPC has no call: its socket is found by the peer's address."""
 
 import ipaddress
 import os

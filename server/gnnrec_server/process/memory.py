@@ -1,4 +1,4 @@
-"""Memory: what was freed goes back to the system, and little time goes into looking for garbage."""
+"""Memory: freed memory goes back to the system, and the garbage collector runs rarely."""
 
 import ctypes
 import gc

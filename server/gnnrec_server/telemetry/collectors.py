@@ -31,7 +31,7 @@ class Collectors:
     """The metrics of one process, in a registry of its own."""
 
     def __init__(self, shared: Path | None = None) -> None:
-        """Begin with the process metrics; `shared` is where the processes' values are joined."""
+        """Begin with the process metrics; workers count into files of the folder `shared`."""
         disable_created_metrics()  # type: ignore[no-untyped-call]
         if shared is not None:
             count_into(shared)

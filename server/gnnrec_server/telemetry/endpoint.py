@@ -68,7 +68,7 @@ class _Endpoint:
         self._stopped = asyncio.Event()
 
     def stop(self) -> None:
-        """Hang up on all and return once the thread has ended."""
+        """Close all connections and return once the thread has ended."""
         self._loop.call_soon_threadsafe(self._stopped.set)
         self.thread.join()
 
@@ -78,7 +78,7 @@ class _Endpoint:
         return _Handler(given, peer, self._site).wfile.getvalue()
 
     def make_room(self) -> None:
-        """Hang up on one if there are as many as there may be."""
+        """Close the oldest connection without a request if there are as many as there may be."""
         if len(self.waiting) + len(self.answered) >= _MOST_CONNECTIONS:
             next(iter(self.waiting or self.answered)).hang_up()
 
@@ -102,7 +102,7 @@ class _Endpoint:
 
 
 class _Connection(asyncio.Protocol):
-    """Who has connected, and what they have sent so far."""
+    """A connection, and what has been received on it so far."""
 
     def __init__(self, endpoint: _Endpoint) -> None:
         self._endpoint = endpoint
@@ -127,7 +127,7 @@ class _Connection(asyncio.Protocol):
         self._forget()
 
     def hang_up(self) -> None:
-        """Close at once, whatever is still to be sent."""
+        """Close at once, without sending what remains."""
         self._forget()
         # else the kernel would go on with what it holds, for as long as it is not taken
         self._transport.get_extra_info("socket").setsockopt(
@@ -149,7 +149,7 @@ class _Connection(asyncio.Protocol):
 
 
 class _Handler(WSGIRequestHandler):
-    """The standard library's reader of requests, on what has already come."""
+    """The standard library's HTTP request handler, working on bytes that have been received."""
 
     wfile: BytesIO
 
@@ -157,7 +157,7 @@ class _Handler(WSGIRequestHandler):
         self.rfile, self.wfile = BytesIO(self.request), BytesIO()
 
     def finish(self) -> None:
-        """Leave what was written where it is."""
+        """Do nothing: the answer is taken from the buffer."""
 
     def log_message(self, format: str, *args: Any) -> None:
         """Log nothing: scrapes come every few seconds."""

@@ -22,7 +22,7 @@ _FIELDS = ("rpc", "code", "duration_s", "caller")
 
 
 def configure(level: str, layout: str) -> None:
-    """Log to stderr from a level on, as text or json; raise CannotStart for other words."""
+    """Log to stderr from a level on, as text or json; raise CannotStart for any other name."""
     if level.lower() not in _LEVELS:
         raise CannotStart(f"log level {level!r} is unknown; use {', '.join(_LEVELS)}")
     if layout not in ("text", "json"):
@@ -34,7 +34,7 @@ def configure(level: str, layout: str) -> None:
 
 
 def _is_no_goodbye(record: logging.LogRecord) -> bool:
-    """Leave out what grpc.aio tells, as an error, of a caller who is gone before the answer is."""
+    """Leave out the error that grpc.aio logs when a caller disconnects before it is answered."""
     kind = record.exc_info[0] if record.exc_info else None
     return kind is None or kind.__name__ != "ExecuteBatchError"
 

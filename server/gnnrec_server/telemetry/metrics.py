@@ -143,7 +143,7 @@ class Metrics(VersionMetrics):
         )
 
     def announce_background(self, task: str) -> None:
-        """Show work in the background at 0, so that its first failure is seen as a rise."""
+        """Show a background task's failures at 0, so that its first failure is seen as a rise."""
         self._background_failures.labels(task)
 
     def count_background_failure(self, task: str) -> None:

@@ -23,7 +23,7 @@ _ENDS = ("ok", "failed")
 
 @dataclass(frozen=True)
 class _Counted:
-    """What one side is counted with, looked up once and not for each request."""
+    """The Prometheus children of one side, looked up once and not at each request."""
 
     ok: Counter
     failed: Counter
@@ -97,7 +97,7 @@ class TrialMetrics:
         self._collectors.show(self._behind, values)
 
     def show_trials(self, candidates: Mapping[str, Candidate]) -> None:
-        """Show what each alias tries, and drop the series of trials that have ended."""
+        """Show the candidate of each alias, and drop the series of trials that have ended."""
         tried: dict[Labels, float] = {
             (alias, candidate.version): candidate.percent for alias, candidate in candidates.items()
         }

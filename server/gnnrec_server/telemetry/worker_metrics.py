@@ -1,4 +1,4 @@
-"""Right totals over one endpoint where several worker processes count.
+"""Metrics of several worker processes, added up at one endpoint.
 
 Each worker writes its values to files of its own in a directory that the parent makes; the parent
 adds them up whenever it is scraped. With one process nothing of this is active.
@@ -38,7 +38,7 @@ def count_into(directory: Path) -> None:
 
 @contextmanager
 def held(directory: Path) -> Iterator[None]:
-    """Hold the directory of a parent, which may be gone, while the block runs, in a worker."""
+    """Keep the parent's directory from being removed while the block runs, in a worker."""
     lock = os.open(directory, _FOLDER)
     try:
         fcntl.flock(lock, fcntl.LOCK_SH)
@@ -49,7 +49,7 @@ def held(directory: Path) -> Iterator[None]:
 
 
 def _make() -> tuple[Path, int]:
-    """Make a directory and hold it; one that is swept in between is made anew."""
+    """Make a directory and lock it; one removed by another process in between is made anew."""
     while True:
         directory = Path(tempfile.mkdtemp(prefix=_PREFIX))
         try:

@@ -14,7 +14,7 @@ class CalledOff(Exception):
 
 
 class Load:
-    """One load: what it does looks from time to time whether it has been called off."""
+    """One load of a version; its steps call `check` to learn whether it has been called off."""
 
     def __init__(self) -> None:
         """Begin with nothing loaded."""
@@ -22,12 +22,12 @@ class Load:
         self._stops: list[Callable[[], object]] = []
         self._is_off = False
         self.is_running = False
-        """Whether its thread is at it."""
+        """Whether its thread is still running."""
         self.stamp: object = None
         """The state of the version's files at its beginning; None until it is known."""
 
     def run(self, load: Callable[[], T]) -> T:
-        """Return what `load` returns, for which this is the current one; in any thread."""
+        """Return what `load` returns; meanwhile `current` returns this, in the calling thread."""
         self.is_running = True
         token = _UNDER_WAY.set(self)
         try:
@@ -68,5 +68,5 @@ _UNDER_WAY: ContextVar[Load | None] = ContextVar("load", default=None)
 
 
 def current() -> Load:
-    """Return the load that this thread is at, or one that nobody calls off."""
+    """Return the load that this thread runs, or one that is never called off."""
     return _UNDER_WAY.get() or Load()

@@ -1,4 +1,4 @@
-"""The ids of a version, compact: ten million fit where a dict of as many texts would not."""
+"""The ids of a version in a compact form: far smaller than a dict of as many texts."""
 
 from collections.abc import Iterable, Sequence
 

@@ -75,7 +75,7 @@ def load(
 
 
 def _warm_up(snapshot: Snapshot) -> None:
-    """Answer for some users by every variant, so that the first who ask need not wait longer."""
+    """Search for some users in every variant, so that the first requests are no slower."""
     rows = np.linspace(0, len(snapshot.user_ids) - 1, _WARM_UP_USERS).astype(np.int64)
     for variant in snapshot.variants.values():
         for row in rows:

@@ -54,7 +54,7 @@ def _searching(manifest: Manifest) -> int:
 
 
 def available(root: Path = Path("/")) -> int | None:
-    """Return how many bytes can be had: of the machine's, and of the container's limit."""
+    """Return how many bytes are free, on the machine and within the container's limit."""
     found = []
     try:
         for line in (root / "proc/meminfo").read_text().splitlines():

@@ -16,7 +16,7 @@ from gnnrec_registry.scoring.ranking import Rows
 _MOST_USERS = 16_384
 
 MOST_NODES = 1 + 10_000 + _MOST_USERS
-"""So many nodes there are at most, with as many items as a list may name by default."""
+"""The most nodes of a neighbourhood, with as many items as a list may name by default."""
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class ItemUsers:
         item_count: int,
         liked: NDArray[np.bool_] | None = None,
     ) -> None:
-        """Turn around what users have had: indptr (U+1,), item rows (E,); of it the `liked` (E,).
+        """Turn the interactions around: indptr (U+1,), item rows (E,), those that are `liked` (E,).
 
         What users have had and not liked is no edge of the graph.
         """

@@ -1,4 +1,4 @@
-"""Users and items that training never saw: from what is said of them to an embedding."""
+"""Embeddings for users and items unseen in training, from interactions and features."""
 
 from collections import Counter
 from collections.abc import Mapping

@@ -43,13 +43,13 @@ class LoadedVariant:
 
     @property
     def embedding_dim(self) -> int:
-        """D."""
+        """The number of dimensions, D."""
         return int(self.users.shape[1])
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """Everything of a version that answering needs."""
+    """All of a version that is needed to answer from it."""
 
     manifest: Manifest
     user_ids: IdTable
