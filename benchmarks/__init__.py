@@ -1,4 +1,7 @@
-"""What is measured talks to this machine alone: no proxy that the environment names is asked."""
+"""Measurements of speed, memory and quality; each module is a program.
+
+They run on one machine, so importing this package removes the proxies from the environment.
+"""
 
 import os
 

@@ -1,4 +1,4 @@
-"""What to beat for new items: each method under each setting, as embeddings of users and items.
+"""Baselines for new items: each method with each setting, as embeddings of users and items.
 
 U users, I items, F features of items. A method sees the training interactions and the features.
 """
@@ -26,14 +26,14 @@ def random(dataset: Dataset, seed: int) -> Candidates:
 
 
 def popularity(dataset: Dataset, seed: int) -> Candidates:
-    """Return the number of interactions; a little noise tells the cold items apart."""
+    """Score an item by its number of interactions; a little noise orders the items without any."""
     users, items = baselines.popularity(dataset.train, len(dataset.user_ids), len(dataset.item_ids))
     noise = np.random.default_rng(seed).random(items.shape)
     yield "", (users, (items + 0.01 * noise).astype(np.float32))
 
 
 def content_knn(dataset: Dataset, seed: int) -> Candidates:
-    """Score an item by the cosines of the items nearest to it that the user had."""
+    """Sum an item's cosine similarities to those of its k nearest items that the user had."""
     x, had = _features(dataset), _matrix(dataset)
     unit = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-9)
     similarity = unit @ unit.T
@@ -63,9 +63,10 @@ def user_ridge(dataset: Dataset, seed: int) -> Candidates:
 
 
 def dropout_net(dataset: Dataset, seed: int) -> Candidates:
-    """Volkovs, Yu and Poutanen 2017: reproduce the scores of known embeddings, often without them.
+    """Train DropoutNet (Volkovs, Yu and Poutanen 2017) to reproduce the scores of known embeddings.
 
-    Each side has an MLP over [embedding | features]; the embedding is dropped for half the items.
+    Users and items each have an MLP over [embedding | features]. The embeddings of half the items
+    are dropped in training, so that the MLP learns to score items from their features alone.
     """
     x, warm = torch.from_numpy(_features(dataset)), _warm(dataset)
     users, items = map(torch.from_numpy, _spectral(dataset))
@@ -98,7 +99,7 @@ def dropout_net(dataset: Dataset, seed: int) -> Candidates:
 
 
 def _spectral(dataset: Dataset) -> Matrices:
-    """Return the SVD of the degree-normalised matrix, singular values shared by both sides."""
+    """Return the SVD of the degree-normalised matrix; each side has the root of the values."""
     had = _matrix(dataset)
     degrees = [np.maximum(np.asarray(had.sum(axis)).ravel(), 1) ** -0.5 for axis in (1, 0)]
     normalised = scipy.sparse.diags(degrees[0]) @ had @ scipy.sparse.diags(degrees[1])
@@ -108,7 +109,7 @@ def _spectral(dataset: Dataset) -> Matrices:
 
 
 def _ridge(x: np.ndarray, y: np.ndarray, strength: float, to: np.ndarray) -> np.ndarray:
-    """Return the predictions at `to` of a ridge regression with an intercept."""
+    """Return the predictions for the features `to` of a ridge regression with an intercept."""
     mean, centre = x.mean(0), y.mean(0)
     centred = (x - mean).astype(np.float64)
     gram = centred.T @ centred + strength * np.eye(x.shape[1])

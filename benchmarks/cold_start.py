@@ -1,9 +1,10 @@
-"""Films and people that training never saw, on MovieLens: python -m benchmarks.cold_start [DRAWS].
+"""Cold start on MovieLens, with unseen films and people: python -m benchmarks.cold_start [DRAWS].
 
-A tenth of the films and a tenth of the people are held out, at random and by newest, and nothing of
-theirs is trained on. Cold films are ranked for the others among the cold films only and among all.
-Settings of the baselines are chosen on a tenth of the remaining films, by NDCG@20 among these.
-Tags tell who watched what, so the films are ranked again without them.
+A tenth of the films and a tenth of the people are held out with all their interactions, once at
+random and once those that appeared last. The held-out (cold) films are ranked for the remaining
+people, among the cold films only and among all films. The settings of the baselines are chosen on
+another tenth of the films, by NDCG@20 among these. Tags are written by people who watched a film,
+so they reveal interactions; the films are ranked again without the tags.
 """
 
 import sys
@@ -42,23 +43,23 @@ Matrices = tuple[np.ndarray, np.ndarray]
 
 @dataclass(frozen=True)
 class Task:
-    """Train on `dataset`; find `wanted`, of items that `dataset` has no interaction of."""
+    """A task: train on `dataset`, then rank the `wanted` items, which have no interaction in it."""
 
     dataset: Dataset
     wanted: Interactions
     cold_items: np.ndarray
     hidden_items: np.ndarray
-    """Items that are nobody's answer here: those kept for the test, those that nobody had."""
+    """Items left out of the ranking: those kept for the test, and those without interactions."""
     revealed: Interactions
-    """What the cold users have had, all of it."""
+    """All interactions of the cold users."""
 
 
 Change = Callable[[NodeFeatureConfig], NodeFeatureConfig | None]
-"""What becomes of a feature of the films; None leaves it out."""
+"""Returns a changed feature of the films, or None to leave it out."""
 
 
 def plain(feature: NodeFeatureConfig) -> NodeFeatureConfig:
-    """A number as one number, not by its distance to centres."""
+    """Encode a number as one column, without its nearness to centres."""
     return feature.model_copy(update={"centres": 0})
 
 
@@ -74,7 +75,7 @@ def described(config: Config, change: Change) -> Config:
 
 
 def everything(change: Change = lambda feature: feature) -> tuple[Config, Dataset]:
-    """Return the data set whole, as training data."""
+    """Return the configuration, and the data set with all of its parts as training data."""
     config = described(load(RECIPE), change)
     dataset = load_dataset(config, RECIPE.parent)
     parts = (dataset.train, dataset.validation, dataset.test)
@@ -95,7 +96,7 @@ def first_seen(rows: np.ndarray, times: np.ndarray, count: int) -> np.ndarray:
 
 
 def held_out(kind: str, rows: np.ndarray, times: np.ndarray, count: int, seed: int) -> np.ndarray:
-    """Return two tenths of the nodes with interactions, the test's and the validation's."""
+    """Return a tenth of the nodes for the test and a tenth for validation: rows (2, N)."""
     there = np.unique(rows)
     tenth = round(SHARE * len(there))
     if kind == "random":
@@ -168,7 +169,7 @@ BASELINES: dict[str, Callable[[Dataset, int], Iterator[tuple[str, Matrices]]]] =
 def rows_of(
     kind: str, config: Config, dataset: Dataset, seed: int, simple: Dataset | None = None
 ) -> list[list[object]]:
-    """Return each method's row; `simple` has the films' numbers as one column each."""
+    """Return a row for each method. `simple` is the data with one column for each number."""
     tuning = task(dataset, kind, seed, validation=True)
     final = task(dataset, kind, seed, validation=False)
     rows: list[list[object]] = []
@@ -190,7 +191,7 @@ def rows_of(
 
 
 def films(title: str, draws: int, change: Change, simple: Change | None = None) -> None:
-    """Report the films of some random draws, on average too, and the newest."""
+    """Report the ranking of cold films: each random draw, their mean, and the newest films."""
     config, dataset = everything(change)
     other = everything(simple)[1] if simple else None
     rows = [row for draw in range(draws) for row in rows_of("random", config, dataset, draw, other)]
@@ -207,7 +208,7 @@ def films(title: str, draws: int, change: Change, simple: Change | None = None) 
 
 
 def fold_in(lightgcn: VariantExport, had: Interactions, users: int) -> np.ndarray:
-    """Fold users in from what they had: (U, D)."""
+    """Return embeddings of users, folded in from their interactions: (U, D)."""
     assert lightgcn.fold is not None
     assert lightgcn.fold_in is not None
     sums = np.zeros((users, lightgcn.fold.shape[1]))
@@ -218,7 +219,7 @@ def fold_in(lightgcn: VariantExport, had: Interactions, users: int) -> np.ndarra
 
 
 def cold_users(kind: str, config: Config, dataset: Dataset) -> list[list[object]]:
-    """Reveal 1, 3 and 5 interactions of each cold user, and look for the others."""
+    """Reveal 1, 3 and 5 interactions of each cold user, and rank the items of the others."""
     whole, users, items = dataset.train, len(dataset.user_ids), len(dataset.item_ids)
     assert whole.times is not None
     cold = held_out(kind, whole.user_rows, whole.times, users, 0)[0]

@@ -1,6 +1,6 @@
-"""The least that grpc.aio costs: a server that answers every call with ready bytes.
+"""The lower bound of the cost of grpc.aio: a server that answers every call with fixed bytes.
 
-python -m benchmarks.floor METHOD=FILE...; prints its port. It looks at no request.
+python -m benchmarks.floor METHOD=FILE...; prints its port. It does not parse requests.
 """
 
 import sys

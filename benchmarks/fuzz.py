@@ -1,10 +1,9 @@
-"""Requests as nobody should send them: python -m benchmarks.fuzz [COUNT].
+"""Random and malformed requests to a server: python -m benchmarks.fuzz [COUNT].
 
-A server of its own answers COUNT requests (100,000 unless given): well-formed ones, ones with wrong
-values, and bytes that are hardly messages. None may end in INTERNAL or UNKNOWN, the process must
-live, and its memory after the first fifth must not grow by more than a twentieth.
-
-Then benchmarks/hostile.py: callers who ask for the most that is permitted, or never read.
+A server process answers COUNT requests (100,000 by default): valid ones, ones with wrong values,
+and corrupted bytes. None may end in INTERNAL or UNKNOWN, the process must stay alive, and after the
+first fifth of the requests its memory must not grow by more than 5%. Then benchmarks/hostile.py
+runs.
 """
 
 import asyncio
@@ -53,7 +52,7 @@ def features(generator: random.Random) -> dict[str, pb.FeatureValue]:
 
 
 def query(generator: random.Random) -> dict[str, object]:
-    """Return one of the fields of `query`, or none."""
+    """Return a random subject of a query, with random values, or no subject."""
     ids = generator.choices(TEXTS, k=generator.randrange(4))
     weights = [generator.choice([*NUMBERS, 1.0, 1.0]) for _ in ids]
     had = [pb.Interaction(item_id=i, weight=w) for i, w in zip(ids, weights, strict=True)]
@@ -114,11 +113,11 @@ def message(generator: random.Random, method: str) -> bytes:
         items = generator.choices(TEXTS, k=generator.choice([0, 1, 5, 50]))
         request = pb.ScoreRequest(item_ids=items, **query(generator))  # type: ignore[arg-type]
         content = request.SerializeToString()
-    return spoilt(generator, content) if generator.random() < 0.3 else content
+    return corrupted(generator, content) if generator.random() < 0.3 else content
 
 
-def spoilt(generator: random.Random, content: bytes) -> bytes:
-    """Flip, cut, double or replace some of the bytes."""
+def corrupted(generator: random.Random, content: bytes) -> bytes:
+    """Return the bytes with some of them flipped, cut, doubled or replaced."""
     broken = bytearray(content or b"\x00")
     match generator.randrange(4):
         case 0:
@@ -134,7 +133,7 @@ def spoilt(generator: random.Random, content: bytes) -> bytes:
 
 
 async def fire(address: str, process: int, count: int) -> tuple[Counter[str], list[int]]:
-    """Return how often each code came, and the memory after each fifth."""
+    """Send the requests; return the count of each status code, and the memory after each fifth."""
     generator = random.Random(0)
     codes: Counter[str] = Counter()
     memory: list[int] = []

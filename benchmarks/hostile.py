@@ -1,9 +1,9 @@
-"""Callers who ask for the most that is permitted, or never read, beside one who means well.
+"""The latency of an honest caller beside abusers, who send huge requests or never read answers.
 
-A server of 41,000 items of width 64 answers one caller at a time, in peace and then while each kind
-of abuse goes on for some seconds from as many connections as it takes. Reported are the honest
-caller's p99 beside that in peace (bar: 3x), refusals and failures, and the server's memory once all
-is over, beside that before (bar: a twentieth more).
+A server of 41,000 items of width 64 answers one honest caller, first alone and then during some
+seconds of each kind of abuse. Reported are the honest caller's p99 as a multiple of that without
+abuse (at most 3), the refused and failed calls, and the growth of the server's memory over the
+whole run (at most 5%).
 
     python -m benchmarks.hostile [SECONDS]
 """
@@ -35,7 +35,7 @@ GNNREC = Path(sys.executable).parent / "gnnrec"
 USERS, ITEMS, WIDTH = 2000, 41_000, 64
 SERVICE = "/gnnrec.v1.RecommenderService"
 BROKEN = {"INTERNAL", "UNKNOWN"}
-# What each abuser waits after an answer: the machine that asks is the one that answers.
+# How long each abuser waits after an answer, for it shares the processors with the server.
 PAUSE_S = 0.005
 ABUSERS = 4
 
@@ -116,7 +116,7 @@ UNREAD = {
 
 
 async def honest(address: str, until: Callable[[], bool]) -> tuple[list[float], Counter[str]]:
-    """Ask one TopK after the other; return how long the answered took, and the codes."""
+    """Call TopK again and again; return the seconds of each answered call, and the status codes."""
     took: list[float] = []
     codes: Counter[str] = Counter()
     async with aio.insecure_channel(address) as channel:
@@ -136,15 +136,15 @@ async def honest(address: str, until: Callable[[], bool]) -> tuple[list[float], 
     return took, codes
 
 
-def under(
+def with_abusers(
     address: str, seconds: float, name: str = ""
 ) -> tuple[list[float], Counter[str], Counter[str]]:
-    """Return the honest caller's times and codes, and the codes of the abusers that are named.
+    """Return the honest caller's times and status codes during an abuse, and the abusers' codes.
 
-    They call from another process, so that what is measured is not what this one has to do.
+    The abusers run in another process, so that they do not delay the honest caller themselves.
     """
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as processes:
-        if name:  # which takes two seconds to begin
+        if name:  # wait until the process has started, which takes two seconds
             processes.submit(abused, address, 0.0, name).result()
         end = time.time() + seconds
         theirs = processes.submit(abused, address, end, name) if name else None
@@ -153,7 +153,7 @@ def under(
 
 
 def abused(address: str, end: float, name: str) -> Counter[str]:
-    os.nice(19 - os.nice(0))  # elsewhere they would have cores of their own
+    os.nice(19 - os.nice(0))  # real abusers would not use the processors of the server
     return asyncio.run(_abused(address, end, CALLS[name]))
 
 
@@ -190,7 +190,7 @@ def never_reads(address: str, seconds: float, kind: str) -> tuple[list[float], C
         for number in range(count):
             try:
                 clients[number % ABUSERS].call(path, message)
-            except OSError:  # it was ended
+            except OSError:  # the server closed the connection
                 clients[number % ABUSERS] = RawClient(port)
         end = time.monotonic() + seconds
         return asyncio.run(honest(address, lambda: time.monotonic() > end))
@@ -215,18 +215,18 @@ def main(seconds: float = 5.0) -> None:
         try:
             assert server.stdout is not None
             address = server.stdout.readline().split(" on ")[1].split(",")[0]
-            for name in CALLS:  # so that what is made once is there
-                under(address, 4, name)
+            for name in CALLS:  # a first round, so that memory allocated once is allocated
+                with_abusers(address, 4, name)
             for name in UNREAD:
                 never_reads(address, 4, name)
             time.sleep(3)
             before = resident_bytes(server.pid)
-            quiet = p99_ms(under(address, seconds)[0])
+            quiet = p99_ms(with_abusers(address, seconds)[0])
             rows.append(["(peace)", quiet, 1.0, 0, 0, "", before / 2**20])
             for name in [*CALLS, *UNREAD]:
                 theirs: Counter[str] = Counter()
                 if name in CALLS:
-                    took, codes, theirs = under(address, seconds, name)
+                    took, codes, theirs = with_abusers(address, seconds, name)
                 else:
                     took, codes = never_reads(address, seconds, name)
                 broken = sum((codes + theirs)[code] for code in BROKEN)

@@ -1,9 +1,9 @@
-"""From a file of 20M interactions to the graph: python -m benchmarks.ingestion [ROWS].
+"""Reading a file of 20M interactions into a graph: python -m benchmarks.ingestion [ROWS].
 
-Files are made in a temporary folder, one after the other: Parquet and CSV, with texts, integers and
-UUIDs (as 16 bytes, in CSV as texts) as ids, users and items as unequal as in real data, a weight
-and a moment each, in no order. Each is read in a process of its own, from an empty one to the
-normalised adjacency, and that process reports its peak memory. Bars: 60 s and 4 GiB.
+The files are Parquet and CSV, with texts, integers and UUIDs (in Parquet as 16 bytes) as ids. Users
+and items are as unequally active as in real data, and each interaction has a weight and a time, in
+no order. A new process reads each file and builds the normalised adjacency matrix; it reports the
+time and its peak memory. Limits: 60 s and 4 GiB.
 """
 
 import json
@@ -33,7 +33,7 @@ _PART = 1_000_000
 
 
 def make(path: Path, ids: str, rows: int) -> None:
-    """Write distinct pairs, a row group at a time."""
+    """Write a file of distinct pairs, one row group at a time."""
     generator = np.random.default_rng(0)
     users = (USERS * generator.random(int(1.1 * rows)) ** 1.5).astype(np.int64)
     keys = users * ITEMS + (ITEMS * generator.random(len(users)) ** 2).astype(np.int64)
@@ -43,7 +43,7 @@ def make(path: Path, ids: str, rows: int) -> None:
     if ids == "texts":
         user, item = pl.format("user-{}", user), pl.format("item-{}", item)
     elif ids == "uuids":
-        # a hash in the place of a random one, as hexadecimal digits and then as bytes
+        # UUIDs from a hash, the same in each run: first as hexadecimal digits, then as bytes
         user, item = (
             pl.format("{}{}", each.hash(1), each.hash(2)).str.slice(0, 32).str.pad_end(32, "a")
             .str.decode("hex")
@@ -67,7 +67,7 @@ def make(path: Path, ids: str, rows: int) -> None:
 
 
 def ingest(path: Path) -> None:
-    """Read a file to the graph in this process and print what it took."""
+    """Read a file and build the graph in this process; print the seconds and the peak memory."""
     keep_freed()
     started = time.perf_counter()
     config = Config.model_validate(
@@ -100,7 +100,7 @@ def main(rows: int) -> None:
         form, ids = kind.split()
         with tempfile.TemporaryDirectory(prefix="gnnrec-") as folder:
             path = Path(folder) / f"interactions.{form}"
-            # in a process of its own, so that what it takes is given back
+            # in another process, so that its memory is released
             for step in ("make", "ingest"):
                 command = [sys.executable, "-m", "benchmarks.ingestion", step, str(path), ids]
                 done = subprocess.run(

@@ -1,8 +1,8 @@
-"""What metrics, limits and request ids cost: python -m benchmarks.instruments.
+"""The cost of metrics, limits and request ids in serving: python -m benchmarks.instruments.
 
-Starts `gnnrec serve` twice, once with its metrics, limits, request ids and deadlines replaced by
-nothing, and loads both in turns. Besides answers a second it prints the processor time of an
-answer, which other work on the machine disturbs less.
+Starts `gnnrec serve` twice, the second time with metrics, limits, request ids and deadlines
+replaced by empty functions, and loads both in turns. It prints the answers per second and the
+processor time of an answer, which other work on the machine disturbs less.
 """
 
 import argparse
@@ -27,8 +27,8 @@ from gnnrec_server.telemetry import metrics
 ROUNDS = 15
 
 
-def strip() -> None:
-    """Replace all that watches over a request by nothing."""
+def remove_instruments() -> None:
+    """Replace metrics, limits, request ids and deadlines by functions that do nothing."""
 
     def nothing(*arguments: Any, **named: Any) -> None:
         pass
@@ -54,7 +54,7 @@ def strip() -> None:
 
 
 def processor_seconds(pid: int) -> float:
-    """Return how long the threads of a process have computed."""
+    """Return the processor time of all threads of a process."""
     return sum(
         int((task / "schedstat").read_text().split()[0]) / 1e9
         for task in Path(f"/proc/{pid}/task").iterdir()
@@ -62,14 +62,14 @@ def processor_seconds(pid: int) -> float:
 
 
 def measure(server: Process, messages: Sequence[bytes], seconds: float) -> tuple[float, float]:
-    """Return answers a second, and microseconds of processor time for each."""
+    """Return the answers per second, and the microseconds of processor time of an answer."""
     before = processor_seconds(server.pid)
     load = closed(server.port, TOP_K, messages, 64, seconds)
     return load.per_second, 1e6 * (processor_seconds(server.pid) - before) / load.answered
 
 
 def compare(name: str, with_all: Process, bare: Process, messages: Sequence[bytes]) -> list[object]:
-    """Return a row: medians of both sides, and of the ratios of neighbours in time."""
+    """Return a row: the medians of both servers, and of the ratios of consecutive measurements."""
     for server in (with_all, bare):
         measure(server, messages, 1.0)
     pairs = [[measure(server, messages, 0.8) for server in (with_all, bare)] for _ in range(ROUNDS)]
@@ -105,7 +105,7 @@ def main() -> None:
 
 if __name__ == "__main__":
     if sys.argv[1:2] == ["--bare"]:
-        strip()
+        remove_instruments()
         sys.argv[1:2] = []
         gnnrec()
     else:

@@ -1,7 +1,8 @@
-"""Load for a gRPC server: h2load where one request is enough, a client of our own for many.
+"""Load generators for a gRPC server: h2load for one repeated request, a client here for several.
 
-The own client writes HTTP/2 frames by hand, because a gRPC client in Python costs more than the
-server that it asks. It sends unary calls, and tells answers (a message came) from refusals.
+The client writes HTTP/2 frames itself, because a gRPC client in Python needs more processor time
+than the server under test. It makes unary calls; one with a response message counts as answered,
+any other as refused.
 """
 
 import asyncio
@@ -26,7 +27,7 @@ _WIDEST = 2**31 - 1
 
 @dataclass
 class Load:
-    """What came of a load."""
+    """The outcome of a load: how many calls were answered, and how fast."""
 
     seconds: float
     answered: int
@@ -34,16 +35,16 @@ class Load:
     p50_ms: float
     p99_ms: float
     ends: list[tuple[float, float, bool]] = field(default_factory=list)
-    """When each call began and ended, and whether it was answered."""
+    """The start and end of each call, and whether it was answered."""
 
     @property
     def per_second(self) -> float:
-        """Answers a second."""
+        """The answers per second."""
         return self.answered / self.seconds
 
 
 def h2load(port: int, method: str, message: bytes, in_flight: int, requests: int) -> Load | None:
-    """Send one message again and again over up to four connections; None without h2load."""
+    """Send one message repeatedly over up to four connections; None if h2load is not installed."""
     program = shutil.which("h2load")
     if program is None:
         return None
@@ -68,14 +69,14 @@ def _seconds(found: re.Match[str] | None) -> float:
 
 
 def framed(message: bytes) -> bytes:
-    """Return a message as gRPC sends it."""
+    """Return a message with gRPC's length prefix."""
     return b"\0" + struct.pack(">I", len(message)) + message
 
 
 def closed(
     port: int, method: str, messages: Sequence[bytes], in_flight: int, seconds: float
 ) -> Load:
-    """Keep so many calls under way, the messages in turn."""
+    """Keep `in_flight` calls open for `seconds`; the messages are sent in turn."""
 
     async def run() -> Load:
         calls = await _Calls.open(port, method, messages)
@@ -100,9 +101,9 @@ def closed(
 def open_loop(
     port: int, method: str, messages: Sequence[bytes], phases: Sequence[tuple[float, float]]
 ) -> list[Load]:
-    """Send so many a second for so many seconds, phase after phase, whatever comes back.
+    """Send calls at a fixed rate, whether or not answers come; return the load of each phase.
 
-    Each call has a deadline of a second.
+    phases: pairs of calls per second and seconds. Each call has a deadline of one second.
     """
 
     async def run() -> list[Load]:
@@ -130,7 +131,7 @@ def _nothing() -> None:
 
 
 class _Calls:
-    """Calls over four connections, and how they end."""
+    """Calls over four connections, and their outcomes."""
 
     def __init__(self, connections: "list[_Connection]", messages: Sequence[bytes]) -> None:
         self._connections = connections
@@ -166,7 +167,7 @@ class _Calls:
         connection.send(body, end)
 
     def load(self, seconds: float) -> Load:
-        """Return what has ended since this was last asked."""
+        """Return the calls that ended since the last call of this method."""
         ends, self.ends = self.ends, []
         took = np.array([1000 * (end - began) for began, end, answered in ends if answered])
         p50, p99 = np.percentile(took, [50, 99]).tolist() if len(took) else (np.nan, np.nan)
@@ -177,7 +178,7 @@ class _Connection(asyncio.Protocol):
     """One HTTP/2 connection."""
 
     def __init__(self, method: str, header: bytes) -> None:
-        # Literals all, so that both sides' tables stay empty.
+        # All headers are literals, so that neither side's HPACK table is used.
         path, host = method.encode(), b"localhost"
         self._headers = (
             b"\x83\x86\x04" + bytes([len(path)]) + path + b"\x01" + bytes([len(host)]) + host
@@ -192,7 +193,7 @@ class _Connection(asyncio.Protocol):
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
-        settings = struct.pack(">HIHI", 1, 0, 4, _WIDEST)  # no table; a wide window
+        settings = struct.pack(">HIHI", 1, 0, 4, _WIDEST)  # no HPACK table, and the largest window
         widen = struct.pack(">I", _WIDEST - 65535)
         self._transport.write(
             _PREFACE + _frame(_SETTINGS, 0, 0, settings) + _frame(_WINDOW, 0, 0, widen)

@@ -1,4 +1,4 @@
-"""How benchmarks time, and how they print: a table for people and one line of JSON."""
+"""Timing for benchmarks, and their output: a table and one line of JSON."""
 
 import json
 import statistics
@@ -34,6 +34,6 @@ def _text(cell: object) -> str:
 
 
 def resident_bytes(process: int) -> int:
-    """Return how much memory of a process is resident."""
+    """Return the resident memory of a process, in bytes."""
     lines = Path(f"/proc/{process}/status").read_text().splitlines()
     return 1024 * next(int(line.split()[1]) for line in lines if line.startswith("VmRSS"))

@@ -1,7 +1,7 @@
-"""LightGCN beside others on MovieLens, one time-ordered split: python -m benchmarks.movielens.
+"""LightGCN and other models on MovieLens, split by time: python -m benchmarks.movielens.
 
-Each model sees the same training part; settings are chosen on validation by NDCG@20, and the test
-part is read once for the chosen ones.
+All models are trained on the same part. Their settings are chosen by NDCG@20 on validation, and
+only the chosen models are measured on the test part.
 """
 
 import json
@@ -34,7 +34,7 @@ Matrices = tuple[np.ndarray, np.ndarray]
 
 
 def neighbours(kind: Callable[..., Any], k: int, matrix: scipy.sparse.csr_matrix) -> Matrices:
-    """Return scores as embeddings: a user's row of scores, and an item's unit vector."""
+    """Return a model's scores as embeddings: a row of scores per user, a unit vector per item."""
     model = kind(K=k)
     model.fit(matrix, show_progress=False)
     scores = (matrix @ model.similarity).toarray().astype(np.float32)
@@ -47,7 +47,7 @@ def factors(model: Any, matrix: scipy.sparse.csr_matrix) -> Matrices:
 
 
 def candidates(matrix: scipy.sparse.csr_matrix) -> Iterator[tuple[str, str, Matrices]]:
-    """Return each other model under each setting: its name, the setting, embeddings."""
+    """Yield each of the other models with each setting: its name, the setting, its embeddings."""
     for name, kind in (
         ("item-kNN cosine", CosineRecommender),
         ("item-kNN tf-idf", TFIDFRecommender),
@@ -116,7 +116,7 @@ def ours(folder: Path) -> list[list[object]]:
 def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = ours(Path(folder))
-    with threadpool_limits(1, "blas"):  # implicit asks for it
+    with threadpool_limits(1, "blas"):  # implicit warns otherwise
         rows += others(load_dataset(load(RECIPE), RECIPE.parent))
     rows.sort(key=lambda row: -float(str(row[3])))
     report(

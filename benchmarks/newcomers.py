@@ -1,9 +1,8 @@
-"""What a request for a new user costs beside one for a known user: python -m benchmarks.newcomers.
+"""The latency of requests for new users and for known users: python -m benchmarks.newcomers.
 
-Gowalla's users, items and interactions with made-up features; every model trained for one epoch,
-since the arithmetic of serving does not depend on how good it is. New users come with 20
-interactions and features. Requests go one at a time over gRPC to a server process of its own, and
-the kinds take turns, so that noise falls on all alike.
+The data are Gowalla with random features. Each model is trained for one epoch, since the latency of
+serving does not depend on its quality. New users have 20 interactions and features. Requests are
+sent one at a time over gRPC, the kinds in turns, so that disturbances affect all kinds alike.
 """
 
 import gzip
@@ -77,7 +76,7 @@ k = [20]
 
 
 def write_tables(source: Path, folder: Path) -> None:
-    """Give every user and item of Gowalla features out of the air."""
+    """Write tables with random features for every user and item of Gowalla."""
     generator = np.random.default_rng(0)
     users, items = set(), set()
     for line in gzip.decompress(source.read_bytes()).decode().splitlines():
@@ -93,7 +92,7 @@ def write_tables(source: Path, folder: Path) -> None:
 
 
 def median_ms(work: list[Callable[[int], object]]) -> list[float]:
-    """Return the median milliseconds of each, taking turns."""
+    """Return the median milliseconds of each kind of request, called in turns."""
     times: list[list[float]] = [[] for _ in work]
     for turn in range(-20, ROUNDS):
         for place, ask in enumerate(work):

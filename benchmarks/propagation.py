@@ -1,4 +1,4 @@
-"""One propagation step on Gowalla, three ways: python -m benchmarks.propagation."""
+"""One propagation step on Gowalla, in three implementations: python -m benchmarks.propagation."""
 
 import warnings
 from pathlib import Path

@@ -30,7 +30,7 @@ RACERS = ("a", "b")
 
 
 def race(root: str, version: str, rounds: int, start: Barrier, told: Connection) -> None:
-    """Try to move the alias at each generation; tell those at which it worked."""
+    """Try to move the alias at each generation; send the generations that this process won."""
     aliases = ModelStore(root, MODEL).aliases
     won = []
     for generation in range(rounds):
@@ -44,7 +44,7 @@ def race(root: str, version: str, rounds: int, start: Barrier, told: Connection)
 
 
 def measure(place: str, root: str, rounds: int) -> list[object]:
-    """Race and return a row of the report."""
+    """Run the race in one registry and return a row of the report."""
     embeddings = np.ones((2, 4), np.float32)
     for version in RACERS:
         made = worlds.export(embeddings, embeddings, np.zeros(3, np.int64), np.zeros(0, np.int32))
@@ -75,7 +75,7 @@ def measure(place: str, root: str, rounds: int) -> list[object]:
 
 @contextmanager
 def bucket() -> Iterator[str]:
-    """Yield the URL of a bucket in a server of its own."""
+    """Yield the URL of a bucket in an S3 server that is started for it."""
     command = [sys.executable, "-m", "tests.remote.s3_server"]
     with (
         tempfile.TemporaryDirectory() as cache,
@@ -106,7 +106,7 @@ def bucket() -> Iterator[str]:
 
 
 def main() -> None:
-    """Race where the command line says."""
+    """Race in the places that the command line names, and print the report."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("places", nargs="*", choices=["folder", "s3", []], default=[])
     parser.add_argument("--rounds", type=int, default=1000)

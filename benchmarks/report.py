@@ -1,7 +1,7 @@
-"""What a report adds to a publish: python -m benchmarks.report [RECIPE ...]; needs GNNREC_DATA.
+"""The time that the report takes in a training: python -m benchmarks.report [RECIPE ...].
 
-A recipe is trained as `gnnrec train` does it. Seconds are those between the end of the measuring
-and the beginning of the publishing; importing matplotlib is timed beside, in a process of its own.
+Needs GNNREC_DATA. A recipe is trained as by `gnnrec train`. The time is that between the end of the
+evaluation and the beginning of the publish; the import of matplotlib is timed in another process.
 """
 
 import subprocess
@@ -24,7 +24,7 @@ _IMPORT = (
 
 
 class Clock:
-    """A reporter that keeps how long each step took."""
+    """A reporter of progress that records how long each step took."""
 
     def __init__(self) -> None:
         self.seconds: dict[str, float] = {}
@@ -34,7 +34,7 @@ class Clock:
         """Do nothing."""
 
     def start(self, step: str, total: float) -> None:
-        """Note when a step begins, and how long the one before took."""
+        """Record when a step begins, and how long the step before it took."""
         now = time.perf_counter()
         self.seconds[self._step] = now - self._started
         self._step, self._started = step, now

@@ -1,10 +1,10 @@
 """Rollouts at Gowalla's size: python -m benchmarks.rollout [load] [delay] [memory].
 
 Versions of Gowalla's 29,858 users, 40,981 items and 810,128 interactions with random embeddings
-(what serving costs does not depend on how good they are), a server and its callers, each a process
-of its own, on this machine. `load` moves the pointer 20 times in a minute of full load and compares
-with a minute without; `delay` moves it on an idle server, with file events and by polling alone;
-`memory` swaps 100 times.
+(the cost of serving does not depend on their quality), a server and its callers, all on this
+machine. `load` moves the alias 20 times in a minute of full load and compares with a minute without
+moves; `delay` moves it on an idle server, with file events and with polling alone; `memory` loads a
+new version 100 times.
 """
 
 import json
@@ -33,7 +33,7 @@ USERS, ITEMS, WIDTH, SEEN = 29_858, 40_981, 64, 27
 ASKED, GOLDEN, K = 64, 20, 10
 CALLERS, SECONDS, MOVES, SWAPS = 8, 60, 20, 100
 
-# As on a file system that tells of no events.
+# The server as on a file system without change notifications: it only polls.
 WITHOUT_EVENTS = """
 import asyncio
 from gnnrec_server.rollout import file_events
@@ -44,7 +44,7 @@ main()
 
 
 def publish(root: Path, name: str, seed: int) -> dict[str, list[str]]:
-    """Publish a version and return the right answers for the users that are asked for."""
+    """Publish a version; return the correct answers for the users in the requests."""
     generator = np.random.default_rng(seed)
     users = generator.standard_normal((USERS, WIDTH), np.float32)
     items = generator.standard_normal((ITEMS, WIDTH), np.float32)
@@ -100,12 +100,12 @@ def serving(root: Path, *, events: bool = True) -> Iterator[tuple[str, int]]:
 def under_load(
     root: Path, address: str, right: Path, seconds: float, moves: int
 ) -> tuple[dict[str, Any], list[tuple[float, str]]]:
-    """Load the server and move the pointer evenly; return what callers saw, and the moves."""
+    """Load the server while the alias moves at equal intervals; return answers and moves."""
     command = [sys.executable, "-m", "benchmarks.rollout_load", address, str(right), str(CALLERS)]
     load = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     aliases = ModelStore(root, MODEL).aliases
     versions = sorted(json.loads(right.read_text()))
-    time.sleep(2)  # the callers have started
+    time.sleep(2)  # until the callers have started
     moved = []
     for number in range(moves):
         at = versions[(number + 1) % len(versions)]
@@ -120,7 +120,7 @@ def under_load(
 
 
 def measure_load(root: Path, right: Path) -> None:
-    """Compare a minute with moves with half a minute before and after it without."""
+    """Compare a minute with moves to half a minute without before it and after it."""
     with serving(root) as (address, _):
         before, _ = under_load(root, address, right, SECONDS / 2, 0)
         during, moved = under_load(root, address, right, SECONDS, MOVES)
@@ -159,7 +159,7 @@ def measure_load(root: Path, right: Path) -> None:
 
 
 def measure_delay(root: Path, right: Path) -> None:
-    """Measure from the pointer's move to the first new answer, with one caller."""
+    """Measure how long after a move of the alias the new version answers, with one caller."""
     rows = []
     for name, polling in (("file events", False), ("polling alone, 1 s", True)):
         delays = []
@@ -181,7 +181,7 @@ def measure_delay(root: Path, right: Path) -> None:
 
 
 def measure_memory(root: Path, right: Path) -> None:
-    """Swap many times while one caller asks, and compare the memory."""
+    """Change the version many times during calls, and report the memory of the server."""
     versions = sorted(json.loads(right.read_text()))
     with serving(root) as (address, pid), Client(address) as client:
         aliases = ModelStore(root, MODEL).aliases
@@ -190,7 +190,7 @@ def measure_memory(root: Path, right: Path) -> None:
             if number in (0, 1, 2, 10, 50, SWAPS):
                 for turn in range(ASKED):
                     client.top_k(f"user-{turn}", k=K)
-                time.sleep(3)  # the version before has been let go
+                time.sleep(3)  # until the version before has been released
                 rows.append([number, *_memory(pid)])
             if number < SWAPS:
                 version = versions[(number + 1) % 2]
@@ -207,7 +207,7 @@ def measure_memory(root: Path, right: Path) -> None:
 
 
 def _memory(pid: int) -> list[float]:
-    """Return resident memory, and that part of it which is not of mapped files, in MiB."""
+    """Return the resident memory, and its part that is not of mapped files, in MiB."""
     lines = Path(f"/proc/{pid}/status").read_text().splitlines()
     found = {line.split(":")[0]: line.split(":")[1] for line in lines}
     return [int(found[name].split()[0]) / 1024 for name in ("VmRSS", "RssAnon")]

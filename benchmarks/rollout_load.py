@@ -1,8 +1,8 @@
-"""Full load on a server, from a process of its own: python -m benchmarks.rollout_load.
+"""The callers of benchmarks.rollout: python -m benchmarks.rollout_load ADDRESS RIGHT CALLERS.
 
-Arguments: ADDRESS RIGHT CALLERS. Callers ask without pause, each for its next user, and every
-answer is compared with the right one of the version that it names, from the JSON file RIGHT:
-{version: {user_id: [item_id, ...]}}. Ends when stdin does, and prints what it saw as JSON.
+Each of CALLERS callers asks for one user after the other without a pause. An answer is compared
+with the correct one of its version, from the JSON file RIGHT: {version: {user_id: [item_id, ...]}}.
+The program ends when stdin is closed, and prints the times and mistakes as JSON.
 """
 
 import asyncio
@@ -37,7 +37,7 @@ async def call(
 
 
 async def look(client: AsyncClient, seen: dict[str, Any]) -> None:
-    """Ask for the readiness twenty times a second."""
+    """Check the health of the server twenty times a second."""
     while not seen["over"]:
         try:
             seen["green" if await client.health() else "red"] += 1

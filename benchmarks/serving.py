@@ -69,7 +69,7 @@ def serving(registry: Path, *options: str, program: Sequence[str] = ()) -> Itera
 
 @contextmanager
 def floor(folder: Path, port: int, calls: dict[str, bytes]) -> Iterator[int]:
-    """Start the empty service with what the server at `port` answers to these calls."""
+    """Start the empty service with the answers of the server at `port` to these calls."""
     arguments = []
     with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
         for number, (method, message) in enumerate(calls.items()):
@@ -92,13 +92,13 @@ def top_k(user: int) -> bytes:
 
 
 def zipf(count: int) -> list[bytes]:
-    """Return requests of users of whom a few come again and again."""
+    """Return requests whose users follow a Zipf distribution: a few of them occur very often."""
     drawn = np.random.default_rng(0).zipf(1.3, 4 * count)
     return [top_k(int(user)) for user in drawn[drawn < USERS][:count]]
 
 
 class Bench:
-    """Measures floor and server in turns."""
+    """Measures the empty service (the floor) and the server in turns; collects rows of a report."""
 
     def __init__(self, seconds: float) -> None:
         self.seconds = seconds
@@ -108,7 +108,7 @@ class Bench:
         self, name: str, bar: str, floor: int, server: int, method: str,
         messages: Sequence[bytes], in_flight: int,
     ) -> None:  # fmt: skip
-        """Add a row: answers a second of both, and the median ratio."""
+        """Add a row: the answers per second of both, of the round with the median ratio."""
         ratios, pairs = [], []
         for _ in range(ROUNDS):
             pair = [
@@ -120,7 +120,7 @@ class Bench:
         self.rows.append([name, *map(round, pairs[middle]), ratios[middle], bar])
 
     def delay(self, floor: int, server: int, messages: Sequence[bytes]) -> None:
-        """Add the row of one request at a time."""
+        """Add a row: the median latency of both with one request at a time."""
         medians = [
             [closed(port, TOP_K, messages, 1, self.seconds / 2).p50_ms for port in (floor, server)]
             for _ in range(ROUNDS)
@@ -129,7 +129,7 @@ class Bench:
         self.rows.append(["p50 ms, one at a time", least, ours, ours - least, "floor + 0.6 ms"])
 
     def batches(self, registry: Path, server: int) -> None:
-        """Add the rows of BatchTopK of 256 users."""
+        """Add rows: BatchTopK of 256 users compared to FAISS alone and to single calls."""
         users = range(256)
         request = pb.BatchTopKRequest(
             requests=[pb.TopKRequest(user_id=f"user-{user}", k=20) for user in users]
@@ -162,7 +162,7 @@ class Bench:
 
 
 def overload(bench: Bench, registry: Path, pending: int) -> None:
-    """Add the rows of a minute of five times the load that it carries, with a --max-pending."""
+    """Add rows: latency and recovery at five times the sustainable load, with a --max-pending."""
     messages = [top_k(user) for user in range(2000)]
     with serving(registry, "--max-pending", str(pending), "--answer-cache", "0") as server:
         carried = closed(server.port, TOP_K, messages, 48, bench.seconds).per_second
@@ -190,7 +190,7 @@ def overload(bench: Bench, registry: Path, pending: int) -> None:
 
 
 def size(bench: Bench, server: Process, items: int) -> None:
-    """Add the rows of what loading took and what it left."""
+    """Add rows: the server's memory, the recall of its index, and its start time."""
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         stub = model_pb2_grpc.ModelServiceStub(channel)
         (variant,) = stub.GetModel(model_pb2.GetModelRequest()).versions[0].variants
@@ -229,7 +229,7 @@ def measure(items: int, seconds: float, only: set[str]) -> None:
         if "cache" in only:
             cached = stack.enter_context(serving(registry))
             name, hot = "TopK, 64 in flight, Zipf users, cache", zipf(4000)
-            closed(cached.port, TOP_K, hot, 64, 4.0)  # as if it had been up for a while
+            closed(cached.port, TOP_K, hot, 64, 4.0)  # fill the cache first
             bench.beside(name, ">= 0.9", empty, cached.port, TOP_K, hot, 64)
         if "workers" in only:
             two = stack.enter_context(serving(registry, "--answer-cache", "0", "--workers", "2"))

@@ -1,7 +1,7 @@
-"""Every Gowalla recipe against its bar: python -m benchmarks.training_quality [RECIPE ...].
+"""The quality and time of every Gowalla recipe: python -m benchmarks.training_quality [RECIPE ...].
 
-A recipe is trained as `gnnrec train` does it, in a process of its own. Seconds go from reading the
-file to the embeddings; evaluation is not in them.
+A recipe is trained as by `gnnrec train`, in a new process, and compared to the minimum that is set
+for it. The seconds are those from reading the file to the embeddings, without evaluation.
 """
 
 import json

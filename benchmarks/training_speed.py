@@ -1,8 +1,8 @@
-"""What a step of training costs, and how it grows: python -m benchmarks.training_speed.
+"""The time of a training step, and how it grows with the data: python -m benchmarks.training_speed.
 
-The authors' code was measured on two cores with their configuration (BPR, K=3, batch 2048, d=64):
-1.09 s a step. The step here does the same arithmetic. The second table trains synthetic graphs of
-1M and 20M interactions, each in a process of its own, and reports its peak memory.
+The code of LightGCN's authors took 1.09 s a step on two cores with their configuration (BPR, K=3,
+batch 2048, d=64). The step measured here does the same arithmetic. The second table is of synthetic
+graphs with 1M and 20M interactions, each trained in a new process, with its peak memory.
 """
 
 import json
@@ -73,7 +73,7 @@ def bpr_step() -> None:
 
 
 def synthetic(users: int, items: int, interactions: int) -> Dataset:
-    """Return distinct pairs with popular items and active users, every node with at least one."""
+    """Return a data set with popular items and active users; every node has an interaction."""
     generator = np.random.default_rng(0)
     rows = np.concatenate(
         [
@@ -101,10 +101,10 @@ def synthetic(users: int, items: int, interactions: int) -> Dataset:
 
 
 def one_epoch(size: str) -> None:
-    """Train one epoch of a size in this process and print what it took."""
+    """Train one epoch on a synthetic graph of a size; print the seconds and the peak memory."""
     users, items, interactions = SIZES[size]
     dataset = synthetic(users, items, interactions)
-    # as many users a step as there are steps in an epoch of either size
+    # 40 steps an epoch whatever the size
     training = FitConfig(
         loss="softmax", epochs=1, batch_size=users // 40, negatives=4096, weight_decay=0
     )

@@ -1,4 +1,4 @@
-"""Versions of random embeddings, as large as a measurement asks for, published by the registry."""
+"""Published versions of random embeddings, of any size, for measurements of serving."""
 
 from pathlib import Path
 
@@ -18,10 +18,10 @@ _CLUSTER = 1000
 def publish(
     root: Path, *, items: int, users: int = 20_000, width: int = 64, seen: float = 30.0
 ) -> None:
-    """Publish and promote a version of so many items and users (width each).
+    """Publish and promote a version with random embeddings of `width` numbers.
 
-    A user has seen `seen` items on average, and some have seen ten times as many. Items lie around
-    `items / 1000` centres, as trained embeddings lie around tastes.
+    A user has interacted with `seen` items on average, some with ten times as many. The embeddings
+    form `items / 1000` clusters, as trained embeddings do.
     """
     generator = np.random.default_rng(0)
     centres = generator.standard_normal((max(1, items // _CLUSTER), width), np.float32)
@@ -47,7 +47,7 @@ def export(
     seen_items: NDArray[np.int32],
     golden: Json | None = None,
 ) -> Export:
-    """Return a version to be, of embeddings (U, D) and (I, D) and who has seen what (CSR)."""
+    """Return an export of embeddings (U, D) and (I, D), and of the users' seen items as CSR."""
     return Export(
         user_ids=[f"user-{row}" for row in range(len(users))],
         item_ids=[f"item-{row}" for row in range(len(items))],
@@ -72,7 +72,7 @@ def export(
 
 
 def _around(generator: np.random.Generator, centres: Embeddings, count: int) -> Embeddings:
-    """Return (count, D): each a centre and noise of the same size."""
+    """Return random vectors (count, D): each a random centre plus noise of the same variance."""
     chosen = generator.integers(0, len(centres), count)
     noise = generator.standard_normal((count, centres.shape[1]), np.float32)
     made: Embeddings = centres[chosen] + noise
