@@ -1,4 +1,7 @@
-"""Two versions side by side: metrics, answers, items, configuration and data."""
+"""Two versions side by side: metrics, answers, items, configuration and data.
+
+Imports no other room.
+"""
 
 from gnnrec.comparison.compare import Comparison, Side, compare
 

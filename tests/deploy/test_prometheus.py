@@ -161,7 +161,7 @@ def test_prometheus_tells_the_p99_by_version(prometheus: Prometheus, server: Run
 def test_prometheus_understands_every_query(prometheus: Prometheus) -> None:
     wait_for(lambda: prometheus.query("up == 1"))
     for query in watched.queries().values():
-        prometheus.query(query)  # an error of its is an HTTP error here
+        prometheus.query(query)  # urlopen raises for an error that Prometheus reports
 
 
 def test_prometheus_finds_no_alert_firing_for_a_healthy_server(prometheus: Prometheus) -> None:

@@ -1,4 +1,4 @@
-"""What dashboard and rules ask for, and a real server that answers it."""
+"""The queries of the dashboard and of the alert rules, for tests with a real server."""
 
 import json
 import re

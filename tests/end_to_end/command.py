@@ -50,7 +50,7 @@ def serving(
     env: dict[str, str] | None = None,
     command: Path = GNNREC,
 ) -> Iterator[str]:
-    """Serve a model on free ports and yield its address; SIGTERM must end it well."""
+    """Serve a model on free ports and yield its address; SIGTERM must end it with exit code 0."""
     process = subprocess.Popen(
         [
             str(command), "serve", "--registry", str(registry), "--model", model,

@@ -41,7 +41,7 @@ def test_train_prints_one_json_object_for_programs(world: Path) -> None:
 
 
 def test_the_whole_path_ends_in_a_recommendation(world: Path) -> None:
-    """Serve, ask in words and in JSON, promote, and be answered by the new version."""
+    """Serve, ask for text and for JSON, promote, and get an answer of the new version."""
     first, second = published(world)
     with serving(world / "registry", "courses", "--poll-interval", 0.05) as address:
         words = ok("topk", "person-7", "-k", 3, "--address", address)
@@ -76,7 +76,7 @@ def test_the_whole_path_ends_in_a_recommendation(world: Path) -> None:
 
 
 def test_a_known_person_asked_as_new_is_answered_as_known(world: Path) -> None:
-    """With their features and all they had, GraphSAGE sees in them what it saw in training."""
+    """With the features and interactions of the training, GraphSAGE computes the same scores."""
     version = ModelStore(world / "registry", "courses").open(published(world)[0])
     row = version.user_ids.index("person-7")
     indptr, items = version.seen

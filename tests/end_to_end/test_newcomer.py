@@ -1,4 +1,4 @@
-"""Somebody with a file of purchases, and nothing else."""
+"""The first use of gnnrec by somebody who has a file of purchases and no configuration."""
 
 import json
 from pathlib import Path

@@ -64,7 +64,7 @@ def test_a_page_is_whole_quiet_and_legible(
     width: int,
     scheme: Literal["light", "dark"],
 ) -> None:
-    """No complaint, no request, no sideways scrolling, pictures in view, contrast of WCAG AA."""
+    """No console message or request, no horizontal scrolling, visible pictures, WCAG AA colours."""
     with opened(browser, pages[name], width, scheme) as seen:
         assert seen.complaints == []
         assert "taken" not in seen.page.title()
@@ -75,7 +75,7 @@ def test_a_page_is_whole_quiet_and_legible(
         contrasts = seen.contrasts()
         assert len(contrasts) > 30
         assert [each for each in contrasts if each[1] < 4.5] == []
-        if width == 390:  # axe looks at the markup, which is the same
+        if width == 390:  # axe checks the markup, which is the same at any size
             assert seen.violations() == []
         if name in ("small", "large"):
             assert seen.page.locator("#version").inner_text() == name

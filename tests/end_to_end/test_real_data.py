@@ -44,7 +44,7 @@ def batched(names: Iterable[str], size: int) -> Iterator[list[str]]:
 
 
 def test_gowallas_metrics_over_grpc_are_those_of_the_manifest(tmp_path: Path) -> None:
-    """Each of its first users is asked for over the wire; Recall and NDCG agree to 1e-6."""
+    """Recall and NDCG of the answers to its first users agree with the manifest to 1e-6."""
     for name in ("train", "test"):
         with gzip.open(Path(DATA, f"gowalla/{name}.txt.gz"), "rt") as lines:
             (tmp_path / f"{name}.txt").write_text("".join(islice(lines, USERS)))
@@ -83,7 +83,7 @@ def test_gowallas_metrics_over_grpc_are_those_of_the_manifest(tmp_path: Path) ->
 
 
 def test_movielens_answers_with_titles(tmp_path: Path) -> None:
-    """The model beats popularity, and a person is told films by name."""
+    """The model beats the popularity baseline, and answers have the titles of films."""
     config = recipe("movielens.toml", tmp_path, epochs=12, negatives=1024)
     registry = tmp_path / "registry"
     done = json.loads(

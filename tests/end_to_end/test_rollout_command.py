@@ -23,7 +23,7 @@ Say = Callable[..., str]
 
 @pytest.fixture
 def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
-    """Run the command in this process and return what it prints; what it refuses, on stderr."""
+    """Run the command in this process and return its output, or the error message of a refusal."""
 
     def run(*arguments: object) -> str:
         monkeypatch.setattr(sys, "argv", ["gnnrec", *map(str, arguments)])

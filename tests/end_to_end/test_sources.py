@@ -52,7 +52,7 @@ def shop(folder: Path) -> Path:
 
 
 def test_a_version_is_trained_from_a_database_and_records_no_password(tmp_path: Path) -> None:
-    """What found no place in the features is told, and stands in the report."""
+    """Texts without a category in the features are printed, and listed in the report."""
     config = shop(tmp_path)
     printed = ok("train", config, "--registry", tmp_path / "registry", "--promote", "production")
     assert "in the features (rare, or not in training): items.words 2\n" in printed
@@ -96,7 +96,7 @@ def test_what_cannot_be_trained_on_is_one_line_and_publishes_nothing(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    """A wrong column, a database that is down, one cut midway, one item, one user, nobody."""
+    """A wrong column, an unreachable or interrupted database, one item, one user, and no data."""
     config = shop(tmp_path)
     text = config.read_text()
     for before, after in change.items():
@@ -111,7 +111,7 @@ def test_what_cannot_be_trained_on_is_one_line_and_publishes_nothing(
     out, err = capsys.readouterr()
     assert (ended.value.code, out) == (2, "")
     *told, line = [each for each in err.splitlines() if not each.endswith(" ...")]
-    if said == "every item":  # what was read is told before it turns out to be too little
+    if said == "every item":  # the data are described before they turn out to be too few
         assert re.match(r"2 rows: 2 interactions of [12] users and [12] items$", told[0])
         assert "the table of items knows" in told[1]
     assert len(told) == (2 if said == "every item" else 0)

@@ -26,9 +26,10 @@ def publish(
     fingerprint: str = "0",
     hits: Hits | None = None,
 ) -> Version:
-    """Publish a version whose users have so much NDCG each; nobody has seen anything.
+    """Publish a version with an NDCG for each user, and without seen items.
 
-    As versions did before they had hits, or with the `hits` given, of every second user.
+    Metrics are stored for each user, as in older versions; or, with `hits`, as the ranks of hits of
+    every second user.
     """
     export = made.export(*halves, user_ids=user_ids, item_ids=item_ids, titles=titles)
     name = "report/lightgcn.test.npy"

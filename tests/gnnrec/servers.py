@@ -1,4 +1,4 @@
-"""A small gRPC server that does as it is told, to see what a client does then."""
+"""A small gRPC server with scripted answers and failures, for tests of the clients."""
 
 import subprocess
 import time
@@ -22,7 +22,7 @@ Context = Any
 
 
 class Told(rpc.RecommenderServiceServicer):
-    """Answers TopK with its name for a version; fails first with the given statuses."""
+    """Answers TopK with its own name as the version, after failing with the given statuses."""
 
     def __init__(self, name: str) -> None:
         self.name = name

@@ -21,7 +21,7 @@ LEVELS = ("beginner", "intermediate", "advanced")
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Version v1 of production and v2 of canary; item i<n> takes n hours, its level is n mod 3."""
+    """Version v1 is production, v2 is canary; item i<n> has n hours and the level n mod 3."""
     root = tmp_path_factory.mktemp("registry")
     attributes = [
         ItemAttribute("level", "text", [LEVELS[row % 3] for row in range(30)]),
@@ -170,7 +170,7 @@ def test_answers_are_typed_and_cannot_be_changed(server: Running) -> None:
 
 
 def test_a_server_that_drains_fails_no_call(registry: Path) -> None:
-    """Two servers and a client that watches their health: one goes, and nobody notices."""
+    """One of two servers stops, and a client that checks their health has no failed call."""
     ends: list[object] = []
     stop = threading.Event()
 
@@ -212,7 +212,7 @@ def test_a_server_that_drains_fails_no_call(registry: Path) -> None:
 
 
 def test_ids_are_texts_integers_or_uuids() -> None:
-    """All of them as training reads them."""
+    """Each becomes the text that training reads from a table."""
     uuid = UUID("12345678-1234-5678-1234-567812345678")
     given: list[Any] = ["7", 7, np.int64(7), np.uint8(7)]
     for each in [*given, uuid]:

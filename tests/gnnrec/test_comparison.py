@@ -21,7 +21,7 @@ NDCG = np.linspace(0, 1, USERS)
 
 
 def test_an_interval_is_that_of_the_mean() -> None:
-    """For many users the percentile interval is the normal one."""
+    """With many users the percentile interval is close to the interval of a normal distribution."""
     generator = np.random.default_rng(0)
     values = generator.normal([0.3, 0.0], [1.0, 2.0], (2000, 2))
     mean, low, high = bootstrap(values)
@@ -48,7 +48,7 @@ def test_a_version_beside_itself_differs_in_nothing(tmp_path: Path) -> None:
 
 
 def test_users_and_items_are_matched_by_id(tmp_path: Path) -> None:
-    """B has the same people and items in other rows, some of them gone, and one item anew."""
+    """B has the users and items of A in other rows, without some of them, and one new item."""
     a = publish(tmp_path, "a", HALVES, NDCG)
     users, items = np.arange(USERS)[::-1][:30], np.arange(ITEMS)[::-1]
     star = np.full((1, 4), 0.0, np.float32)
@@ -70,11 +70,11 @@ def test_users_and_items_are_matched_by_id(tmp_path: Path) -> None:
     assert not found.same_data
     assert found.answers is not None
     assert found.answers.overlap.users == 30
-    assert found.answers.overlap.mean > 0.9  # only the new item can come between
+    assert found.answers.overlap.mean > 0.9  # only the new item may displace another
 
 
 def test_metrics_follow_from_hits_as_they_stood_in_older_versions(tmp_path: Path) -> None:
-    """Beside a version with the metrics themselves, of which every second user has hits."""
+    """One version has metrics of every user, the other has ranks of hits of every second user."""
     generator = np.random.default_rng(0)
     found = generator.random((USERS // 2, 10)) < 0.2
     places, columns = np.nonzero(found)
@@ -93,7 +93,7 @@ def test_metrics_follow_from_hits_as_they_stood_in_older_versions(tmp_path: Path
 
 
 def test_winners_and_losers_are_the_items_that_change_places(tmp_path: Path) -> None:
-    """In B item i0 is far above all for everyone; in A it is in no list."""
+    """In B item i0 is the best of every user; in A it is in nobody's list."""
     users: NDArray[np.float32] = np.abs(embeddings(USERS, 4, 1)) + np.float32(0.1)
     items: NDArray[np.float32] = np.abs(embeddings(ITEMS, 4, 2))
     items[0] = 0

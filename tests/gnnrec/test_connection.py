@@ -48,7 +48,7 @@ def test_a_call_is_tried_four_times_at_most() -> None:
 
 
 def test_retries_stop_while_most_calls_fail() -> None:
-    """So that clients do not make four times the load for servers that are down with load."""
+    """Otherwise retries would multiply the load of overloaded servers by four."""
 
     async def ask(address: str) -> tuple[int, int]:
         async with AsyncClient(address, timeout_s=10) as client:
@@ -243,7 +243,7 @@ def test_options_that_do_not_fit_are_named(tmp_path: Path, pairs: tuple[Pair, Pa
 
 
 def test_a_server_that_comes_back_is_found() -> None:
-    """However long it was away: waits between attempts grow to 0.75 s, and no further."""
+    """Waits between attempts grow to 0.75 s at most, however long the server was away."""
     with told("before") as (_, address), Client(address, timeout_s=10) as client:
         client.top_k("u")
     with Client(address, timeout_s=10) as client:
@@ -267,7 +267,7 @@ def test_no_time_limit_is_none_at_all() -> None:
 
 
 def test_an_async_client_says_that_it_belongs_to_another_loop() -> None:
-    """It may be made anywhere, such as when a module is imported."""
+    """The client may be made outside of an event loop, such as when a module is imported."""
     with told() as (_, address):
         client = AsyncClient(address, timeout_s=10)
 

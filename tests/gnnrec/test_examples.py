@@ -64,7 +64,7 @@ def test_the_asyncio_example_recommends(server: Running) -> None:
 def test_the_notebook_trains_serves_and_recommends(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))  # not what somebody has set up for themselves
+    monkeypatch.setenv("IPYTHONDIR", str(tmp_path))  # not the user's own IPython profile
     path = EXAMPLES / "train.ipynb"
     notebook = nbformat.read(path, as_version=4)  # type: ignore[no-untyped-call]
     assert all(not cell.get("outputs") for cell in notebook.cells)

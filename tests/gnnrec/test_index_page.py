@@ -41,7 +41,7 @@ def test_a_model_without_versions_or_metrics_has_a_page(tmp_path: Path) -> None:
 
 
 def test_a_trial_stands_beside_what_its_alias_names(tmp_path: Path) -> None:
-    """And the ticks of the charts are round numbers."""
+    """The ticks of the charts are round numbers too."""
     for name in ("v1", "v2"):
         publish(tmp_path, name, HALVES, NDCG)
     store = ModelStore(tmp_path, "toy")

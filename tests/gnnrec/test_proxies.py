@@ -1,4 +1,4 @@
-"""Clients in an environment that names proxies: dead ones, refusing ones, and one that works."""
+"""Clients in an environment with proxies: unreachable, refusing and working ones."""
 
 import asyncio
 import socket
@@ -15,11 +15,11 @@ from tests.gnnrec.servers import failure, told
 
 VARIABLES = ("grpc_proxy", "https_proxy", "http_proxy", "all_proxy", "HTTP_PROXY", "HTTPS_PROXY")
 NAME = "recommender.invalid:50051"
-"""What nobody but a proxy can look up."""
+"""A host name that only the proxy can resolve."""
 
 
 class ConnectProxy:
-    """Takes every CONNECT, and leads to one server; or says what it is told instead."""
+    """A proxy that connects every CONNECT request to one server, or sends a given response."""
 
     def __init__(self, leads_to: str = "", says: bytes = b"") -> None:
         self.asked: list[str] = []
@@ -38,7 +38,7 @@ class ConnectProxy:
                 threading.Thread(target=self._take, args=(caller,), daemon=True).start()
 
     def close(self) -> None:
-        """Hang up on all."""
+        """Close all connections."""
         for each in self._open:
             with suppress(OSError):
                 each.shutdown(socket.SHUT_RDWR)
@@ -83,7 +83,7 @@ def proxy(leads_to: str = "", says: bytes = b"") -> Iterator[ConnectProxy]:
 
 @pytest.fixture
 def dead() -> str:
-    """The URL of a proxy that is not there."""
+    """The URL of a proxy that does not exist."""
     with socket.create_server(("127.0.0.1", 0)) as taken:
         return f"http://127.0.0.1:{taken.getsockname()[1]}"
 
@@ -128,7 +128,7 @@ def test_no_proxy_comes_before_a_server_on_this_machine(environment: Set, dead: 
                 return (await client.top_k("u")).version
 
         assert asyncio.run(ask()) == "a"
-        # what the image runs to see whether it is healthy, with the address that it sets
+        # the health check of the Docker image, with the image's address
         environment(GNNREC_ADDRESS=f"0.0.0.0:{port}")
         assert ok("health") == "serving\n"
 

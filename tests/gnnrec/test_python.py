@@ -30,7 +30,8 @@ USERS, ITEMS = 24, 16
 PAIRS = [(user, item) for user in range(USERS) for item in range(ITEMS) if (user + item) % 2 == 0]
 ROWS = [PAIRS[place * 37 % len(PAIRS)] for place in range(len(PAIRS))]
 INTERACTIONS: dict[str, list[Any]] = {
-    "user_id": [9_007_199_254_740_993 + user for user, _ in ROWS],  # above 2^53
+    # above 2^53: a float64 would change them
+    "user_id": [9_007_199_254_740_993 + user for user, _ in ROWS],
     "item_id": [f"i{item}" for _, item in ROWS],
     "bought_at": [datetime(2024, 1, 1) + timedelta(hours=place) for place in range(len(ROWS))],
 }
@@ -61,7 +62,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def commanded(files: Path) -> Version:
-    """What the command makes of the files."""
+    """The version that the command trains from the same data as files."""
     ok("train", files / "purchases.csv", files / "products.csv", "--registry", files / "registry")
     [found] = ModelStore(files / "registry", "purchases").versions()
     assert isinstance(found, Version)
@@ -165,7 +166,8 @@ def test_a_dict_is_a_configuration(files: Path, commanded: Version, tmp_path: Pa
     assert trained.model == "shop"
     assert set(trained.metrics) == {"test", "validation"}
     assert "recall@5" in trained.metrics["test"]
-    assert isinstance(settings["data"]["interactions"], pd.DataFrame)  # as it was given
+    # the caller's configuration is unchanged
+    assert isinstance(settings["data"]["interactions"], pd.DataFrame)
     version = opened(trained)
     assert content(version)[:2] == content(commanded)[:2]
     data = version.manifest.config["data"]
@@ -251,7 +253,7 @@ def test_what_cannot_be_trained_on_is_one_sentence(value: Any, told: str, tmp_pa
 
 
 def test_items_and_users_are_what_they_are_said_to_be(tmp_path: Path) -> None:
-    """Whatever their columns are called, and whichever ids they share."""
+    """The arguments decide, not the names of the columns or the ids in them."""
     pairs = pl.DataFrame({"user_id": [u for u, _ in ROWS], "item_id": [i for _, i in ROWS]})
     items = pl.DataFrame({"id": range(ITEMS), "kind": [f"k{n % 3}" for n in range(ITEMS)]})
     users = pl.DataFrame({"id": range(USERS), "town": [f"t{n % 3}" for n in range(USERS)]})

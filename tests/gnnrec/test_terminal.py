@@ -34,7 +34,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def on_a_terminal(arguments: list[str], columns: int) -> str:
-    """Return what a command writes to a terminal of a width, colours and movements left out."""
+    """Return what a command writes to a terminal of this width, without control sequences."""
     ours, theirs = pty.openpty()
     env = {**os.environ, "COLUMNS": str(columns), "LINES": "40", "TERM": "xterm-256color"}
     process = subprocess.Popen(arguments, stdout=theirs, stderr=theirs, stdin=theirs, env=env)
@@ -43,7 +43,7 @@ def on_a_terminal(arguments: list[str], columns: int) -> str:
     while time.monotonic() < deadline and select.select([ours], [], [], 60)[0]:
         try:
             part = os.read(ours, 65536)
-        except OSError:  # how Linux says that the other end is closed
+        except OSError:  # Linux raises this when the other end is closed
             break
         if not part:
             break
@@ -59,7 +59,7 @@ def test_tables_fit_the_width_of_a_terminal(registry: Path) -> None:
     lines = [line.rstrip() for line in shown.splitlines()]
     table = lines[next(n for n, line in enumerate(lines) if line.startswith("metric")) :]
     assert max(map(len, table)) <= 60
-    assert "?[31mred" in "".join(lines).replace(" ", "")  # the escape of a title does nothing
+    assert "?[31mred" in "".join(lines).replace(" ", "")  # no escape sequence of a title
     assert "[bold]" in "".join(lines).replace(" ", "")
     plain = ok(*arguments)
     assert "\x1b" not in plain
@@ -126,7 +126,7 @@ with progress.Progress(starts=True, every_s=0.4) as shown:
 
 
 def test_a_training_without_a_terminal_tells_how_its_steps_begin_and_go_on() -> None:
-    """A line when a step begins, and others while it lasts, whatever it tells of itself."""
+    """A line at the start of a step and others while it runs, even if it reports no progress."""
     done = subprocess.run(
         [sys.executable, "-c", LASTING], capture_output=True, text=True, check=True
     )
@@ -147,13 +147,13 @@ def test_a_training_without_a_terminal_tells_how_its_steps_begin_and_go_on() -> 
 
 
 class Shell:
-    """The command, run within this process: the same code from the arguments on, and quicker."""
+    """Runs the command in this process, which is faster than starting another."""
 
     def __init__(self, patch: pytest.MonkeyPatch, capture: pytest.CaptureFixture[str]) -> None:
         self._patch, self._capture = patch, capture
 
     def run(self, *arguments: object, **env: str) -> tuple[int, str, str]:
-        """Return the exit code, what was printed, and what was complained of."""
+        """Return the exit code, the output and the error output."""
         with self._patch.context() as patch:
             patch.setattr(sys, "argv", ["gnnrec", *map(str, arguments)])
             for name, value in env.items():
@@ -194,12 +194,13 @@ def test_a_shell_is_offered_commands_versions_and_models(registry: Path, shell: 
     assert offered("gnnrec compare first-of-all se") == ["second"]
     assert offered("gnnrec show --model ") == ["toy"]
     assert offered("gnnrec show --registry /nowhere ") == []
-    named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}  # the shell is then an argument
+    # then --show-completion takes the shell as an argument
+    named = {"_TYPER_COMPLETE_TEST_DISABLE_SHELL_DETECTION": "1"}
     assert "complete -o default -F" in shell.run("--show-completion", "bash", **named)[1]
 
 
 def test_programs_can_read_every_answer() -> None:
-    """All but serve, whose output is a line and a log."""
+    """Every subcommand has --json except serve, which prints one line and a log."""
     commands = command().commands
     rollout = commands.pop("rollout")
     assert isinstance(rollout, TyperGroup)
@@ -212,7 +213,7 @@ def test_programs_can_read_every_answer() -> None:
 
 
 def test_the_help_names_arguments_and_variables_once(shell: Shell) -> None:
-    """Typer puts brackets around what may be left out, and braces around what may not."""
+    """Typer writes brackets around an optional argument, and braces around a required one."""
     said = shell.run("report", "--help")[1]
     assert "gnnrec report [OPTIONS] [VERSION]\n" in said
     assert "GNNREC_OPEN]" in said
@@ -267,7 +268,7 @@ def test_a_comparison_is_a_page_and_an_object_for_programs(
 
 
 def test_no_option_takes_the_variable_of_the_folder_of_downloads() -> None:
-    """GNNREC_CACHE and GNNREC_CACHE_GB belong to registries at URLs, for every command."""
+    """GNNREC_CACHE and GNNREC_CACHE_GB set the cache of registries at URLs, for every command."""
     taken = {
         str(parameter.envvar) for each in command().commands.values() for parameter in each.params
     }
@@ -276,7 +277,7 @@ def test_no_option_takes_the_variable_of_the_folder_of_downloads() -> None:
 
 
 def test_help_and_version_import_nothing_heavy() -> None:
-    """They answer before numpy, pydantic or gRPC would have been imported."""
+    """Importing numpy, pydantic or gRPC would take longer than the rest."""
     for arguments in ([], ["--help"], ["--version"]):
         script = (
             "import sys\nfrom gnnrec.cli.main import command\ntry:\n"

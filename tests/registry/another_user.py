@@ -14,7 +14,7 @@ import gnnrec.cli.train
 import gnnrec.comparison
 import gnnrec.pages.index
 
-# what subcommands import when they run: the user may not be able to read where it stands
+# imported now, for the other user may not be able to read these files
 import gnnrec.terminal.progress
 import gnnrec_server.main
 from gnnrec.cli.main import main

@@ -1,7 +1,7 @@
 """A writer that is killed before its n-th file operation: python -m tests.registry.crashing.
 
 Arguments: WHAT FOLDER. For n = 1, 2, ... a process copies FOLDER/before to FOLDER/n, does WHAT
-there, and kills itself before the n-th operation, until it comes to its end. Prints each operation.
+there, and kills itself before its n-th operation, until one finishes. Prints each operation.
 """
 
 import os
@@ -15,7 +15,7 @@ from typing import Any
 from gnnrec_registry import ModelStore
 from tests import made
 
-# What Python tells of when it happens to files; fsync is not among it.
+# Python's audit events of operations on files; fsync has none.
 _EVENTS = {"open", "os.mkdir", "os.rename", "os.remove", "os.rmdir", "shutil.rmtree"}
 
 
@@ -37,7 +37,7 @@ WHAT: dict[str, Callable[[Path], None]] = {
 
 
 def die_before(last: int, root: Path) -> None:
-    """Have this process killed before the `last`-th operation on a file under `root`."""
+    """Kill this process with SIGKILL before its `last`-th operation on a file under `root`."""
     seen = 0
     under = str(root)
 

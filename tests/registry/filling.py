@@ -1,7 +1,6 @@
 """Publishing and promoting on a disk that is full: python -m tests.registry.filling FOLDER.
 
-Mounts a small file system of its own on FOLDER, where only this process sees it, and prints what
-happened as JSON.
+Mounts a small file system on FOLDER, visible to this process only, and prints the outcomes as JSON.
 """
 
 import json
@@ -23,7 +22,7 @@ def main(folder: Path) -> None:
     made.publish(folder, version="v2", seed=1)
     store.aliases.promote("v1", alias="production")
     outcomes = []
-    # Rooms of all sizes: too small for the ids, for an array, for the manifest.
+    # Free space too small for the ids, for an array, or for the manifest.
     for items in (60_000, 30_000, 20_000, 15_000, 12_000):
         export = made.export(made.embeddings(5, 32), made.embeddings(items, 32))
         filler = folder / "filler"
@@ -55,7 +54,7 @@ def main(folder: Path) -> None:
 
 
 def fill(folder: Path) -> None:
-    """Leave no byte."""
+    """Fill the file system to the last byte."""
     with (folder / "filler").open("wb", buffering=0) as file:
         for size in (1 << 16, 1):
             try:

@@ -1,4 +1,4 @@
-"""A version with every kind of file that the format knows, to be damaged bit by bit."""
+"""A version with every kind of file in the format, for tests that damage it."""
 
 import hashlib
 import io
@@ -52,7 +52,7 @@ def golden() -> Json:
 
 
 def export() -> Export:
-    """Return it as it goes in."""
+    """Return the export of the version."""
     encoding = NodeFeatures(
         users=FeatureEncoder(columns=(NumericEncoding(name="age", mean=30, std=10),)),
         items=FeatureEncoder(
@@ -86,7 +86,7 @@ def export() -> Export:
             encoding, made.embeddings(4, 1), np.eye(2, dtype=np.float32)[[0, 1] * 3]
         ),
         report_arrays={
-            # users 0, 2 and 3 have held-out items; the first was found at 2, the second at 1 and 3
+            # users 0, 2 and 3 have held-out items; user 0 a hit at rank 2, user 2 at ranks 1 and 3
             "report/test.held_out.npy": np.array([1, 0, 2, 1], np.uint8),
             "report/lightgcn.test.npy": np.array([2, 0, 1, 3, 0, 0], np.uint8),
             "report/hybrid.validation.npy": np.array([[0, 0.5], [2, 1]], np.float32),
@@ -100,19 +100,19 @@ def export() -> Export:
 
 
 def publish(root: Path, version: str = "v1") -> Version:
-    """Publish it."""
+    """Publish the version."""
     return ModelStore(root, "toy").publish(export(), version=version)
 
 
 def npy(array: NDArray[Any]) -> bytes:
-    """Return an array as a file."""
+    """Return the bytes of an array's .npy file."""
     file = io.BytesIO()
     np.save(file, array)
     return file.getvalue()
 
 
 class Damage:
-    """A published version that is changed and sealed again, as a broken publisher would."""
+    """A published version with changed files and correct checksums, as from a faulty publisher."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -134,11 +134,11 @@ class Damage:
         return json.loads((self.folder / name).read_bytes())
 
     def put_json(self, name: str, value: Any) -> None:
-        """Replace a JSON file; NaN is let through."""
+        """Replace a JSON file; NaN is allowed."""
         self.put(name, json.dumps(value).encode())
 
     def add(self, name: str, content: bytes | NDArray[Any] = b"x") -> None:
-        """Add a file, and list it."""
+        """Add a file, also to the manifest."""
         self.put(name, content)
         self.list(name)
 
@@ -147,7 +147,7 @@ class Damage:
         self.manifest["files"][name] = entry(b"")
 
     def seal(self) -> None:
-        """Make sizes, sha256 and the manifest's checksum agree with what is there."""
+        """Update the sizes, the sha256 and the manifest's checksum to the changed files."""
         listed = self.manifest["files"]
         for name in [*listed]:
             path = self.folder / name
@@ -160,5 +160,5 @@ class Damage:
 
 
 def entry(content: bytes) -> Json:
-    """Return what a manifest says of a file."""
+    """Return a file's entry in the manifest."""
     return {"size": len(content), "sha256": hashlib.sha256(content).hexdigest()}

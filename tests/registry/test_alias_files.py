@@ -1,4 +1,4 @@
-"""Alias files that hands have edited: a move, or AliasCorrupt, and no trouble to other aliases."""
+"""Alias files edited by hand: each is a move or AliasCorrupt, and other aliases keep working."""
 
 import json
 import os
@@ -73,7 +73,7 @@ def write(store: ModelStore, content: bytes) -> None:
 
 
 def read(store: ModelStore) -> Move | None:
-    """Return what the alias file holds; None for AliasCorrupt, which names it and what mends it."""
+    """Return the move in the alias file; None for AliasCorrupt, which must name file and remedy."""
     try:
         return store.aliases.get("canary")
     except AliasCorrupt as error:
@@ -85,7 +85,7 @@ def read(store: ModelStore) -> Move | None:
 
 
 def use(store: ModelStore, move: Move) -> None:
-    """Do with a move what readers do; none of it may fail."""
+    """Use a move as readers of a registry do; nothing of this may fail."""
     for name in filter(None, (move.version, move.previous)):
         store.layout.version(name)
     if move.candidate is not None:
@@ -177,7 +177,7 @@ def test_damage_is_named_and_force_mends_it(store: ModelStore, content: bytes) -
 
 @pytest.mark.parametrize("make", [os.mkfifo, os.mkdir])
 def test_what_is_no_file_is_damage_and_nobody_waits_for_it(tmp_path: Path, make: Any) -> None:
-    """Whoever opened a pipe that nobody writes to would wait for ever."""
+    """Opening a pipe that nobody writes to would block for ever."""
     made.publish(tmp_path, version="v1")
     store = ModelStore(tmp_path, "toy")
     store.aliases.promote("v1", alias="production")
@@ -229,7 +229,7 @@ def test_a_prune_deletes_nothing_while_an_alias_is_damaged(tmp_path: Path) -> No
 
 
 def test_a_reason_that_is_no_unicode_is_recorded_as_far_as_it_goes(tmp_path: Path) -> None:
-    """A command line may hold any bytes."""
+    """A command line may hold bytes that are not UTF-8."""
     made.publish(tmp_path, version="v1")
     aliases = ModelStore(tmp_path, "toy").aliases
     aliases.promote("v1", alias="production", why=os.fsdecode(b"na\xefve"))

@@ -79,7 +79,7 @@ def test_rolling_back_twice_goes_back_two_versions(aliases: Aliases) -> None:
 def test_a_crash_between_alias_and_history_loses_no_move(
     aliases: Aliases, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The alias file carries its last move: readers see it, the next writer records it."""
+    """The alias's file holds the move: readers use it, and the next writer records it."""
     aliases.promote("a", alias="production")
 
     def crash(*_: object) -> None:
@@ -125,7 +125,7 @@ def test_a_damaged_alias_or_history_is_named(aliases: Aliases, tmp_path: Path) -
 
 
 def _race(root: Path, version: str, rounds: int, start: Barrier, won: "Queue[int]") -> None:
-    """Try to move the alias from each generation to the next; tell how often it worked."""
+    """Try to move the alias from each generation to the next; report how often it succeeded."""
     aliases = ModelStore(root, "toy").aliases
     count = 0
     for generation in range(rounds):

@@ -120,7 +120,7 @@ def test_what_breaks_the_format_is_not_published(
 
 
 def rewrite(version: Version, name: str, content: bytes) -> None:
-    """Replace a file and make the manifest agree, as a broken publisher would."""
+    """Replace a file and its entry in the manifest, as a faulty publisher would."""
     (version.folder / name).write_bytes(content)
     entry = FileEntry(size=len(content), sha256=hashlib.sha256(content).hexdigest())
     manifest = version.manifest

@@ -1,4 +1,4 @@
-"""What the command says of a registry in which something is damaged."""
+"""The output of the command for a registry with damaged files."""
 
 import json
 import sys
@@ -41,7 +41,7 @@ def say(root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixtu
 
 
 def damage_alias(root: Path, alias: str = "production") -> Path:
-    """Let somebody mistype a version."""
+    """Write a mistyped version into the alias file."""
     path = root / "toy" / "aliases" / f"{alias}.json"
     path.write_text(path.read_text().replace('"v', '"v '))
     return path
@@ -55,7 +55,7 @@ def damage_history(root: Path) -> Path:
 
 
 def test_versions_are_listed_and_a_damaged_alias_is_marked(root: Path, say: Say) -> None:
-    """Whoever mends it needs a VERSION, and where the alias stood last."""
+    """To repair it one needs the version that the alias named last."""
     path = damage_alias(root)
     code, out, err = say("versions")
     assert (code, err) == (0, "")

@@ -26,7 +26,7 @@ def before(in_memory: Path) -> Path:
 
 
 def crashes(what: str, folder: Path) -> Iterator[tuple[str, ModelStore]]:
-    """Yield, for every operation, what it was and the registry that a kill before it left."""
+    """Yield every operation, and the registry after a kill before it."""
     run = subprocess.run(
         [sys.executable, "-m", "tests.registry.crashing", what, str(folder)],
         capture_output=True, text=True, timeout=120, check=True,
@@ -38,7 +38,7 @@ def crashes(what: str, folder: Path) -> Iterator[tuple[str, ModelStore]]:
 
 
 def read(store: ModelStore) -> set[str]:
-    """Return the versions that a reader finds, all of which must be whole."""
+    """Return the versions that a reader finds; each must be whole."""
     versions = store.versions()
     for version in versions:
         assert not isinstance(version, Damaged)

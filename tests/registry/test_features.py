@@ -42,7 +42,7 @@ def test_a_number_is_standardised_and_held_within_ten_deviations() -> None:
 
 
 def test_a_number_is_near_its_centres() -> None:
-    """At 2000 the neighbours are one spread away: e^-1/2 to 1 to e^-1/2, normalised."""
+    """At 2000 the adjacent centres are one spread away: (e^-1/2, 1, e^-1/2), normalised."""
     (row,), _ = encode(YEAR, 2000)
     near = math.exp(-0.5)
     total = 1 + 2 * near
@@ -64,7 +64,7 @@ def test_texts_have_a_place_each_and_unknown_ones_are_counted() -> None:
 
 
 def test_tags_are_weighted_to_length_one_however_they_are_written() -> None:
-    """Weights 3 and 4 have the length 5; a tag given twice counts once."""
+    """Weights 3 and 4 give a vector of length 5; a repeated tag counts once."""
     rows, unknown = encode(TAGS, [" X", "y", "x"], ["Y"], ["z"])
     assert rows == [pytest.approx([0.6, 0.8]), [0, 1], [0, 0]]
     assert unknown == {"tags": 1}
@@ -205,7 +205,7 @@ def test_a_pattern_that_finds_nothing_is_no_encoding(pattern: str) -> None:
 
 
 def test_a_pattern_looks_through_texts_of_a_thousand_characters() -> None:
-    """What is asked by anybody must not take the square of a megabyte."""
+    """A pattern may take quadratic time, and anybody may send a long text."""
     year = NumericEncoding(name="year", mean=2000, std=10, pattern=r"(\d+) AD")
     encoder = FeatureEncoder(columns=(year,))
     assert encoder.encode_one({"year": "2010 AD".rjust(1000)}, Counter()).tolist() == [[1]]

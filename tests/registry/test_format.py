@@ -1,6 +1,6 @@
-"""Every sentence of docs/registry-format.md about a version, and damage that it forbids.
+"""Damage to a version that docs/registry-format.md forbids, for every sentence in it.
 
-The damaged versions are sealed again: sizes, sha256 and the manifest's own checksum agree.
+The damaged versions have correct sizes, sha256 and checksums, so only the format's checks find it.
 """
 
 import io
@@ -32,7 +32,7 @@ Spoil = Callable[[Damage], object]
 
 
 def setting(*path: Any, to: Any) -> Spoil:
-    """Return what sets a value in the manifest."""
+    """Return a function that sets a value in the manifest."""
 
     def spoil(damage: Damage) -> None:
         *steps, last = path
@@ -49,12 +49,12 @@ def put(name: str, content: Any) -> Spoil:
 
 
 def change(name: str, how: Callable[[Any], Any]) -> Spoil:
-    """Return what changes an array."""
+    """Return a function that changes an array."""
     return lambda damage: damage.put(name, how(damage.array(name)))
 
 
 def place(name: str, where: Any, value: Any) -> Spoil:
-    """Return what puts a value into an array."""
+    """Return a function that sets a value in an array."""
 
     def placed(array: Any) -> Any:
         array[where] = value
@@ -91,7 +91,7 @@ def golden(**changed: Any) -> Spoil:
 
 
 def called(name: str) -> Spoil:
-    """Return what gives the variant hybrid another name."""
+    """Return a function that renames the variant hybrid."""
 
     def spoil(damage: Damage) -> None:
         variants = damage.manifest["variants"]
@@ -112,7 +112,7 @@ def unused_text(damage: Damage) -> None:
 
 
 class Opened:
-    """Runs a program if it is unpickled."""
+    """An object that runs a program when it is unpickled."""
 
     def __reduce__(self) -> Any:
         return (os.system, ("false",))
@@ -259,7 +259,7 @@ BROKEN: list[tuple[str, Spoil, str]] = [
     (EVERY, put("lightgcn/.npy", b""), "'lightgcn/.npy' is not in the manifest"),
     (EVERY, put("a\nb.json", b"{}"), r"'a\nb.json' is not in the manifest"),
     (EVERY, listed(MANIFEST), "is not a name"),
-    # what stands in them
+    # contents of arrays
     (FINITE, place(U, (3, 3), np.nan), "users.npy holds NaN or infinity"),
     (FINITE, place(I, (0, 0), np.inf), "items.npy holds NaN or infinity"),
     (FINITE, place("lightgcn/fold.npy", (0, 0), -np.inf), "fold.npy holds NaN or infinity"),
@@ -445,7 +445,7 @@ def test_a_link_in_a_version_is_refused_wherever_it_leads(copied: Path, name: st
     ],
 )
 def test_a_pipe_is_refused_without_waiting_for_it(copied: Path, name: str, message: str) -> None:
-    """Nobody writes to it: who opened it would wait for ever."""
+    """Nobody writes to the pipe, so opening it would block for ever."""
     path = damaged(copied).folder / name
     path.unlink(missing_ok=True)
     os.mkfifo(path)
@@ -454,7 +454,7 @@ def test_a_pipe_is_refused_without_waiting_for_it(copied: Path, name: str, messa
 
 
 def test_a_socket_is_refused(copied: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(damaged(copied).folder)  # a socket's path is short
+    monkeypatch.chdir(damaged(copied).folder)  # the path of a socket must be short
     Path("users.ids").unlink()
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind("users.ids")
@@ -469,13 +469,13 @@ def test_of_many_strange_files_the_first_are_named(copied: Path) -> None:
         verify(copied)
 
 
-@pytest.mark.filterwarnings("ignore:Reading `.npy`")  # NumPy, of headers as Python 2 wrote them
+@pytest.mark.filterwarnings("ignore:Reading `.npy`")  # of Python 2's headers
 @given(where=st.integers(0, 127), letters=st.binary(min_size=1, max_size=9))
 @settings(max_examples=500, deadline=None)
 def test_no_header_of_an_array_is_worse_than_corrupt(
     whole: Path, where: int, letters: bytes
 ) -> None:
-    """Whatever stands there, it is an array or VersionCorrupt."""
+    """With any bytes as a header, the result is an array or VersionCorrupt."""
     content = bytearray(full.npy(full.USERS))
     content[where : where + len(letters)] = letters
     path = whole / "array.npy"
@@ -499,7 +499,7 @@ def replacing(**changed: Any) -> Change:
 
 
 def variant(name: str, **changed: Any) -> Change:
-    """Return what changes a variant."""
+    """Return a function that changes a variant."""
 
     def change(export: Export) -> Export:
         changed_one = replace(export.variants[name], **changed)

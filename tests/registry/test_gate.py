@@ -1,4 +1,4 @@
-"""What a version must show before an alias is pointed at it."""
+"""The check of a version before a promotion."""
 
 from dataclasses import replace
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""The history: what of it cannot be read costs nothing else, and is thrown away by nobody."""
+"""The history with unreadable lines: they affect nothing else, and are never discarded."""
 
 import logging
 import os
@@ -35,7 +35,7 @@ def aliases(store: ModelStore) -> Aliases:
 
 
 def spoil(store: ModelStore, *places: int, by: bytes = BAD) -> bytes:
-    """Put something else in the place of lines of the history; return all of it."""
+    """Replace lines of the history; return its whole content."""
     lines = store.layout.history.read_bytes().splitlines(keepends=True)
     for place in places:
         lines[place] = by + b"\n"
@@ -89,7 +89,7 @@ def test_the_rest_is_told_and_what_cannot_be_read_is_named(
 def test_a_rollback_goes_by_what_can_be_read(
     store: ModelStore, aliases: Aliases, place: int
 ) -> None:
-    """Of a line that cannot be, the next move says where it led."""
+    """The version of an unreadable move is known from the next move's `previous`."""
     spoil(store, place)
     assert aliases.earlier("production") == ["b", "a"]
     assert aliases.rollback(alias="production").version == "b"
@@ -101,7 +101,7 @@ def test_a_rollback_goes_by_what_can_be_read(
 def test_a_rollback_that_cannot_be_read_brings_nothing_back(
     store: ModelStore, aliases: Aliases
 ) -> None:
-    """a, b, c, back to b, d: a rollback from d leads to b and from there to a, never to c."""
+    """After a, b, c, back to b, d: rollbacks lead from d to b and to a, never to c."""
     aliases.rollback(alias="production")
     aliases.promote("d", alias="production")
     spoil(store, 4)
@@ -152,7 +152,7 @@ def test_a_prune_deletes_nothing_until_the_history_is_mended(
 
 
 def test_a_last_line_that_lost_but_its_end_stays(store: ModelStore, aliases: Aliases) -> None:
-    """An editor may drop it; canary's file is lost, so the line is all there is of its move."""
+    """An editor may remove the line break; canary's file is lost, so only the line has its move."""
     content = store.layout.history.read_bytes()
     store.layout.history.write_bytes(content[:-1])
     store.layout.alias("canary").unlink()
@@ -198,7 +198,7 @@ def test_a_history_that_is_no_file_stops_no_move(
 def test_a_move_that_cannot_be_recorded_is_made_and_recorded_by_the_next(
     aliases: Aliases, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """A full disk, say: what the command says must be what is."""
+    """On a full disk, for example: the answer must match what happened."""
 
     def full(*_: object) -> None:
         raise OSError(28, "No space left on device")
@@ -212,7 +212,7 @@ def test_a_move_that_cannot_be_recorded_is_made_and_recorded_by_the_next(
     assert named(aliases, "production") == [*"abcda"]
 
 
-@example(place=1, where=61, what=b"")  # a line that is still a move, if another one
+@example(place=1, where=61, what=b"")  # the damaged line is still a valid move
 @given(place=st.integers(0, 3), where=st.integers(0, 200), what=st.binary(max_size=5))
 @settings(max_examples=40, deadline=None)
 def test_no_byte_of_the_history_stops_a_move_or_is_lost(
@@ -221,7 +221,7 @@ def test_no_byte_of_the_history_stops_a_move_or_is_lost(
     root = tmp_path_factory.mktemp("r")
     folder = root / "toy" / "versions" / "a"
     folder.mkdir(parents=True)
-    (folder / "manifest.json").touch()  # a move looks whether there is one, not into it
+    (folder / "manifest.json").touch()  # a move checks only that it exists
     store = ModelStore(root, "toy")
     for number in range(4):
         store.aliases.promote("a", alias=f"alias{number}")

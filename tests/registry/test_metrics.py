@@ -9,7 +9,7 @@ LISTS = st.lists(st.sets(st.integers(1, 300), max_size=6), min_size=1, max_size=
 
 
 def hits(lists: list[set[int]]) -> Hits:
-    """Return the hits of lists at these ranks, with one held-out item more than was found."""
+    """Return hits at these ranks of each user, who has one more held-out item than hits."""
     places = [place for place, ranks in enumerate(lists) for _ in ranks]
     ranks = [rank for each in lists for rank in sorted(each)]
     sizes = [len(each) + 1 for each in lists]
@@ -27,7 +27,7 @@ def test_hits_survive_packing(lists: list[set[int]]) -> None:
 
 
 def test_metrics_of_known_hits() -> None:
-    """One user finds two of three items at ranks 1 and 4, one finds his only one at 2, one none."""
+    """The users find two of three items at ranks 1 and 4, the only item at rank 2, and nothing."""
     found = hits([{1, 4}, {2}, set()])
     found.held_out[1] = 1
     at_3, at_4 = found.metrics(3), found.metrics(4)

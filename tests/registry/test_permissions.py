@@ -1,4 +1,4 @@
-"""A registry that may not be read: another user's, or one's own without the rights."""
+"""A registry with files and folders that the user may not read."""
 
 import json
 import os
@@ -40,7 +40,7 @@ def command() -> Iterator[Command]:
 
 @pytest.fixture
 def root() -> Iterator[Path]:
-    """A registry that everybody may read; whatever was closed is opened again."""
+    """A registry that everybody may read; its permissions are restored after the test."""
     with tempfile.TemporaryDirectory() as folder:
         Path(folder).chmod(0o755)
         root = Path(folder) / "registry"
@@ -60,7 +60,7 @@ def refused(outcome: tuple[int, str, str], path: Path) -> None:
     """Expect one line that says which path may not be read or written."""
     code, out, err = outcome
     assert code == 2, out
-    *logged, line = err.splitlines()  # a server logs what it cannot read, before it gives up
+    *logged, line = err.splitlines()  # a server logs what it cannot read before it exits
     assert all(str(path) in each for each in logged)
     assert line.startswith(f"gnnrec: permission denied: {path} may not be "), line
 
@@ -87,8 +87,8 @@ def test_every_command_says_that_it_may_not_read_and_what(
     (root / closed).chmod(0)
     for name, arguments in COMMANDS.items():
         if (name, closed) == ("history", "toy/versions"):
-            continue  # it needs the aliases alone
-        # what moves an alias locks first, and then looks for the version
+            continue  # this needs only the aliases
+        # a move takes the lock before it looks for the version
         first = "toy/.lock" if (name, closed) == ("rollback", "toy/versions") else closed
         for model in ((), ("--model", "toy")):
             refused(command(*arguments, "--registry", root, *model), root / first)
@@ -153,7 +153,7 @@ def test_versions_are_listed_beside_an_alias_that_may_not_be_read(
 def test_what_may_not_be_looked_at_is_no_model_beside_one_that_is(
     command: Command, root: Path
 ) -> None:
-    """At the root of a disk there is a lost+found that is root's."""
+    """Such as lost+found, which belongs to root, at the root of a disk."""
     (root / "lost+found").mkdir()
     (root / "lost+found").chmod(0)
     code, out, err = command("versions", "--registry", root)

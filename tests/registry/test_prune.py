@@ -20,7 +20,7 @@ def test_prune_keeps_the_newest_the_named_and_what_a_rollback_needs(tmp_path: Pa
 
 
 def test_a_mapped_array_outlives_its_version(tmp_path: Path) -> None:
-    """A server that still answers from a pruned version is not disturbed."""
+    """So a server may go on answering from a version that was pruned."""
     version = made.publish(tmp_path)
     users, _ = version.embeddings("lightgcn")
     before = users.tolist()

@@ -26,7 +26,7 @@ from tests import made
 
 
 def test_a_published_version_reads_back_as_it_was_given(tmp_path: Path) -> None:
-    """Ids with spaces and any script, arrays and titles survive the way to disk and back."""
+    """Ids with spaces and in any script, arrays and titles read back as they were written."""
     users, items = made.embeddings(2, 3), made.embeddings(3, 3, seed=1)
     ids = ["plain", "two words", "Žluťoučký 猫 \u2028 line"]
     store = ModelStore(tmp_path, "toy")
@@ -119,7 +119,7 @@ def test_missing_things_are_named(tmp_path: Path) -> None:
 def test_a_disk_error_leaves_nothing_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The write itself fails as a full disk makes it fail."""
+    """The write fails with the error of a full disk."""
 
     def full(*_: object, **__: object) -> None:
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
@@ -131,7 +131,7 @@ def test_a_disk_error_leaves_nothing_behind(
 
 
 def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path) -> None:
-    """On a file system of four megabytes, which only the process that fills it sees."""
+    """On a file system of four megabytes, mounted for one process only."""
     alone = ["unshare", "--user", "--map-root-user", "--mount"]
     if shutil.which("unshare") is None or subprocess.run([*alone, "true"], check=False).returncode:
         pytest.skip("no file system can be mounted here")
@@ -165,7 +165,7 @@ def _publish_and_hang(root: Path, ready: Event) -> None:
 
 
 def test_a_killed_publisher_leaves_no_version_and_is_swept_up(tmp_path: Path) -> None:
-    """SIGKILL before the rename: readers see nothing; the next publish works and cleans."""
+    """SIGKILL before the rename: readers see nothing, the next publish removes the leftovers."""
     context = multiprocessing.get_context("spawn")
     ready = context.Event()
     process = context.Process(target=_publish_and_hang, args=(tmp_path, ready))

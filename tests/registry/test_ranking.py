@@ -30,9 +30,9 @@ def brute_force(queries: Embeddings, items: Embeddings, k: int) -> tuple[Scores,
 def find_in(
     queries: Embeddings, items: Embeddings, noise: float = 0.0, asked: list[int] | None = None
 ) -> object:
-    """Return a finder by float32 scores, as rough as a matrix library may be.
+    """Return a `find` function with float32 scores, rounded as a matrix library may round them.
 
-    `asked` hears how many it is asked for.
+    The counts of its calls are appended to `asked`.
     """
     asked = [] if asked is None else asked
     generator = np.random.default_rng(0)
@@ -101,7 +101,7 @@ def test_a_missing_row_scores_minus_infinity() -> None:
 def test_top_k_equals_brute_force_at_any_scale(
     seed: int, of_items: float, of_queries: float, width: int, k: int, alike: bool
 ) -> None:
-    """Float32 rounds in steps below 1e-38 and ends at 3e38, and the finder with it."""
+    """Below 1e-38 float32 loses precision, and beyond 3e38 it overflows, also in `find`."""
     items = scaled(seed, (3000, width), of_items)
     queries = scaled(seed + 1, (4, width), of_queries)
     if alike:
@@ -115,7 +115,7 @@ def test_top_k_equals_brute_force_at_any_scale(
 
 
 def test_scores_in_steps_of_the_smallest_float_are_in_order() -> None:
-    """Each product of a finder is off by half a step, and there are 64 of them."""
+    """Each of the 64 products in `find` is off by half the smallest float32."""
     items = scaled(4, (3000, 64), 1e-22)
     queries = scaled(5, (20, 64), 1e-22)
     find = find_in(queries, items)
@@ -144,7 +144,7 @@ def test_zeros_of_either_sign_are_equal() -> None:
 
 
 def test_equal_items_have_equal_scores_wherever_they_stand() -> None:
-    """What cancels in a sum leaves what the order of its additions left."""
+    """Where terms cancel, the result depends on the order of the additions."""
     generator = np.random.default_rng(2)
     half = generator.standard_normal(64).astype(np.float32)
     items = np.tile(np.concatenate([half, half]), (517, 1))
@@ -157,7 +157,7 @@ def test_equal_items_have_equal_scores_wherever_they_stand() -> None:
 
 @pytest.mark.parametrize("query", [0.0, 1e-40, 1.0])
 def test_a_catalogue_of_equal_scores_takes_one_pass_and_little_memory(query: float) -> None:
-    """Where every item ties, nothing is gained by asking for more candidates."""
+    """If all items tie, more candidates cannot settle the top k."""
     items = np.ones((200_000, 16), np.float32)
     queries = np.full((1, 16), query, np.float32)
     excluded = np.array([0, 1, 5, 199_999])
@@ -177,10 +177,10 @@ def test_a_catalogue_of_equal_scores_takes_one_pass_and_little_memory(query: flo
 
 
 def test_more_candidates_settle_what_a_few_do_not() -> None:
-    """Scores that lie close together, and still apart, need no look at every item."""
+    """Scores that are close but distinct do not need a pass over all items."""
     generator = np.random.default_rng(3)
     items = generator.standard_normal((5000, 64)).astype(np.float32)
-    items[:, 0] = 15_000  # which makes the bound on rounding as wide as many scores are apart
+    items[:, 0] = 15_000  # so the error bound is larger than the distance of many scores
     queries = generator.standard_normal((3, 64)).astype(np.float32)
     asked: list[int] = []
     find = find_in(queries, items, asked=asked)

@@ -43,7 +43,7 @@ def list_versions(root: Path, _: int) -> None:
 
 
 def verify(root: Path, _: int) -> None:
-    """Whatever is opened is whole to its end, or gone."""
+    """Verify every version that can be opened: it is whole, or deleted meanwhile."""
     store = ModelStore(root, "toy")
     for name in store.layout.version_names():
         try:
@@ -63,7 +63,7 @@ def repeat(work: Work, root: Path, rounds: int, problems: "Queue[list[str]]") ->
 
 
 def at_once(root: Path, *works: tuple[Work, int]) -> list[str]:
-    """Do works, each so often, in processes of their own; return what went wrong."""
+    """Run each function repeatedly in its own process; return the errors."""
     context = multiprocessing.get_context("spawn")
     problems: Queue[list[str]] = context.Queue()
     processes = [
@@ -91,7 +91,7 @@ def test_a_folder_is_read_while_it_is_published_to_and_pruned(in_memory: Path) -
     found = at_once(
         in_memory, (publish, 15), (prune, 40), (prune, 40), (list_versions, 40), (verify, 15)
     )
-    # a prune may take what was published a moment ago, and that is said
+    # a prune may delete a version right after its publish, which raises NoSuchVersion
     assert [problem for problem in found if "NoSuchVersion" not in problem] == []
     ModelStore(in_memory, "toy").open("v0").verify()
 
@@ -100,7 +100,7 @@ def test_a_folder_is_read_while_it_is_published_to_and_pruned(in_memory: Path) -
 def test_a_folder_swept_before_it_is_locked_is_made_anew(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, before: str
 ) -> None:
-    """A sweeper comes right after the folder is made, or right before the lock."""
+    """The folder is swept right after it is made, or right before it is locked."""
     module = os if before == "open" else fcntl
     real = getattr(module, before)
     swept: list[Path] = []

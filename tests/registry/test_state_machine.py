@@ -13,13 +13,13 @@ ALIASES = st.sampled_from(["production", "canary"])
 
 
 class RegistryMachine(RuleBasedStateMachine):
-    """The registry does what a list of versions and a list of moves would do."""
+    """The registry behaves like a list of versions and a list of moves."""
 
     published = Bundle("published")
 
     def __init__(self) -> None:
         super().__init__()
-        # in memory where that can be had: every step waits for the disk
+        # in memory if possible, for every step waits for the disk
         memory = Path("/dev/shm")
         self.folder = tempfile.TemporaryDirectory(dir=memory if memory.is_dir() else None)
         self.store = ModelStore(Path(self.folder.name), "toy")
@@ -68,7 +68,7 @@ class RegistryMachine(RuleBasedStateMachine):
             except (NoSuchVersion, NothingToRollBack):
                 return
             raise AssertionError("rolled back to a pruned version")
-        # going back to a version that stands deeper as well unwinds to its latest place
+        # a rollback to a version that occurs several times goes to its latest occurrence
         expected = stack[-2]
         assert self.store.aliases.rollback(alias=alias).version == expected
         stack.pop()

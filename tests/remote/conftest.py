@@ -11,7 +11,7 @@ from tests.remote.proxy import Proxy
 
 @pytest.fixture(scope="session")
 def s3_port() -> Iterator[int]:
-    """The port of an S3 server of its own."""
+    """The port of an S3 server that runs for all tests."""
     process = subprocess.Popen(
         [sys.executable, "-m", "tests.remote.s3_server"],
         stdin=subprocess.PIPE,
@@ -38,7 +38,7 @@ def s3_port() -> Iterator[int]:
 def bucket(
     s3_port: int, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> str:
-    """A new bucket's URL, in an environment that leads to the server, and an empty cache."""
+    """The URL of a new bucket; the environment names the S3 server and an empty cache."""
     name = f"b{abs(hash(request.node.nodeid))}"
     with urlopen(Request(f"http://127.0.0.1:{s3_port}/{name}", method="PUT")):
         pass
@@ -55,7 +55,7 @@ def bucket(
 
 @pytest.fixture
 def proxy(bucket: str, s3_port: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[Proxy]:
-    """A proxy before the server; stores that are opened from now on go through it."""
+    """A proxy to the S3 server, which all stores opened from now on use."""
     with Proxy(s3_port) as proxy:
         monkeypatch.setenv("AWS_ENDPOINT_URL", proxy.url)
         yield proxy

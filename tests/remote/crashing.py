@@ -34,7 +34,7 @@ def prune(url: str, _: int) -> None:
 
 
 def prune_while_promoted(url: str, number: int) -> None:
-    """Someone promotes the version after the prune has looked what is needed."""
+    """Prune; the version is promoted after the prune has read which versions are needed."""
     delete = RemoteStorage.delete
 
     def promote_and_delete(
@@ -57,7 +57,7 @@ WHAT: dict[str, Callable[[str, int], None]] = {
 
 
 def die_before(last: int) -> None:
-    """Have this process killed before its `last`-th write to a store."""
+    """Kill this process with SIGKILL before its `last`-th write to a store."""
     left = last
 
     async def send(session: AIOHTTPSession, request: Any) -> Any:
@@ -73,10 +73,10 @@ def die_before(last: int) -> None:
 
 
 def main() -> None:
-    botocore.session.get_session().create_client("s3")  # imports what each child would import
+    botocore.session.get_session().create_client("s3")  # imports, before the forks
     for line in sys.stdin:
         what, url, number = line.split()
-        child = os.fork()  # before there is anything with threads
+        child = os.fork()  # fork before any thread is started
         if child == 0:
             die_before(int(number))
             WHAT[what](url, int(number))

@@ -1,6 +1,6 @@
-"""An HTTP proxy that cuts, slows, flips and loses bytes on their way from a store.
+"""An HTTP proxy to a store that cuts, slows, corrupts and loses answers.
 
-One connection carries one exchange, as moto's server has it.
+Each connection carries one request, as with moto's server.
 """
 
 import contextlib
@@ -15,38 +15,38 @@ _PIECE = 8192
 
 @dataclass(frozen=True)
 class Asked:
-    """A request that came by."""
+    """A request that the proxy has received."""
 
     method: str
     path: str
     start: int
-    """The first byte that a range asks for; 0 without a range."""
+    """The first byte of the requested range; 0 without a range."""
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What befalls an exchange."""
+    """A fault in the exchange of a request and its answer."""
 
     cut_after: int | None = None
-    """Bytes of the answer's body that still come through."""
+    """The bytes of the answer's body that are passed on before the connection is cut."""
     flip_at: int | None = None
-    """The byte of the body that changes."""
+    """The position of a byte of the body that is changed."""
     pause_s: float = 0.0
-    """A wait before each piece of 8 KiB."""
+    """The wait before each 8 KiB, in seconds."""
     hangs: bool = False
-    """The request is taken and never answered."""
+    """Whether the request is accepted and never answered."""
     loses_answer: bool = False
-    """The store does as it is told, and the caller never hears of it."""
+    """Whether the store gets the request and its answer is lost."""
     refuses: bool = False
-    """The connection ends at once."""
+    """Whether the connection is closed at once."""
     drops_header: str = ""
-    """A header that the store never sees."""
+    """A header that is removed from the request."""
     status: int = 0
-    """An answer in the store's place, without a body."""
+    """A status that is answered in place of the store, without a body."""
 
 
 class Proxy:
-    """Stands between a caller and a store; `fault` says what befalls each request."""
+    """A proxy between a caller and a store; `fault` returns the fault of each request."""
 
     def __init__(self, target: int) -> None:
         self.asked: list[Asked] = []
@@ -68,7 +68,7 @@ class Proxy:
         self._listener.close()
 
     def fetched(self, name: str) -> list[int]:
-        """Return where the ranges began that were asked of the objects whose path ends so."""
+        """Return the first bytes of the requested ranges of objects whose path has this ending."""
         return [
             each.start for each in self.asked if each.method == "GET" and each.path.endswith(name)
         ]
@@ -104,9 +104,9 @@ class Proxy:
                 threading.Thread(target=_pump, args=(caller, store), daemon=True).start()
                 self._answer(store, caller, fault)
             except OSError:
-                pass  # either side hung up
+                pass  # either side closed the connection
             finally:
-                # the pump waits for the caller, and a close would wait for the pump
+                # close would wait for the pump, which waits for the caller
                 for each in (caller, store):
                     with contextlib.suppress(OSError):
                         each.shutdown(socket.SHUT_RDWR)
@@ -135,7 +135,7 @@ class Proxy:
 
 
 def _head(peer: socket.socket) -> bytes:
-    """Read up to the empty line, byte by byte: what follows belongs to others."""
+    """Read up to the empty line, byte by byte, so that the body is left unread."""
     head = b""
     while not head.endswith(b"\r\n\r\n"):
         byte = peer.recv(1)

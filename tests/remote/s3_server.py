@@ -10,7 +10,7 @@ from werkzeug.serving import make_server
 
 
 class OneAtATime:
-    """A real store decides each conditional write in one step; moto looks first and writes then."""
+    """Serialises requests, for moto checks the condition of a write and writes in two steps."""
 
     def __init__(self, app: Any) -> None:
         self._app = app

@@ -14,7 +14,7 @@ from tests.remote.proxy import Asked, Fault, Proxy
 
 @pytest.fixture
 def store(bucket: str) -> ModelStore:
-    """A model with versions a and b, of which moves only look whether there is a manifest."""
+    """A model with versions a and b that have a manifest only: moves check nothing else."""
     objects = S3Objects(bucket)
     for name in ("a", "b"):
         objects._ask("pipe_file", objects._path(f"toy/versions/{name}/manifest.json"), b"{}")
@@ -74,7 +74,7 @@ def test_a_crash_between_alias_and_history_loses_no_move(
 def test_a_version_pruned_while_an_alias_moves_to_it_is_said(
     store: ModelStore, bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where nothing locks, a prune may come between the look at the version and the move."""
+    """Without locks, a prune may delete the version after the move has checked that it exists."""
     append = ObjectHistory.append
 
     def prune_and_append(history: ObjectHistory, move: Move) -> None:
@@ -127,7 +127,7 @@ def test_of_two_promoters_exactly_one_wins_each_time(bucket: str, store: ModelSt
 
 
 def once(wanted: Callable[[Asked], bool], fault: Fault) -> Callable[[Asked], Fault | None]:
-    """Return what befalls the first request that is wanted, and no other."""
+    """Return a `fault` function for the first matching request only."""
     seen: list[Asked] = []
 
     def befall(asked: Asked) -> Fault | None:
@@ -147,7 +147,7 @@ def moves_alias(asked: Asked) -> bool:
 def test_a_move_whose_answer_is_lost_is_made_once(
     store: ModelStore, bucket: str, proxy: Proxy, generation: int
 ) -> None:
-    """The driver asks again and is told that the condition fails: by its own first try."""
+    """The driver's retry fails the condition because its first attempt succeeded."""
     for _ in range(generation):
         store.aliases.promote("a", alias="production")
     proxy.fault = once(moves_alias, Fault(loses_answer=True))

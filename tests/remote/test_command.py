@@ -1,4 +1,4 @@
-"""What the command says of a store that will not do; each is one line, and never a traceback."""
+"""The output of the command when a store fails: one line, and never a traceback."""
 
 import json
 import os
@@ -22,9 +22,9 @@ Say = Callable[..., str]
 
 @pytest.fixture
 def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Say:
-    """Run the command in this process, where the drivers are loaded; return what it prints.
+    """Run the command in this process, where the drivers are loaded; return its output.
 
-    A refusal is its one line on stderr.
+    For a refusal that is its one line on stderr.
     """
 
     def run(*arguments: object) -> str:
@@ -42,7 +42,7 @@ def say(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> 
 
 
 def test_a_bucket_is_read_and_moved_like_a_folder(bucket: str, tmp_path: Path, say: Say) -> None:
-    """Without --model, as there is only one; the cache says what it holds and lets it go."""
+    """Without --model, as there is only one; `gnnrec cache` shows and frees what was downloaded."""
     made.publish(bucket, version="v1")
     at = ("--registry", bucket)
     assert "v1" in say("versions", *at)
@@ -60,7 +60,7 @@ def test_a_bucket_is_read_and_moved_like_a_folder(bucket: str, tmp_path: Path, s
 def test_the_report_of_a_version_in_a_bucket_is_a_page_with_its_neighbours(
     bucket: str, tmp_path: Path, say: Say, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """In the cache, under its own name; gone contents are fetched again, and links stay."""
+    """In the cache, under its own name; deleted contents are downloaded again, and links work."""
     halves = made.embeddings(3, 2, 0), made.embeddings(2, 2, 1)
     publish(bucket, "v1", halves, np.array([0.1, 0.2, 0.3]))
     at = ("--registry", bucket)
@@ -110,7 +110,7 @@ def test_no_bucket_and_bad_credentials_are_told_apart(bucket: str, s3_port: int,
 
 
 def demand_credentials(port: int, after: bytes) -> None:
-    """Have moto check who asks, after so many requests more."""
+    """Let moto check credentials after this many further requests."""
     url = f"http://127.0.0.1:{port}/moto-api/reset-auth"
     plain = {"Content-Type": "text/plain"}
     with urlopen(Request(url, after, headers=plain, method="POST")):
@@ -135,7 +135,7 @@ def test_no_credentials_are_told_from_bad_ones(
     monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
     for variable in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE"):
         monkeypatch.setenv(variable, str(tmp_path / "none"))
-    # another name of the same server: a driver that has not asked for credentials yet
+    # another host name of the server, for which the driver has no cached credentials
     monkeypatch.setenv("AWS_ENDPOINT_URL", f"http://localhost:{s3_port}")
     line = say("history", "--registry", bucket, "--model", "toy")
     assert "no credentials (Unable to locate credentials); set AWS_ACCESS_KEY_ID" in line
@@ -178,6 +178,6 @@ def test_a_folder_needs_no_driver(tmp_path: Path) -> None:
 
 
 def output(program: str) -> str:
-    """Run a program in a process of its own, where nothing is loaded yet."""
+    """Run a program in a new process, where nothing is imported yet."""
     command = [sys.executable, "-c", program]
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout

@@ -24,7 +24,7 @@ def store(bucket: str) -> ModelStore:
 
 
 class Killer:
-    """Has writers do their work, and killed."""
+    """Runs writers in processes that kill themselves."""
 
     def __init__(self, process: subprocess.Popen[str]) -> None:
         self._process = process
@@ -32,7 +32,7 @@ class Killer:
     def crashes(
         self, what: str, bucket: str, numbers: Sequence[int] = range(1, 100)
     ) -> Iterator[tuple[int, str]]:
-        """Yield, write by write, its number and what it was, once a kill came before it."""
+        """Kill a writer before each of its writes in turn; yield the number and the write."""
         assert self._process.stdin is not None
         assert self._process.stdout is not None
         for number in numbers:
@@ -65,7 +65,7 @@ def killer(s3_port: int, tmp_path_factory: pytest.TempPathFactory) -> Iterator[K
 
 
 def is_there(store: ModelStore, version: str) -> bool:
-    """Tell whether a reader finds a version; if so, it must be whole."""
+    """Return whether a reader finds a version; if so, it must be whole."""
     try:
         store.open(version).verify()
     except NoSuchVersion:
@@ -79,7 +79,7 @@ def test_a_killed_publisher_shows_nothing_half_and_its_name_can_be_published(
     store: ModelStore, bucket: str, killer: Killer
 ) -> None:
     seen, events = [], []
-    # Two writes ask whether the store keeps conditions, nine are files, the last is the manifest.
+    # Two writes test the conditions of the store, nine are files, the last is the manifest.
     for number, event in killer.crashes("publish", bucket, (1, 7, 12, 13)):
         events.append(event.rpartition("/")[2])
         seen.append(is_there(store, f"new{number}"))
@@ -122,7 +122,7 @@ def test_a_killed_prune_takes_versions_away_whole(
             continue
         assert store.prune(0) == [], event
         for left in S3Objects(bucket).entries("toy/versions/v2"):
-            S3Objects(bucket).delete([left])  # prune would wait for a day
+            S3Objects(bucket).delete([left])  # a prune removes leftovers only after a day
         made.publish(bucket, version="v2", seed=number)
     assert there == [True] + [False] * 2, "its manifest goes first"
     assert store.prune(0) == ["v2"]

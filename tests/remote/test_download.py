@@ -48,7 +48,7 @@ def opened(bucket: str) -> Version:
 def test_a_download_goes_on_where_an_earlier_one_was_cut(
     published: Version, bucket: str, proxy: Proxy, tmp_path: Path
 ) -> None:
-    """The first process gets four ranges and then nothing; the next asks for the rest only."""
+    """The first process gets four ranges and then nothing; the next requests only the rest."""
     proxy.fault = lambda asked: (
         Fault(cut_after=100) if asked.path.endswith(ITEMS) and asked.start >= 4 * CHUNK else None
     )
@@ -133,7 +133,7 @@ def test_a_store_that_says_nothing_is_given_up_in_bounded_time(
 
 
 def test_what_versions_share_is_fetched_once(published: Version, bucket: str, proxy: Proxy) -> None:
-    """The second has other items and golden answers; the ids, seen and users are the first's."""
+    """The second version differs in items and golden answers; the other files are equal."""
     publish(bucket, "v2", seed=5)
     first = opened(bucket)
     first.verify()

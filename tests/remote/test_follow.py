@@ -1,4 +1,4 @@
-"""A server on a bucket: it follows, survives the store's absence, refuses what is damaged."""
+"""A server on a bucket follows an alias, survives outages of the store and refuses damage."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,7 +18,7 @@ from tests.server.running import Running, running
 
 @pytest.fixture
 def store(bucket: str) -> ModelStore:
-    """Versions v1 and v2, the first in production; this store does not go through the proxy."""
+    """Versions v1, which is production, and v2; this store does not use the proxy."""
     for seed, name in enumerate(("v1", "v2")):
         made.publish(bucket, version=name, seed=seed)
     store = ModelStore(bucket, "toy")

@@ -1,4 +1,4 @@
-"""Cloud Storage's own protocol, spoken to emulators.
+"""A registry in Google Cloud Storage, with emulators.
 
 gcp-storage-emulator is always there and ignores conditions. fake-gcs-server keeps them; the tests
 that need it run where it is installed.
@@ -30,7 +30,7 @@ URL = "gs://models/registry"
 
 @pytest.fixture
 def proxy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Proxy]:
-    """A proxy before an emulator of its own, with a bucket `models`."""
+    """A proxy to a new emulator with a bucket `models`."""
     server = create_server("127.0.0.1", 0, in_memory=True, default_bucket="models")
     server.start()
     try:
@@ -45,7 +45,7 @@ def proxy(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Proxy]:
 def test_a_version_goes_to_cloud_storage_and_back(
     proxy: Proxy, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The emulator ignores conditions, which is found out and said."""
+    """The emulator ignores conditions, which is detected and logged."""
     made.publish(URL, version="v1").verify()
     made.publish(URL, version="v2", seed=1)
     store = ModelStore(URL, "toy")
@@ -61,7 +61,7 @@ def test_a_version_goes_to_cloud_storage_and_back(
 def test_moves_ask_for_the_generation_they_looked_at_and_take_412_for_a_conflict(
     proxy: Proxy, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What a store makes of the condition is not proven here: the 412 is the proxy's."""
+    """The proxy answers 412; whether a real store checks the condition is not tested here."""
     made.publish(URL, version="v1")
     monkeypatch.setattr(GcsObjects, "conditional", True)
     store = ModelStore(URL, "toy")
@@ -80,7 +80,7 @@ def test_moves_ask_for_the_generation_they_looked_at_and_take_412_for_a_conflict
 
 @pytest.fixture
 def keeping(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[None]:
-    """An emulator of its own that keeps conditions, with a bucket `models`."""
+    """A new emulator that checks conditions, with a bucket `models`."""
     program = shutil.which("fake-gcs-server")
     if program is None:
         pytest.skip("fake-gcs-server is not installed")

@@ -1,4 +1,4 @@
-"""What of the aliases and their history cannot be read, in a bucket: as in a folder."""
+"""Unreadable aliases and history in a bucket: handled as in a folder."""
 
 import logging
 
@@ -19,7 +19,7 @@ def objects(bucket: str) -> S3Objects:
 
 @pytest.fixture
 def store(bucket: str, objects: S3Objects) -> ModelStore:
-    """Versions of which moves only look whether there is a manifest; production named a, b, c."""
+    """Versions with a manifest only, which is all that moves check; production named a, b, c."""
     for name in "abcd":
         put(objects, f"toy/versions/{name}/manifest.json", b"{}")
     store = ModelStore(bucket, "toy")

@@ -14,7 +14,7 @@ from gnnrec_registry.remote.objects import Objects
 from gnnrec_registry.remote.s3 import S3Objects
 from tests import made
 
-# What happens in one step in a store that keeps conditions.
+# The operations that are atomic in a store with conditional writes.
 _STEPS = ("read", "has", "entries", "folders", "create", "replace", "upload", "delete")
 
 
@@ -34,13 +34,13 @@ def store(bucket: str) -> ModelStore:
 
 @pytest.fixture
 def url(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
-    """A place in this process's memory, where a thousand steps are soon made."""
+    """A URL of a file system in memory, which is fast."""
     monkeypatch.setenv("GNNREC_CACHE", str(tmp_path / "cache"))
     return f"memory://{tmp_path.name}"
 
 
 class Meanwhile:
-    """Does something before the n-th step of what is done in its context, each time for one n."""
+    """Within its context, calls a function before the n-th operation on the store."""
 
     def __init__(self, number: int, what: Callable[[], object]) -> None:
         self._left = number
@@ -48,7 +48,7 @@ class Meanwhile:
 
     @property
     def came(self) -> bool:
-        """Whether there were so many steps."""
+        """Whether that many operations were made."""
         return self._left <= 0
 
     @contextmanager
@@ -69,7 +69,7 @@ class Meanwhile:
 
 
 def is_whole(store: ModelStore, version: str) -> bool:
-    """Tell whether a version is there; if so, it must be whole."""
+    """Return whether a version exists; if so, it must be whole."""
     try:
         store.open(version).verify()
     except NoSuchVersion:
@@ -78,7 +78,7 @@ def is_whole(store: ModelStore, version: str) -> bool:
 
 
 def test_two_prunes_at_once_delete_each_version_once(url: str) -> None:
-    """A second one comes before every step of the first."""
+    """A second prune runs before each operation of the first."""
     store, other = fill(url), ModelStore(url, "toy")
     number, came = 0, True
     while came:
@@ -95,7 +95,7 @@ def test_two_prunes_at_once_delete_each_version_once(url: str) -> None:
 
 
 def test_a_version_promoted_between_two_prunes_is_whole_or_said_to_be_gone(url: str) -> None:
-    """Somebody promotes before every step of the first prune, and a second one comes then."""
+    """A promotion and then a second prune run before each operation of the first."""
     store, other = fill(url), ModelStore(url, "toy")
     outcomes, number, came = set(), 0, True
     while came:
@@ -161,7 +161,7 @@ def test_a_prune_before_any_step_of_a_reader_is_said(url: str) -> None:
 
 
 def test_a_publish_that_takes_up_a_dead_ones_files_is_whole_though_they_are_swept(url: str) -> None:
-    """The dead one left them a day ago; a prune removes them before the manifest is written."""
+    """A killed publisher left files a day ago; a prune deletes them just before the manifest."""
     fill(url)
     create = Objects.create
 
@@ -182,12 +182,12 @@ def test_a_publish_that_takes_up_a_dead_ones_files_is_whole_though_they_are_swep
 
 
 def test_two_prunes_of_a_bucket_at_once(store: ModelStore, bucket: str) -> None:
-    """On S3's protocol: the second comes when the first has looked, and wins."""
+    """In S3, the second prune runs after the first has listed the versions, and deletes first."""
     other = ModelStore(bucket, "toy")
     read = Objects.read
 
     def prune_first(objects: Objects, key: str) -> bytes:
-        """The first look at the manifest lists the version, the second is to delete it."""
+        """The first read of the manifest lists the version, the second is for deleting it."""
         if key == "toy/versions/v2/manifest.json":
             looks.append(key)
             if len(looks) == 2:
@@ -205,7 +205,7 @@ def test_two_prunes_of_a_bucket_at_once(store: ModelStore, bucket: str) -> None:
 def test_a_prune_that_cannot_tell_what_is_needed_gives_back_what_it_took(
     store: ModelStore, bucket: str
 ) -> None:
-    """An alias is damaged right after its manifest was taken."""
+    """An alias is damaged right after the version's manifest was deleted."""
     objects = S3Objects(bucket)
     taken = "toy/versions/v2/manifest.json"
     delete = S3Objects.delete

@@ -67,7 +67,7 @@ def test_missing_things_are_named(bucket: str) -> None:
 def test_a_publisher_killed_at_any_step_leaves_nothing_to_be_seen(
     bucket: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The next publish of that name ends what was begun; of another content it is refused."""
+    """The next publish of that name completes it; with other content it is refused."""
     store = ModelStore(bucket, "toy")
     good = made.publish(bucket, version="good")
     steps = []
@@ -154,7 +154,7 @@ def test_a_version_promoted_while_it_is_pruned_stays(
 
 
 def test_a_manifest_whose_answer_is_lost_is_published_once(bucket: str, proxy: Proxy) -> None:
-    """The store has it, the publisher asks again and is told that it is there: it is its own."""
+    """The publisher's retry finds its own manifest in the store."""
     lost: list[Asked] = []
 
     def lose(asked: Asked) -> Fault | None:
@@ -169,7 +169,7 @@ def test_a_manifest_whose_answer_is_lost_is_published_once(bucket: str, proxy: P
 
 
 def test_damage_to_any_object_is_found_and_the_file_named(bucket: str, tmp_path: Path) -> None:
-    """Flipped, cut, removed, or another version's; none is hidden by what the cache holds."""
+    """A flipped, cut, removed or exchanged file is found even if the cache holds the right one."""
     made.publish(bucket, version="v1")
     made.publish(bucket, version="v2", seed=7)
     store, objects = ModelStore(bucket, "toy"), S3Objects(f"{bucket}/toy/versions")
@@ -206,7 +206,7 @@ def test_a_damaged_manifest_is_listed_beside_the_whole_ones(bucket: str) -> None
 
 
 def test_whether_a_bucket_takes_a_version_is_tried_and_leaves_no_trace(bucket: str) -> None:
-    """Also where somebody who may not delete has tried before."""
+    """Also if the test object of a user who may not delete is there."""
     store = ModelStore(bucket, "toy")
     store.check_writable(1000)
     kept = {key for key in contents(bucket) if "conditional-writes" not in key}

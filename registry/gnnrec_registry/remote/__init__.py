@@ -1,5 +1,5 @@
 """Registries in an object store, such as S3, with a cache of what was downloaded.
 
-May import `files`, `versions`, `aliases` and `storage`. It is imported only for a registry at a
-URL: fsspec and the drivers of object stores come with it.
+May import `files`, `versions`, `aliases` and `storage`. All but `failures` is
+imported only for a registry at a URL: fsspec and the drivers of object stores come with it.
 """
