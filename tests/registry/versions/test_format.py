@@ -22,10 +22,10 @@ from gnnrec_registry import Export, ItemAttribute, ModelStore, NodeModel, Varian
 from gnnrec_registry.errors import InvalidExport, InvalidName, NoSuchVersion, VersionCorrupt
 from gnnrec_registry.files.arrays import read_array
 from gnnrec_registry.files.layout import MANIFEST
-from tests.registry import full
-from tests.registry.full import Damage
+from tests.registry.versions import full
+from tests.registry.versions.full import Damage
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 DOCS = " ".join((ROOT / "docs" / "registry-format.md").read_text().split())
 
 Spoil = Callable[[Damage], object]

@@ -10,7 +10,7 @@ import pytest
 from gnnrec_registry import Damaged, ModelStore
 from gnnrec_registry.errors import VersionExists
 from tests import made
-from tests.registry import crashing
+from tests.registry.storage import crashing
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def before(in_memory: Path) -> Path:
 def crashes(what: str, folder: Path) -> Iterator[tuple[str, ModelStore]]:
     """Yield every operation, and the registry after a kill before it."""
     run = subprocess.run(
-        [sys.executable, "-m", "tests.registry.crashing", what, str(folder)],
+        [sys.executable, "-m", "tests.registry.storage.crashing", what, str(folder)],
         capture_output=True, text=True, timeout=120, check=True,
     )  # fmt: skip
     *events, last = run.stdout.splitlines()

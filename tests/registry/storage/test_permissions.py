@@ -20,7 +20,7 @@ Command = Callable[..., tuple[int, str, str]]
 def command() -> Iterator[Command]:
     """Run the command as a user without root's rights: exit code, stdout, stderr."""
     with subprocess.Popen(
-        [sys.executable, "-m", "tests.registry.another_user"],
+        [sys.executable, "-m", "tests.registry.storage.another_user"],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         text=True,

@@ -1,4 +1,4 @@
-"""A writer that is killed before its n-th file operation: python -m tests.registry.crashing.
+"""A writer killed before its n-th file operation: python -m tests.registry.storage.crashing.
 
 Arguments: WHAT FOLDER. For n = 1, 2, ... a process copies FOLDER/before to FOLDER/n, does WHAT
 there, and kills itself before its n-th operation, until one finishes. Prints each operation.

@@ -1,4 +1,4 @@
-"""Publishing and promoting on a disk that is full: python -m tests.registry.filling FOLDER.
+"""Publishing and promoting on a disk that is full: python -m tests.registry.storage.filling FOLDER.
 
 Mounts a small file system on FOLDER, visible to this process only, and prints the outcomes as JSON.
 """

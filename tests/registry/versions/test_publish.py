@@ -136,7 +136,7 @@ def test_a_full_disk_is_said_and_leaves_nothing_behind(tmp_path: Path) -> None:
     if shutil.which("unshare") is None or subprocess.run([*alone, "true"], check=False).returncode:
         pytest.skip("no file system can be mounted here")
     run = subprocess.run(
-        [*alone, sys.executable, "-m", "tests.registry.filling", str(tmp_path)],
+        [*alone, sys.executable, "-m", "tests.registry.storage.filling", str(tmp_path)],
         capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert run.returncode == 0, run.stderr

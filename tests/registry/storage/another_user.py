@@ -1,4 +1,4 @@
-"""The command as a user who is not root: python -m tests.registry.another_user.
+"""The command as a user who is not root: python -m tests.registry.storage.another_user.
 
 For each line of input, a JSON list of arguments, it prints a JSON list: the exit code, and what the
 command printed to both outputs.
