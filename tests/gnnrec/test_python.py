@@ -188,9 +188,11 @@ def test_the_path_of_a_configuration_trains_what_it_says(files: Path, tmp_path: 
         k = [5]
         """
     )
-    for place in (path, str(path)):
-        trained = train(place, registry=str(tmp_path / "registry"), progress=False)
-        assert (trained.model, trained.registry) == ("shop", str(tmp_path / "registry"))
+    for number, place in enumerate((path, str(path))):
+        # two registries: equal files that are published in the same second have the same name
+        registry = str(tmp_path / f"registry-{number}")
+        trained = train(place, registry=registry, progress=False)
+        assert (trained.model, trained.registry) == ("shop", registry)
 
 
 def test_a_dict_that_says_something_impossible_is_told_by_its_keys() -> None:
