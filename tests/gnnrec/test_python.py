@@ -188,7 +188,8 @@ def test_the_path_of_a_configuration_trains_what_it_says(files: Path, tmp_path: 
         k = [5]
         """
     )
-    for number, place in enumerate((path, str(path))):
+    places: list[Path | str] = [path, str(path)]
+    for number, place in enumerate(places):
         # two registries: equal files that are published in the same second have the same name
         registry = str(tmp_path / f"registry-{number}")
         trained = train(place, registry=registry, progress=False)
