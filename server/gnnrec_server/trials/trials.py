@@ -126,7 +126,7 @@ class Trials:
     def count(
         self, trial: Trial, version: str, code: str, seconds: float | None, *, slow: bool = False
     ) -> None:
-        """Count a request that a version has answered, or failed to; see server.blame.
+        """Count a request that a version has answered, or failed to; see trials.fault.
 
         slow: whether it is known to have taken too long through the version's fault.
         """

@@ -32,7 +32,7 @@ def load(
 ) -> Snapshot:
     """Verify a version, read it, build its indexes and have it reproduce its golden answers.
 
-    Between its steps, and the files that it verifies, it ends if it is called off; see loading.
+    Between its steps, and the files that it verifies, it ends if it is called off (cancellation).
     Raises the registry's VersionCorrupt for damage, UnservableVersion for a wrong answer a model
     that does not run or too little memory, CannotStart for one on the CPU where a GPU is required.
     """
