@@ -1,6 +1,7 @@
 """The versions of one model: publish, open, list, verify, prune."""
 
 import hashlib
+import time
 from collections.abc import Hashable
 from datetime import datetime
 from pathlib import Path
@@ -23,6 +24,11 @@ from gnnrec_registry.versions.export import Export
 from gnnrec_registry.versions.manifest import FileEntry, Manifest, VariantEntry, decode, encode, now
 from gnnrec_registry.versions.soundness import check
 from gnnrec_registry.versions.version import Damaged, Version, sha256
+
+# A default name that is taken is free again in the next second; a clock that stands still is not
+# waited for.
+_NEXT_SECOND_S = 2.0
+_AGAIN_S = 0.05
 
 
 class ModelStore:
@@ -68,8 +74,9 @@ class ModelStore:
     def publish(self, export: Export, *, version: str | None = None) -> Version:
         """Publish a new version and return it: all of it becomes visible at once, or nothing.
 
-        `version` names it; the default is the UTC time and a short hash of the content. Raises
-        VersionExists, or InvalidExport when a number or an id breaks the format.
+        `version` names it; the default is the UTC time in seconds and a short hash of the content,
+        and where that is taken it waits for the next second. Raises VersionExists, or InvalidExport
+        when a number or an id breaks the format.
         """
         if version is not None and self._storage.has_version(version):
             raise self._exists(version)
@@ -82,14 +89,26 @@ class ModelStore:
                 for path in sorted(folder.rglob("*"))
                 if path.is_file()
             }
-            created_at = now()
-            name = _default_name(created_at, files) if version is None else version
+            created_at, name = self._named(version, files)
             manifest = self._checked(folder, name, created_at, export, files)
             try:
                 self._storage.commit(folder, name, files, manifest)
             except FileExistsError as error:
                 raise self._exists(name) from error
         return self.open(name)
+
+    def _named(self, version: str | None, files: dict[str, FileEntry]) -> tuple[datetime, str]:
+        """Return the time of the publish and the name of the version, a free one by default."""
+        created_at = now()
+        if version is not None:
+            return created_at, version
+        name = _default_name(created_at, files)
+        end = time.monotonic() + _NEXT_SECOND_S
+        while self._storage.has_version(name) and time.monotonic() < end:
+            time.sleep(_AGAIN_S)
+            created_at = now()
+            name = _default_name(created_at, files)
+        return created_at, name
 
     def prune(self, keep: int, *, dry_run: bool = False) -> list[str]:
         """Delete all but the `keep` newest versions and return the names deleted, newest first.

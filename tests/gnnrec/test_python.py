@@ -188,12 +188,14 @@ def test_the_path_of_a_configuration_trains_what_it_says(files: Path, tmp_path: 
         k = [5]
         """
     )
+    registry = str(tmp_path / "registry")
     places: list[Path | str] = [path, str(path)]
-    for number, place in enumerate(places):
-        # two registries: equal files that are published in the same second have the same name
-        registry = str(tmp_path / f"registry-{number}")
+    versions = set()
+    for place in places:  # whose versions have equal files, and are published in the same second
         trained = train(place, registry=registry, progress=False)
         assert (trained.model, trained.registry) == ("shop", registry)
+        versions.add(trained.version)
+    assert len(versions) == len(places)
 
 
 def test_a_dict_that_says_something_impossible_is_told_by_its_keys() -> None:

@@ -105,6 +105,14 @@ def test_default_names_say_when_and_sort_newest_first(tmp_path: Path) -> None:
     assert listed == names[::-1]
 
 
+def test_equal_contents_published_at_once_are_versions_of_their_own(tmp_path: Path) -> None:
+    names = [made.publish(tmp_path).name for _ in range(3)]
+    assert len(set(names)) == 3
+    assert len({name.partition("-")[2] for name in names}) == 1
+    listed = [version.name for version in ModelStore(tmp_path, "toy").versions()]
+    assert listed == names[::-1]
+
+
 def test_missing_things_are_named(tmp_path: Path) -> None:
     with pytest.raises(NoSuchModel, match="no registry at"):
         ModelStore(tmp_path / "none", "toy").open("v1")
