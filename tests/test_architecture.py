@@ -47,7 +47,7 @@ HOMES = {
     "faiss": {
         "server/gnnrec_server/index/exact.py",
         "server/gnnrec_server/index/approximate.py",
-        "server/gnnrec_server/process/cores.py",
+        "server/gnnrec_server/process/compute_threads.py",
     },
     "onnx": {"server/gnnrec_server/index/scan.py"},
     "onnxruntime": {

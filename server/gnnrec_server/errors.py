@@ -73,7 +73,7 @@ class AnswerTooLarge(ServingError):
 
 
 class UnknownService(ServingError):
-    """Health is asked of a service that is not here."""
+    """A health check names a service that this server does not have."""
 
 
 class Unauthenticated(ServingError):

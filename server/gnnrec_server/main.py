@@ -34,7 +34,7 @@ from gnnrec_server.load.lanes import Lanes, Replies
 from gnnrec_server.load.search_thread import SearchThread
 from gnnrec_server.load.unread import UnreadAnswers
 from gnnrec_server.load.waiting import WaitingRule
-from gnnrec_server.process import cores, memory, threads
+from gnnrec_server.process import compute_threads, memory, threads
 from gnnrec_server.process.address import Tcp, UnixSocket, is_loopback
 from gnnrec_server.process.background import keep_running
 from gnnrec_server.process.files import WatchedFiles
@@ -123,7 +123,7 @@ async def _serve(
     # The thread that searches comes to its turn soon, however busy the one that talks is.
     sys.setswitchinterval(0.0005)
     memory.keep_tidy()
-    cores.use()
+    compute_threads.limit()
     server = Server(settings, shared)
     look = partial(server.rollout.wake, retry_all=True)
     asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, look)
@@ -167,10 +167,10 @@ class Server:
         # Beside the threads that search, each of these is alone with what may take long or hang:
         # loading versions, reading the registry for ModelService, writing it for the guard,
         # computing again what a trial's side has failed in, and looking at certificates and tokens.
-        self.loader = OneThread("load", cores.use)
+        self.loader = OneThread("load", compute_threads.limit)
         self.reader = OneThread("read")
         self.writer = OneThread("guard")
-        self.recomputer = OneThread("blame", cores.use)
+        self.recomputer = OneThread("blame", compute_threads.limit)
         self._watcher = OneThread("files")
         self.trials = Trials(self.metrics.trials, TrialCounters(shared and shared / "trials"))
         self.rollout = self._rollout()
@@ -182,7 +182,9 @@ class Server:
             self.rollout.wake,
             settings.poll_interval_s,
         )
-        self.shadow = Shadow(self.recommender, self.metrics.trials, initializer=cores.use)
+        self.shadow = Shadow(
+            self.recommender, self.metrics.trials, initializer=compute_threads.limit
+        )
         self.faults = FaultFinder(self.recommender, self.trials, self.recomputer)
         self.health = Health(settings.unread_timeout_s)
         self.unread = UnreadAnswers(settings.max_unread_bytes, settings.unread_timeout_s)
@@ -209,10 +211,10 @@ class Server:
         """
         on_wait = self.metrics.stages["queue"].observe
         return (
-            SearchThread(self.waiting, initializer=cores.use, on_wait=on_wait),
+            SearchThread(self.waiting, initializer=compute_threads.limit, on_wait=on_wait),
             SearchThread(
                 self.long_waiting,
-                initializer=cores.use,
+                initializer=compute_threads.limit,
                 on_wait=on_wait,
                 together=False,
                 name="long-search",
@@ -278,10 +280,10 @@ class Server:
                 self.metrics.announce(described.full_name, described.methods_by_name)
         run = asyncio.get_running_loop().run_in_executor
         await run(self.reader, self.rollout.store.layout.require)
-        share = max(1, cores.available() // settings.workers)
-        await run(self.loader, cores.use, share)  # nobody is served yet
+        share = max(1, compute_threads.available_cores() // settings.workers)
+        await run(self.loader, compute_threads.limit, share)  # nobody is served yet
         await self.rollout.start()
-        self.loader.submit(cores.use, 1)  # once what is being loaded, if anything, is
+        self.loader.submit(compute_threads.limit, 1)  # once what is being loaded, if anything, is
         server, port = self._build(grpc_at)
         metrics_port = settings.metrics_port
         if not self._is_worker:  # else the parent tells of all
@@ -387,11 +389,11 @@ class Server:
 
     async def _watch_files(self) -> None:
         """Follow the changes of certificates and tokens, for ever."""
-        watched = [each for each in (self.tokens, self.certificates) if each is not None]
+        watched = [files for files in (self.tokens, self.certificates) if files is not None]
         while watched:
             await asyncio.sleep(self.settings.poll_interval_s)
-            for each in watched:
-                await asyncio.get_running_loop().run_in_executor(self._watcher, each.look)
+            for files in watched:
+                await asyncio.get_running_loop().run_in_executor(self._watcher, files.look)
 
     async def _drain(self, server: aio.Server) -> None:
         """Turn health red, let balancers notice, finish what is under way, stop."""

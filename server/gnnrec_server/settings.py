@@ -1,4 +1,4 @@
-"""What a server is told at its start."""
+"""The settings of a server, which stay the same while it runs."""
 
 from dataclasses import dataclass, field
 from pathlib import Path

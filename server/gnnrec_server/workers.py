@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from gnnrec_server.errors import CannotStart
-from gnnrec_server.process import cores
+from gnnrec_server.process import compute_threads
 from gnnrec_server.process.address import Tcp, UnixSocket
 from gnnrec_server.settings import Settings
 from gnnrec_server.telemetry import collectors
@@ -49,7 +49,7 @@ def supervise(settings: Settings, run: Run, ready: Callable[[str], None]) -> Non
 
     A worker that dies is started again. Raises CannotStart when they cannot start.
     """
-    there = cores.available()
+    there = compute_threads.available_cores()
     if settings.workers > there:
         _log.warning("%d workers for %d cores: they will take turns", settings.workers, there)
     where = settings.grpc_at
@@ -59,13 +59,13 @@ def supervise(settings: Settings, run: Run, ready: Callable[[str], None]) -> Non
             "give --workers 1, or HOST:PORT as --address"
         )
     with ExitStack() as stack:
-        told = stack.enter_context(_signals())
+        signals = stack.enter_context(_signals())
         port = stack.enter_context(_reserved(where))
         shared = stack.enter_context(SharedMetrics())
         metrics_port, stop_metrics = collectors.expose(shared.registry, settings.metrics_at)
         stack.callback(stop_metrics)
-        each = replace(settings, address=str(where.at(port)), metrics_port=metrics_port)
-        parent = _Parent(each, run, shared, told)
+        for_worker = replace(settings, address=str(where.at(port)), metrics_port=metrics_port)
+        parent = _Parent(for_worker, run, shared, signals)
         stack.callback(parent.end)
         parent.start()
         if not parent.stopped:
@@ -77,12 +77,12 @@ class _Parent:
     """The workers, and what has become of them."""
 
     def __init__(
-        self, settings: Settings, run: Run, shared: SharedMetrics, told: Connection
+        self, settings: Settings, run: Run, shared: SharedMetrics, signals: Connection
     ) -> None:
         self._settings = settings
         self._run = run
         self._shared = shared
-        self._told = told
+        self._signals = signals
         self._workers: dict[int, _Worker] = {}
         self._failed = 0
         self.stopped = False
@@ -92,7 +92,7 @@ class _Parent:
         """Start all and return once all are ready, or are to stop."""
         for _ in range(self._settings.workers):
             self._start_one()
-        while not self.stopped and not all(each.ready for each in self._workers.values()):
+        while not self.stopped and not all(worker.ready for worker in self._workers.values()):
             for worker, ended in self._look(None):
                 if ended and not worker.ready:
                     raise CannotStart(
@@ -110,7 +110,7 @@ class _Parent:
                 self._failed = 0 if worker.ready else self._failed + 1
                 if self._failed >= _MOST_FAILED_STARTS:
                     raise CannotStart(f"workers ended {self._failed} times while they started")
-                if wait([self._told], _RESTART_S):
+                if wait([self._signals], _RESTART_S):
                     self._hear()
                 if not self.stopped:
                     self._start_one()
@@ -132,7 +132,7 @@ class _Parent:
 
     def _hear(self) -> None:
         """Pass SIGHUP on to those who can take it; stop at any other signal."""
-        if self._told.recv() != signal.SIGHUP:
+        if self._signals.recv() != signal.SIGHUP:
             self.stopped = True
             return
         for pid, worker in self._workers.items():
@@ -152,12 +152,12 @@ class _Parent:
         self._shared.add(process.pid)
 
     def _look(self, limit_s: float | None) -> list[tuple[_Worker, bool]]:
-        """Wait for news; return whom it is of, and whether they have ended."""
-        told = self._told
-        awaited: list[Any] = [told]
-        awaited += [each.pipe for each in self._workers.values()]
+        """Wait until workers send something or end; return them, and whether each has ended."""
+        signals = self._signals
+        awaited: list[Any] = [signals]
+        awaited += [worker.pipe for worker in self._workers.values()]
         heard = wait(awaited, limit_s)
-        if told in heard:
+        if signals in heard:
             self._hear()
             return []
         news = []
@@ -207,18 +207,18 @@ def _reserved(where: Tcp) -> Iterator[int]:
 
 @contextmanager
 def _signals() -> Iterator[Connection]:
-    """Return what SIGTERM, SIGINT and SIGHUP can be read from as they come."""
-    told, tell = multiprocessing.Pipe(duplex=False)
+    """Return a pipe from which the numbers of SIGTERM, SIGINT and SIGHUP can be read."""
+    received, sender = multiprocessing.Pipe(duplex=False)
 
     def on_signal(number: int, frame: object) -> None:
-        tell.send(number)
+        sender.send(number)
 
     numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
     before = {number: signal.signal(number, on_signal) for number in numbers}
     try:
-        yield told
+        yield received
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-        told.close()
-        tell.close()
+        received.close()
+        sender.close()

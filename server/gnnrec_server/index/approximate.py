@@ -1,7 +1,11 @@
 """Approximate indexes for large catalogues: FAISS finds candidates, which are ranked exactly.
 
 How many lists, or how large a part of the graph, a search visits is raised when a version is loaded
-until the wanted share of the best items is found.
+until the wanted recall is reached:
+
+    recall@100 = |found by the index and among the 100 best| / 100    mean over sample users
+
+of candidates that are ranked as everywhere, by their scores in double precision.
 
 B queries, I items, D dimensions.
 """
@@ -17,7 +21,7 @@ import numpy as np
 from gnnrec_registry.files.arrays import Embeddings
 from gnnrec_registry.scoring.ranking import NO_ROW, Rows, Scores, exact_scores, order
 from gnnrec_server.index import codes
-from gnnrec_server.index.exact import FlatIndex, Found, Rank, contains, excluded_cells, per_query
+from gnnrec_server.index.exact import FlatIndex, Found, Rank, contains, pair_keys, results_by_query
 
 Kind = Literal["auto", "flat", "ivf", "hnsw"]
 
@@ -151,7 +155,7 @@ class ApproximateIndex(FlatIndex):
             # Where the best and the worst candidate score alike it had nothing to choose by, and
             # which of the equal ones stand first is for a look at all of them to say.
             differ = scores[:, 0] > np.where(there, scores, np.inf).min(axis=1)
-            return per_query(scores[:, :k], ranked[:, :k], enough & differ)
+            return results_by_query(scores[:, :k], ranked[:, :k], enough & differ)
 
         return rank
 
@@ -168,7 +172,7 @@ class ApproximateIndex(FlatIndex):
         """Return the k best of candidates (B, C) not excluded; NO_ROW where there are fewer."""
         if any(map(len, excluded)):
             at = rows + np.arange(len(queries))[:, None] * len(self)
-            left_out = contains(excluded_cells(excluded, len(self)), at)
+            left_out = contains(pair_keys(excluded, len(self)), at)
             rows = np.where(left_out & (rows != NO_ROW), NO_ROW, rows)
         scores = exact_scores(queries, self._items, rows)
         best = order(scores, rows)[:, :k]

@@ -57,7 +57,7 @@ class QuantizedIndex(FlatIndex):
     def sure_share(self, queries: Embeddings) -> float:
         """Return for how large a share of queries (B, D) the codes alone find the answer."""
         found = self.find_many(queries, _SAMPLE_K, [np.empty(0, np.int64)] * len(queries))()
-        return sum(each is not None for each in found) / len(found)
+        return sum(line is not None for line in found) / len(found)
 
     @property
     def nbytes(self) -> int:
@@ -82,7 +82,7 @@ class QuantizedIndex(FlatIndex):
         return True
 
     def find_again(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
-        """Look at the embeddings, as FlatIndex does at once."""
+        """Search the embeddings with FAISS, as FlatIndex.find_many does."""
         return super()._find(queries, k, excluded)
 
     def _find(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
@@ -113,7 +113,8 @@ def flat_index(users: Embeddings, items: Embeddings) -> FlatIndex:
         return FlatIndex(items)
     sample = np.linspace(0, len(users) - 1, min(_SAMPLE, len(users))).astype(np.int64)
     queries = np.array(users[sample])
-    # Among few items codes are told apart more easily: where not even there, the rest is spared.
+    # A part of the items is tried first: among fewer, the scan proves more answers. Where it proves
+    # too few even there, the codes of all items are not made.
     few = QuantizedIndex(items[:: len(items) // _LEAST])
     if few.sure_share(queries[:_FIRST_LOOK]) < _HOPEFUL:
         return FlatIndex(items)

@@ -1,7 +1,13 @@
 """The exact index over a variant's item embeddings.
 
-FAISS finds candidates by inner product; gnnrec_registry.scoring.ranking scores them again in double
-precision and orders them, so an answer has the same bits however it was found.
+FAISS finds C > k candidates by inner product in float32; gnnrec_registry.scoring.ranking scores
+them again in double precision and orders them, so an answer has the same bits however it was found.
+With p_1 >= p_2 >= .. the products and e a bound on their rounding error, the answer is certain if
+
+    p_C < p_k - 2 e
+
+since no other item's product is above p_C. Elsewhere more candidates are fetched, and at last all
+items are scored.
 
 B queries, I items, D dimensions.
 """
@@ -63,7 +69,7 @@ Rank = Callable[[], list[Found | None]]
 
 
 class FlatIndex:
-    """Exact inner-product search over all items, where they stand: nothing is copied."""
+    """Exact inner-product search over all items; their embeddings are not copied."""
 
     kind: str = "flat"
     recall: float = 1.0
@@ -121,12 +127,13 @@ class FlatIndex:
         return self._top_k(find, query, k, lambda _: excluded)
 
     def find_many(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
-        """Find candidates for queries that ask alike; what is returned ranks them.
+        """Find candidates for queries of one k, and return a function that ranks them.
 
         queries (B, D), excluded: distinct rows for each query, ascending
 
-        What is found for a query is what search returns for it. The long part, to find, needs no
-        interpreter; the ranking is short and nothing but that.
+        The function returns what search returns for each query, or None where more candidates are
+        needed. Finding is the long part, and leaves the interpreter to other threads; ranking is
+        short and takes it.
         """
         parts = self._parts(len(queries), k)
         if len(parts) == 1:
@@ -138,14 +145,17 @@ class FlatIndex:
         return lambda: [found for rank in begun for found in rank()]
 
     def find_again(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
-        """Do what find_many does by another way, where that finds more; no query is found here."""
+        """Search again, in another way than find_many, for queries that it returned None for.
+
+        This index has no other way, so the function returned gives None for every query.
+        """
         nothing: list[Found | None] = [None] * len(queries)
         return lambda: nothing
 
     def search_many(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> list[Found]:
-        """Return for each query what search returns for it, however equal the scores are.
+        """Return for each query what search returns for it, scoring all items where it must.
 
-        It is for queries of which find_many finds that they need more than a look at the best.
+        It is for queries that find_many returns None for, such as one with many equal scores.
         """
         answers: list[Found] = []
         for some in self._parts(len(queries), k):
@@ -154,7 +164,7 @@ class FlatIndex:
         return answers
 
     def can_search_many(self, excluded: Rows) -> bool:
-        """Return whether a query that leaves out so much is one for find_many."""
+        """Return whether find_many is worth while for a query that leaves out these rows."""
         return len(excluded) <= _OVER_FETCH
 
     def search_where(self, query: Embeddings, k: int, permitted: Mask) -> Found:
@@ -211,7 +221,7 @@ class FlatIndex:
 
     def _search_many(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> list[Found]:
         found = FlatIndex._find(self, queries, k, excluded)()
-        which = [number for number, each in enumerate(found) if each is None]
+        which = [number for number, line in enumerate(found) if line is None]
         if which:
             scores, rows = rank_all(
                 queries[which],
@@ -223,7 +233,7 @@ class FlatIndex:
             )
             for number, line, its_rows in zip(which, scores, rows, strict=True):
                 found[number] = _without_gaps(line, its_rows)
-        return [each for each in found if each is not None]
+        return [line for line in found if line is not None]
 
     def _nearest(
         self, queries: Embeddings, count: int, selector: Any = None
@@ -243,7 +253,7 @@ class FlatIndex:
 
     def _find(self, queries: Embeddings, k: int, excluded: Sequence[Rows]) -> Rank:
         items = len(self._items)
-        left_out = excluded_cells(excluded, items)
+        left_out = pair_keys(excluded, items)
         count = candidates(k, items)
         most = max(map(len, excluded))
         scores, rows = self._nearest(queries, min(count + min(most, _FIRST_FETCH), items))
@@ -260,13 +270,13 @@ class FlatIndex:
             best, ranked, settled = settle(
                 queries, self._items, self._max_norm, k, approximate, found
             )
-            return per_query(best, ranked, enough & settled)
+            return results_by_query(best, ranked, enough & settled)
 
         return rank
 
 
 def contains(ascending: Rows, numbers: Rows) -> Mask:
-    """Return which of the numbers stand in an ascending list."""
+    """Return which of the numbers are in an ascending array."""
     places = np.searchsorted(ascending, numbers)
     places[places == len(ascending)] = 0
     found: Mask = ascending[places] == numbers
@@ -289,16 +299,22 @@ def _close_gaps(scores: Scores, rows: Rows, count: int) -> tuple[Scores, Rows]:
     return pressed, pressed_rows
 
 
-def excluded_cells(excluded: Sequence[Rows], items: int) -> Rows:
-    """Return every pair of a query and a row that it leaves out, as one ascending number."""
+def pair_keys(excluded: Sequence[Rows], items: int) -> Rows:
+    """Return a key, number of the query * items + row, for each row that a query leaves out.
+
+    excluded: ascending rows for each query -> keys (L,), ascending
+    """
     lengths = [len(rows) for rows in excluded]
     numbers = np.repeat(np.arange(len(excluded)) * items, lengths)
     numbers += np.concatenate(excluded)
     return numbers
 
 
-def per_query(scores: Scores, rows: Rows, settled: Mask) -> list[Found | None]:
-    """Return the lines without their gaps, None for those that are not settled."""
+def results_by_query(scores: Scores, rows: Rows, settled: Mask) -> list[Found | None]:
+    """Return the result of each query without NO_ROW, None for a query that is not settled.
+
+    scores (B, k), rows (B, k), settled (B,)
+    """
     if settled.all() and (rows != NO_ROW).all():
         return list(zip(scores, rows, strict=True))
     return [

@@ -191,7 +191,7 @@ def _pairs(excluded: Sequence[Rows], queries: int) -> Rows:
     """Return the pairs (L, 2) of a query and a row; the queries' numbers begin again at the end."""
     rows = np.concatenate(excluded)
     made = np.empty((len(rows), 2), np.int64)
-    lengths = [len(each) for each in excluded]
+    lengths = [len(rows) for rows in excluded]
     made[:, 0] = np.repeat(np.arange(len(excluded)) % queries, lengths)
     made[:, 1] = rows
     return made
@@ -250,7 +250,9 @@ def _session(text: str, **given: Any) -> Any:
     options.intra_op_num_threads = 1
     options.inter_op_num_threads = 1
     options.enable_mem_pattern = False  # it would keep one for each number of queries
-    values = [onnxruntime.OrtValue.ortvalue_from_numpy(np.asarray(each)) for each in given.values()]
+    values = [
+        onnxruntime.OrtValue.ortvalue_from_numpy(np.asarray(value)) for value in given.values()
+    ]
     options.add_external_initializers(list(given), values)
     return onnxruntime.InferenceSession(
         model.SerializeToString(), options, providers=["CPUExecutionProvider"]

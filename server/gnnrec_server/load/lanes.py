@@ -118,7 +118,7 @@ class Lanes:
     def _parsed_top_k(
         self, unparsed: Sequence[Unparsed[TopKQuery]]
     ) -> Sequence[Reply | Plan | Exception]:
-        return self._whole([each.parse() for each in unparsed])
+        return self._whole([request.parse() for request in unparsed])
 
     def _scores(self, queries: Sequence[ScoreQuery]) -> Sequence[Reply | Exception]:
         return [attempt(self._score, query) for query in queries]
@@ -126,7 +126,7 @@ class Lanes:
     def _parsed_scores(
         self, unparsed: Sequence[Unparsed[ScoreQuery]]
     ) -> Sequence[Reply | Exception]:
-        return self._scores([each.parse() for each in unparsed])
+        return self._scores([request.parse() for request in unparsed])
 
     def _score(self, query: ScoreQuery) -> Reply:
         answer = self._recommender.score(query)

@@ -139,7 +139,7 @@ def read(text: str) -> Tcp | UnixSocket:
         problem = "its port must be a number from 0 to 65535"
     elif ":" in host and bare == host:
         problem = f"an IPv6 address stands in brackets, such as [::1]:{port}"
-    elif any(each in bare for each in "[]/, \t\n"):
+    elif any(character in bare for character in "[]/, \t\n"):
         problem = "there is no such host"
     if problem:
         raise CannotStart(

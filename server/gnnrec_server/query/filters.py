@@ -70,13 +70,13 @@ def meet(
         )
     met = np.ones(items, bool)
     applied: set[Filter] = set()
-    for place, each in enumerate(filters):
+    for place, condition in enumerate(filters):
         before = len(applied)
-        applied.add(each)  # hashes once what may be ten thousand texts
+        applied.add(condition)  # hashes once what may be ten thousand texts
         if len(applied) == before:
             continue
         pause()
-        met &= _meets(each, f"filters[{place}]", attributes, items, version)
+        met &= _meets(condition, f"filters[{place}]", attributes, items, version)
     return met
 
 

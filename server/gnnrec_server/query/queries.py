@@ -165,10 +165,10 @@ class TopKQuery:
             raise InvalidQuery(
                 "filters", f"has {len(self.filters)} entries; at most {limits.filters} are taken"
             )
-        for place, each in enumerate(self.filters):
-            each.check(f"filters[{place}]")
-            if isinstance(each.condition, AnyOf):
-                check_length(f"filters[{place}].any_of", each.condition.values, limits)
+        for place, entry in enumerate(self.filters):
+            entry.check(f"filters[{place}]")
+            if isinstance(entry.condition, AnyOf):
+                check_length(f"filters[{place}].any_of", entry.condition.values, limits)
 
 
 @dataclass(frozen=True)

@@ -83,10 +83,10 @@ class Recommender:
         """
         serving = self.serving
         found = self.search(queries, serving).answers()
-        plans = [each for each in found if isinstance(each, Plan)]
+        plans = [result for result in found if isinstance(result, Plan)]
         whole = iter(self.search(plans, serving, Effort.WHOLE).answers())
-        answers = [next(whole) if isinstance(each, Plan) else each for each in found]
-        return [each for each in answers if not isinstance(each, Plan)]
+        answers = [next(whole) if isinstance(result, Plan) else result for result in found]
+        return [answer for answer in answers if not isinstance(answer, Plan)]
 
     def search(
         self, queries: Sequence[Query], serving: Serving, effort: Effort = Effort.USUAL

@@ -27,12 +27,12 @@ async def watch(folder: Path, wake: Callable[[], object]) -> None:
     """
     logging.getLogger("watchfiles").setLevel(logging.WARNING)  # what changes, the rollout says
     loop = asyncio.get_running_loop()
-    told = partial(loop.call_soon_threadsafe, wake)
+    notify = partial(loop.call_soon_threadsafe, wake)
     thread, ended = OneThread("events"), threading.Event()
     try:
         while True:
             try:
-                await loop.run_in_executor(thread, _watch_while_there, folder, told, ended)
+                await loop.run_in_executor(thread, _watch_while_there, folder, notify, ended)
             except (OSError, RuntimeError) as error:  # not there, or no watches are left
                 _log.debug("no file events of %s: %s", folder, error)
             await asyncio.sleep(_AGAIN_S)

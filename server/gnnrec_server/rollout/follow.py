@@ -289,14 +289,16 @@ class Rollout:
             and aliases.get(alias) == move.version
         }
         own = aliases.get(self.followed.alias)
-        recent = [each for each in [own, *self._recent] if each is not None and each in have]
+        recent = [
+            version for version in [own, *self._recent] if version is not None and version in have
+        ]
         self._recent = list(dict.fromkeys(recent))[: self.followed.keep]
         tried = (candidate.version for candidate in candidates.values())
         needed = {*aliases.values(), *tried, *self._recent}
         serving = Serving(
             alias=self.followed.alias,
             aliases=aliases,
-            residents={name: each for name, each in have.items() if name in needed},
+            residents={name: resident for name, resident in have.items() if name in needed},
             candidates=candidates,
             known_versions=view.versions,
             known_aliases=view.aliases,
@@ -305,9 +307,9 @@ class Rollout:
             self._recommender.swap(serving)
             self._tell(before, serving)
         self._show_states()
-        left = [each for name, each in have.items() if name not in needed]
+        left = [resident for name, resident in have.items() if name not in needed]
         if left:
-            self._left += [(self._clock(), each) for each in left]
+            self._left += [(self._clock(), resident) for resident in left]
             asyncio.get_running_loop().call_later(_LINGER_S + 0.05, self.wake)
         self._trials.follow(view.moves, self._problems_of(view, candidates))
 
@@ -385,7 +387,7 @@ class Rollout:
         """Free, in a thread of their own, the versions that nothing has named for so long."""
         end = self._clock() - linger_s
         gone = [resident for left_at, resident in self._left if left_at <= end]
-        self._left = [each for each in self._left if each[0] > end]
+        self._left = [entry for entry in self._left if entry[0] > end]
         if gone:
             run = asyncio.get_running_loop().run_in_executor
             await run(self._freer, _let_go, gone)

@@ -163,7 +163,7 @@ class RegistryReader:
     def _recorded(self, alias: str) -> list[Move]:
         try:
             return self._store.aliases.recorded(alias)
-        except Exception:  # what is told is the damage of the alias itself
+        except Exception:  # the damage of the alias itself is what is reported
             return []
 
     def _stand_ins(self, alias: str, version: str, problems: dict[str, str]) -> list[str]:
@@ -179,10 +179,14 @@ class RegistryReader:
             problems[f"the history of alias {alias}"] = in_words(error)
         if alias == self._followed.alias:
             try:
-                found += [each.name for each in self._store.versions() if isinstance(each, Version)]
+                found += [
+                    version.name
+                    for version in self._store.versions()
+                    if isinstance(version, Version)
+                ]
             except Exception as error:
                 problems["the registry"] = in_words(error)
-        return [each for each in dict.fromkeys(found) if each != version]
+        return [other for other in dict.fromkeys(found) if other != version]
 
     def _stamps(self, versions: Collection[str]) -> dict[str, object]:
         stamps: dict[str, object] = {}

@@ -24,7 +24,7 @@ def model_response(
     """Describe the loaded versions, the current one first, the registry's aliases, the trials."""
     current = serving.current.manifest
     residents = sorted(
-        serving.residents.items(), key=lambda each: (each[0] != current.version, each[0])
+        serving.residents.items(), key=lambda entry: (entry[0] != current.version, entry[0])
     )
     return model_pb2.GetModelResponse(
         model=current.model,

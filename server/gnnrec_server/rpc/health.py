@@ -55,18 +55,18 @@ class Health:
     async def Watch(self, request: HealthCheckRequest, context: Any) -> None:
         """Write the state of a service at once and whenever it has changed, for ever.
 
-        Of a service that is not here it is SERVICE_UNKNOWN. Who reads slowly is told the last
-        state and not all between.
+        Of a service that is not here it is SERVICE_UNKNOWN. A slow reader gets
+        the last state, and not all those between.
         """
         changed = asyncio.Event()
         self._watchers.add(changed)
-        told: int | None = None
+        written: int | None = None
         try:
             while True:
                 changed.clear()
                 state = self._states.get(request.service, HealthCheckResponse.SERVICE_UNKNOWN)
-                if state != told:
-                    told = state
+                if state != written:
+                    written = state
                     async with asyncio.timeout(self._write_timeout_s):
                         await context.write(HealthCheckResponse(status=state))
                 await changed.wait()

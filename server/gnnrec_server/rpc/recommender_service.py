@@ -41,7 +41,7 @@ class RecommenderService:
     async def BatchTopK(self, request: pb.BatchTopKRequest, context: Context) -> Reply:
         """Answer many TopK queries, each for itself, all from the same versions."""
         check_batch(len(request.requests), self._limits)
-        entries = await self._batches.top_k([self._entry(each) for each in request.requests])
+        entries = await self._batches.top_k([self._entry(entry) for entry in request.requests])
         return replies.batch_reply(entries, self._max_answer_bytes, self._too_large)
 
     async def Score(self, request: pb.ScoreRequest, context: Context) -> Reply:

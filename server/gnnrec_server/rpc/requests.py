@@ -46,7 +46,7 @@ def top_k(request: pb.TopKRequest, limits: Limits) -> TopKQuery | Unparsed[TopKQ
     if fields and fields[0][0].number <= _LAST_ID and fields[-1][0].number <= _LAST_PLAIN:
         return TopKQuery(subject(request), request.k, limits, include_seen=request.include_seen)
     listed = _said_of(request) + len(request.exclude_item_ids) + len(request.allow_item_ids)
-    listed += sum(1 + len(each.any_of.values) for each in request.filters)
+    listed += sum(1 + len(entry.any_of.values) for entry in request.filters)
     if listed <= _LIGHT:
         return parse_top_k(request, limits)
     return Unparsed(lambda: parse_top_k(request, limits))
@@ -89,7 +89,7 @@ def parse_top_k(request: pb.TopKRequest, limits: Limits) -> TopKQuery:
         include_seen=request.include_seen,
         exclude_item_ids=_texts(request.exclude_item_ids),
         allow_item_ids=_texts(request.allow_item_ids),
-        filters=tuple(_filter(place, each, limits) for place, each in enumerate(request.filters)),
+        filters=tuple(_filter(place, entry, limits) for place, entry in enumerate(request.filters)),
         with_probabilities=request.with_probabilities,
         with_titles=request.with_titles,
     )

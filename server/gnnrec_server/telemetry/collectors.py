@@ -47,7 +47,7 @@ class Collectors:
     def histogram(
         self, name: str, text: str, labels: Labels = (), buckets: tuple[float, ...] = _SECONDS
     ) -> Histogram:
-        """Make a histogram, of seconds unless told otherwise."""
+        """Make a histogram; its buckets are for seconds unless others are given."""
         return Histogram(name, text, labels, buckets=buckets, registry=self.registry)
 
     def gauge(

@@ -52,7 +52,9 @@ def printable(text: str) -> str:
     """Return a text with escapes for what cannot be printed, such as a line break."""
     if text.isprintable():
         return text
-    return "".join(each if each.isprintable() else ascii(each)[1:-1] for each in text)
+    return "".join(
+        character if character.isprintable() else ascii(character)[1:-1] for character in text
+    )
 
 
 class TextFormatter(logging.Formatter):

@@ -139,7 +139,7 @@ class VersionMetrics:
         self._held[figures.version] = figures
         self._show_held()
         self._counted.pop(figures.version, None)
-        self._counted[figures.version] = frozenset(each.name for each in figures.variants)
+        self._counted[figures.version] = frozenset(variant.name for variant in figures.variants)
         self._forget_old()
 
     def release(self, version: str) -> None:

@@ -80,7 +80,7 @@ class SharedMetrics:
     """The metrics of all worker processes, as the parent that starts them sees them.
 
     A worker builds `Metrics(shared=directory)`; the parent serves `registry`, with
-    `series.expose(shared.registry, where)`, and calls `forget` for each that has ended.
+    `collectors.expose(shared.registry, where)`, and calls `forget` for each that has ended.
     """
 
     def __init__(self) -> None:

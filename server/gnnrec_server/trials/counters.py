@@ -114,8 +114,8 @@ class TrialTotals:
 
     def __init__(self, counters: Sequence[TrialCounter]) -> None:
         """Add up the counters of the processes."""
-        self._counts = np.sum([each.counts for each in counters], axis=0)
-        self._began_at = min(each.counts[Count.BEGAN_AT] for each in counters)
+        self._counts = np.sum([counter.counts for counter in counters], axis=0)
+        self._began_at = min(counter.counts[Count.BEGAN_AT] for counter in counters)
         self._counters = counters
 
     def __getitem__(self, count: Count | RequestKind) -> int:
@@ -141,7 +141,8 @@ class TrialTotals:
     def recent(self, kind: RequestKind) -> RecentRequests:
         """Return the RECENT most recent requests of a kind, whichever process has noted them."""
         parts = [
-            each.recent[kind, : min(RECENT, int(each.counts[kind]))] for each in self._counters
+            counter.recent[kind, : min(RECENT, int(counter.counts[kind]))]
+            for counter in self._counters
         ]
         rows = np.concatenate(parts)
         if len(rows) > RECENT:

@@ -96,7 +96,7 @@ class _Compared:
     seconds: float
     drift: float
     overlap: float | None
-    """None of scores: whoever asks for them has chosen the items."""
+    """None for a Score, whose items the caller has chosen."""
 
 
 def _list(snapshot: Snapshot, query: TopKQuery, answer: Answered) -> _Compared:

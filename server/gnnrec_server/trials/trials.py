@@ -106,13 +106,13 @@ class Trials:
             name = _name(move, move.candidate)
             counter = self._counters.open(name, self._clock())
             running[alias] = Trial(name, move, move.candidate, counter, problems.get(alias, ""))
-        ended = {each.name for each in self.running.values()}
+        ended = {trial.name for trial in self.running.values()}
         self.running = running
-        for name in ended - {each.name for each in running.values()}:
+        for name in ended - {trial.name for trial in running.values()}:
             self._counters.close(name)
-        self._metrics.show_sides({alias: _versions(each) for alias, each in running.items()})
-        waiting = {alias: each for alias, each in running.items() if each.problem}
-        self._metrics.show_waiting({alias: _versions(each) for alias, each in waiting.items()})
+        self._metrics.show_sides({alias: _versions(trial) for alias, trial in running.items()})
+        waiting = {alias: trial for alias, trial in running.items() if trial.problem}
+        self._metrics.show_waiting({alias: _versions(trial) for alias, trial in waiting.items()})
 
     def is_running(self, trial: Trial) -> bool:
         """Tell whether a trial goes on; another of the same alias and versions is another one."""

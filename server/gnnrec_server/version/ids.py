@@ -21,7 +21,7 @@ class IdTable:
         encoded = [text.encode() for text in ids]
         lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
         prefixes = {int(length): varint(int(length)) for length in distinct(lengths)}
-        self._content = b"".join([prefixes[len(each)] + each for each in encoded])
+        self._content = b"".join([prefixes[len(text)] + text for text in encoded])
         sizes = lengths + 1 + (lengths >> 7 > 0) + (lengths >> 14 > 0) + (lengths >> 21 > 0)
         self._starts: NDArray[np.int64] = np.concatenate([[0], np.cumsum(sizes)])
         buckets = 1 << len(encoded).bit_length()
@@ -65,7 +65,7 @@ class IdTable:
 
     def texts(self, rows: Rows) -> list[str]:
         """Return the ids of rows (C,)."""
-        return [_unframed(each) for each in self.framed(rows)]
+        return [_unframed(text) for text in self.framed(rows)]
 
     def framed(self, rows: Rows) -> list[bytes]:
         """Return the ids of rows (C,), each as UTF-8 behind its length in base 128."""

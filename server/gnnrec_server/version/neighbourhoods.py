@@ -1,5 +1,9 @@
 """The neighbourhood of a new user in the graph of training, as far as two SAGE layers reach.
 
+A layer of GraphSAGE takes the mean over a node's neighbours, so two layers see the new user's items
+and the users of these items. Of an item with n users, at most m are taken, evenly spaced: those at
+floor(t n / c) for t = 0 .. c - 1, with c = min(n, m).
+
 I items of the catalogue, U users, E interactions; P items that the new user has interacted with,
 A users of those items.
 """
@@ -20,7 +24,7 @@ MOST_NODES = 1 + 10_000 + _MOST_USERS
 
 
 @dataclass(frozen=True)
-class Ego:
+class Neighbourhood:
     """Nodes: the new user, its items (P), their users (A), in this order.
 
     users (A,): user rows. edges (2, *): sources and targets, counted as the nodes are.
@@ -51,7 +55,7 @@ class ItemUsers:
         counts = np.bincount(seen_items, minlength=item_count)
         self._indptr = np.concatenate([[0], np.cumsum(counts)]).astype(np.int64)
 
-    def around(self, item_rows: Rows, max_neighbours: int) -> Ego:
+    def around(self, item_rows: Rows, max_neighbours: int) -> Neighbourhood:
         """Return the graph around a new user of distinct items (P,).
 
         An item with more than `max_neighbours` users gives as many of them, evenly spaced; where
@@ -70,4 +74,4 @@ class ItemUsers:
         items = 1 + np.arange(len(item_rows))
         sources = np.concatenate([items, 1 + len(item_rows) + user])
         targets = np.concatenate([np.zeros(len(items), np.int64), 1 + item])
-        return Ego(users.astype(np.int64), np.stack([sources, targets]).astype(np.int64))
+        return Neighbourhood(users.astype(np.int64), np.stack([sources, targets]).astype(np.int64))

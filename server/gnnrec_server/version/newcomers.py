@@ -58,7 +58,7 @@ def embed_user(
             )
         vector = variant.folding.user(rows, known_weights)
     else:
-        able = [each.name for each in snapshot.variants.values() if each.takes_new_users]
+        able = [other.name for other in snapshot.variants.values() if other.takes_new_users]
         raise CannotEmbed(
             f"variant {variant.name!r} of version {snapshot.version!r} cannot embed new users; "
             f"variants that can: {_listed(able)}"
@@ -118,7 +118,9 @@ def _none_known(snapshot: Snapshot, weights: Mapping[str, float]) -> str:
 
 
 def _that_take_features(snapshot: Snapshot) -> str:
-    return _listed([each.name for each in snapshot.variants.values() if each.model is not None])
+    return _listed(
+        [variant.name for variant in snapshot.variants.values() if variant.model is not None]
+    )
 
 
 def _listed(names: list[str]) -> str:

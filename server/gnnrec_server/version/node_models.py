@@ -1,5 +1,15 @@
 """How a variant embeds users and items unseen in training; docs/registry-format.md defines it.
 
+With items j of weights w_j that a new user has interacted with, and rows f_j of the variant's fold:
+
+    fold-in  e = (sum_j w_j f_j) / (sum_j w_j)^a      a the degree_exponent of a segment of
+                                                     dimensions; w_j = 1 where weights do not count
+    sage     e = SAGE(x, edges)[0]                   over the neighbourhood of the new node
+    hybrid   e = hybrid(g, x)[0]                     g the fold-in of another variant, 0 for a node
+                                                     without interactions
+
+x holds the features of a node as the manifest encodes them; sage and hybrid are ONNX models.
+
 U users, I items, D the variant's embedding_dim; F_u, F_i, F the widths of what describes users,
 items, and a node to a model. P distinct items that a new user has interacted with.
 """
@@ -53,13 +63,13 @@ class Sage:
 
     def user(self, own: Matrix, item_rows: Rows, weights: Weights) -> Embeddings:
         """Return a new user's embedding: own (1, F_u), item_rows (P,) -> (D,)."""
-        ego = self.item_users.around(item_rows, self.max_neighbours)
+        around = self.item_users.around(item_rows, self.max_neighbours)
         nodes = [
             self.features.user_inputs(own),
             self.features.item_inputs(self.item_features[item_rows]),
-            self.features.user_inputs(self.user_features[ego.users]),
+            self.features.user_inputs(self.user_features[around.users]),
         ]
-        return self._first(np.concatenate(nodes), ego.edges)
+        return self._first(np.concatenate(nodes), around.edges)
 
     def item(self, own: Matrix) -> Embeddings:
         """Return a new item's embedding: own (1, F_i) -> (D,)."""

@@ -20,12 +20,12 @@ def item_users(seen: list[set[int]]) -> ItemUsers:
 def test_the_graph_has_each_items_users_up_to_the_cap(
     seen: list[set[int]], items: list[int], cap: int
 ) -> None:
-    ego = item_users(seen).around(np.array(items, np.int64), cap)
-    assert ego.edges.dtype == np.int64
-    assert list(ego.users) == sorted(set(ego.users))
-    edges = list(zip(*ego.edges.tolist(), strict=True))
+    around = item_users(seen).around(np.array(items, np.int64), cap)
+    assert around.edges.dtype == np.int64
+    assert list(around.users) == sorted(set(around.users))
+    edges = list(zip(*around.edges.tolist(), strict=True))
     assert len(set(edges)) == len(edges)
-    nodes = ["new", *(("item", item) for item in items), *(("user", int(u)) for u in ego.users)]
+    nodes = ["new", *(("item", item) for item in items), *(("user", int(u)) for u in around.users)]
     named = [(nodes[source], nodes[target]) for source, target in edges]
     assert named[: len(items)] == [(("item", item), "new") for item in items]
     for item in items:
@@ -46,16 +46,16 @@ def test_who_had_an_item_and_did_not_like_it_is_not_around_it() -> None:
 
 
 def test_the_users_of_a_popular_item_are_picked_evenly() -> None:
-    ego = item_users([{0}] * 100).around(np.array([0]), 4)
-    assert list(ego.users) == [0, 25, 50, 75]
+    around = item_users([{0}] * 100).around(np.array([0]), 4)
+    assert list(around.users) == [0, 25, 50, 75]
     again = item_users([{0}] * 100).around(np.array([0]), 4)
-    assert np.array_equal(again.edges, ego.edges)
+    assert np.array_equal(again.edges, around.edges)
 
 
 def test_a_new_user_without_items_stands_alone() -> None:
-    ego = item_users([{0}]).around(np.empty(0, np.int64), 4)
-    assert len(ego.users) == 0
-    assert ego.edges.shape == (2, 0)
+    around = item_users([{0}]).around(np.empty(0, np.int64), 4)
+    assert len(around.users) == 0
+    assert around.edges.shape == (2, 0)
 
 
 def test_a_user_of_very_many_items_has_a_graph_of_bounded_size() -> None:
@@ -64,5 +64,5 @@ def test_a_user_of_very_many_items_has_a_graph_of_bounded_size() -> None:
     rows = np.tile(np.arange(count, dtype=np.int32), users)
     several = ItemUsers(np.arange(0, users * count + 1, count), rows, count)
     for items, each in ((400, 32), (1024, 16), (count, 1)):
-        ego = several.around(np.arange(items), 32)
-        assert ego.edges.shape == (2, items + items * each)
+        around = several.around(np.arange(items), 32)
+        assert around.edges.shape == (2, items + items * each)

@@ -4,12 +4,12 @@ from pathlib import Path
 
 import faiss
 
-from gnnrec_server.process import cores
+from gnnrec_server.process import compute_threads
 
 
 def test_a_container_s_quota_counts_besides_the_machine(tmp_path: Path) -> None:
     machine = len(os.sched_getaffinity(0))
-    assert cores.available(tmp_path) == machine
+    assert compute_threads.available_cores(tmp_path) == machine
     limit = tmp_path / "sys/fs/cgroup/cpu.max"
     limit.parent.mkdir(parents=True)
     for text, expected in (
@@ -19,13 +19,13 @@ def test_a_container_s_quota_counts_besides_the_machine(tmp_path: Path) -> None:
         ("99900000 100000\n", machine),
     ):
         limit.write_text(text)
-        assert cores.available(tmp_path) == expected
+        assert compute_threads.available_cores(tmp_path) == expected
 
 
 def test_a_thread_uses_as_many_as_it_is_told_to() -> None:
-    with ThreadPoolExecutor(1, initializer=cores.use) as pool:
+    with ThreadPoolExecutor(1, initializer=compute_threads.limit) as pool:
         assert pool.submit(faiss.omp_get_max_threads).result() == 1
-        pool.submit(cores.use, 2).result()
+        pool.submit(compute_threads.limit, 2).result()
         assert pool.submit(faiss.omp_get_max_threads).result() == 2
-        pool.submit(cores.use).result()
+        pool.submit(compute_threads.limit).result()
         assert pool.submit(faiss.omp_get_max_threads).result() == 1

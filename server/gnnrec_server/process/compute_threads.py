@@ -1,4 +1,4 @@
-"""How many cores the libraries that compute may use."""
+"""How many threads the libraries that compute may use: as many as this process has cores."""
 
 import os
 from pathlib import Path
@@ -7,7 +7,7 @@ import faiss
 import threadpoolctl
 
 
-def available(root: Path = Path("/")) -> int:
+def available_cores(root: Path = Path("/")) -> int:
     """Return how many cores this process may use: of the machine, and of the container's quota."""
     cores = len(os.sched_getaffinity(0))
     try:
@@ -17,7 +17,7 @@ def available(root: Path = Path("/")) -> int:
         return cores
 
 
-def use(count: int = 1) -> None:
+def limit(count: int = 1) -> None:
     """Let FAISS, when it is called by this thread, and BLAS compute on so many cores."""
     threadpoolctl.threadpool_limits(count)
     faiss.omp_set_num_threads(count)
