@@ -1,4 +1,4 @@
-"""A worker process of a server: counts, says so, and waits to be told to end."""
+"""A worker process that counts some requests, prints a line, and ends with its standard input."""
 
 import sys
 from pathlib import Path

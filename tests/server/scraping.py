@@ -24,5 +24,5 @@ def parse(text: str) -> dict[Key, float]:
 
 
 def key(name: str, **labels: str) -> Key:
-    """Return what parse files a sample under."""
+    """Return a sample's key in what `parse` returns: its name and sorted labels."""
     return name, tuple(sorted(labels.items()))

@@ -1,4 +1,4 @@
-"""What is served where no rollout is at work."""
+"""A table of what is served, for tests without a rollout."""
 
 from gnnrec_server.query.routing import Resident, Serving
 from gnnrec_server.version.snapshot import Snapshot

@@ -1,4 +1,4 @@
-"""Three versions to try beside each other, and what a running server makes of it."""
+"""Three versions for trials, and helpers that read what a running server counts of a trial."""
 
 from pathlib import Path
 from typing import Any
@@ -44,6 +44,6 @@ def trial(server: Running) -> Trial:
 
 
 def settle(server: Running) -> None:
-    """Return once all that has ended so far is looked into and counted."""
+    """Return once every request that has ended is counted, recomputed ones included."""
     server.client.get_model()
     wait_for(lambda: server.server.faults.waiting == 0, "failures are looked into")

@@ -13,7 +13,7 @@ def until(condition: Callable[[], bool], limit_s: float = 10.0) -> None:
 
 
 class Clock:
-    """A clock that stands still."""
+    """A clock that only the test moves."""
 
     def __init__(self) -> None:
         self.now = 100.0

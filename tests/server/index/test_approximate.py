@@ -1,4 +1,4 @@
-"""An index that does not look at every item: what it may miss, and what it may not."""
+"""The approximate indexes: the recall they reach, and the lists and filters they keep exactly."""
 
 import logging
 

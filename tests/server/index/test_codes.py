@@ -94,7 +94,7 @@ def test_what_codes_cannot_tell_apart_is_not_called_certain() -> None:
 
 @pytest.mark.parametrize("permitted", [0, 1, 10, 100])
 def test_few_permitted_items_may_stand_in_the_last_block(permitted: int) -> None:
-    """That block is not full, and what fills it is no item."""
+    """The last block of codes is filled up with numbers that are no items."""
     items, queries = normal(14, COUNT, 16), normal(15, 2, 16)
     assert COUNT % BLOCK
     excluded = [np.arange(COUNT - permitted)] * 2
@@ -124,7 +124,7 @@ def test_small_catalogues_and_those_without_users_are_searched_plainly() -> None
 
 
 def test_a_second_look_finds_what_codes_cannot_tell() -> None:
-    """It is as short as the first, so it keeps nobody waiting who needs it."""
+    """A second look is as short as the first, and so runs in the thread for short work."""
     items = 1 + 1e-2 * normal(2, COUNT, 16)
     queries = normal(3, 4, 16)
     index = QuantizedIndex(items)

@@ -88,7 +88,7 @@ def test_what_changes_no_answer_forgets_none(server: Running, registry: Path) ->
 
 
 def test_errors_newcomers_and_unknown_ids_are_never_kept(server: Running) -> None:
-    """What counts them must see each of them."""
+    """Every one is computed, so that the metrics count it."""
     request = pb.TopKRequest(user_id="u0", k=3, exclude_item_ids=["nope"])
     for _ in range(2):
         server.recommender.TopK(request)

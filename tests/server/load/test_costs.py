@@ -1,4 +1,4 @@
-"""What one request may cost: no other is kept waiting, and what nobody waits for ends."""
+"""Expensive requests: they keep no other waiting, and end once nobody waits for their answer."""
 
 import gc
 import threading
@@ -61,7 +61,7 @@ def of_user(user: int, **rest: Any) -> pb.TopKRequest:
 
 
 class Gate:
-    """Holds whoever looks up the items of many texts until it is opened, and counts them."""
+    """Holds each look-up of the items of many texts until it is opened, and counts the look-ups."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.open = threading.Event()
@@ -91,7 +91,7 @@ def wait_for_long_requests(server: Running) -> None:
 
 
 def test_the_longest_filters_keep_nobody_out(server: Running) -> None:
-    """32 of them, each with one text 10,000 times: 3 MB, and no more work than a single one."""
+    """32 filters, each with one text 10,000 times, are 3 MB and as much work as a single filter."""
     one = server.recommender.TopK(of_user(0, filters=[any_of(["beginner"])]))
     longest = of_user(0, filters=[any_of(["beginner"] * 10_000)] * 32)
     began = time.monotonic()
@@ -143,7 +143,7 @@ def test_a_long_batch_ends_once_its_caller_has_gone(server: Running, gate: Gate)
 
 
 def test_batches_take_turns(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One of many parts does not keep one of few waiting until all of its own are done."""
+    """A batch of few parts is answered between the parts of a batch of many."""
     first, held = threading.Event(), threading.Event()
     users: list[str] = []
     search = Recommender.search
@@ -175,7 +175,7 @@ def test_batches_take_turns(server: Running, monkeypatch: pytest.MonkeyPatch) ->
 def test_what_a_glance_does_not_answer_is_never_searched_for_in_the_event_loop(
     server: Running, monkeypatch: pytest.MonkeyPatch, is_small: bool, alone: bool
 ) -> None:
-    """Callers who come one at a time are; but not with an embedding of zeros, or much seen."""
+    """Lone requests are searched for in the event loop, but a second look for them never is."""
     threads = []
     monkeypatch.setattr(lanes, "SHORT_WHOLE_NUMBERS", 1 << 30 if is_small else 0)
 
@@ -284,7 +284,7 @@ def test_a_batch_of_zeros_is_answered_as_each_alone(server: Running) -> None:
 
 
 def test_a_failed_request_is_let_go_before_garbage_is_looked_for(server: Running) -> None:
-    """What aborts a call is kept in a cycle; the request, which may be large, is no part of it."""
+    """The exception that ends a call stays in a reference cycle of gRPC's, without the request."""
     own = of_user(3, exclude_item_ids=["i1"] * 900, filters=[any_of(["x"])])
     own.filters[0].field = "no attribute of this test"
     gc.collect()

@@ -14,7 +14,7 @@ from tests.server.waiting import Clock, until
 
 
 class Slow:
-    """A queue whose searches take a second of its clock, each once it is let go."""
+    """A search thread whose searches take a second of its clock, and end when the test says so."""
 
     def __init__(self, max_wait_s: float) -> None:
         self.clock = Clock()
@@ -36,7 +36,7 @@ class Slow:
     async def ask(
         self, name: object, *, alone: bool = True, left_s: float = 1e9
     ) -> object | Exception:
-        """Return the answer, or the error: of a call of its own, or of one with others."""
+        """Return the answer, or the error; with `alone` it is not computed together with others."""
 
         def search(names: Sequence[object]) -> Sequence[object]:
             return self.search(names)
@@ -52,19 +52,19 @@ class Slow:
             self.gate.release()
 
     async def learn(self) -> None:
-        """Let it see that a search takes a second."""
+        """Run one search, so that it knows that a search takes a second."""
         self.let_go(1)
         assert await self.ask("first") == "first"
         assert self.patience.expected_wait_s == 0
 
     async def queued(self, *names: object, **how: Any) -> list[asyncio.Task[object | Exception]]:
-        """Ask for each, and return once all stand in the queue."""
+        """Ask for each name, and return once all of them are in the queue."""
         tasks = [asyncio.create_task(self.ask(name, **how)) for name in names]
         await asyncio.sleep(0)
         return tasks
 
     async def busy(self) -> asyncio.Task[object | Exception]:
-        """Have it begin a search that is not let go."""
+        """Begin a search that does not end until the test lets it."""
         (task,) = await self.queued("busy")
         began = self.began
         await asyncio.to_thread(until, lambda: self.began > began or self.began == 1)
@@ -230,7 +230,7 @@ def test_a_defect_in_answering_together_ends_those_calls_and_not_the_thread() ->
 
 
 def test_those_who_come_one_at_a_time_are_searched_for_in_the_event_loop() -> None:
-    """Until others come as well, which the thread finds out now and then."""
+    """That ends when others come too, which every ninth request finds out in the thread."""
     queue = SearchThread(WaitingRule(0.0))
     searched: list[tuple[str, str]] = []
 

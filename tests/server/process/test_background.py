@@ -54,7 +54,7 @@ def test_work_that_is_cancelled_ends_without_a_word(caplog: pytest.LogCaptureFix
 def test_work_that_awaits_what_somebody_cancels_is_begun_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A thread that ends cancels what waits there; the work would be gone without a word."""
+    """A thread that ends cancels what waits for it; background work must survive that."""
     monkeypatch.setattr(background, "_PAUSE_S", 0.001)
     begun: list[int] = []
     failed: list[str] = []
@@ -108,7 +108,7 @@ def store(tmp_path: Path) -> ModelStore:
 
 
 def fail_once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str) -> list[str]:
-    """Have a method raise at its next call, and return what notes all of them."""
+    """Have a method raise at its next call only; return a list that grows with every call."""
     real = getattr(owner, name)
     calls: list[str] = []
 

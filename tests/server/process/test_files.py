@@ -36,7 +36,7 @@ def test_files_that_do_not_change_are_not_read(files: list[Path]) -> None:
 
 
 def test_files_that_only_became_readable_are_read(files: list[Path]) -> None:
-    """They have the same content, size and time as when they could not be read."""
+    """Only the permissions have changed since they could not be read."""
     is_readable = True
 
     def read() -> list[str]:

@@ -248,7 +248,7 @@ def test_single_and_batch_equal_brute_force(drawn: tuple[World, list[TopKQuery]]
 def test_what_is_answered_together_equals_brute_force_and_the_messages_of_protobuf(
     drawn: tuple[World, list[TopKQuery]],
 ) -> None:
-    """The way of a real request: through the queue, in one search, to bytes."""
+    """As in a server: by the search thread, several queries in a search, to bytes of messages."""
     world, several = drawn
     metrics = Metrics()
     lanes = Lanes(

@@ -36,7 +36,7 @@ KINDS: Sequence[Build] = (flat, quantized)
 
 
 def check(index: FlatIndex, items: Embeddings, queries: Embeddings, k: int, left_out: Rows) -> None:
-    """Compare every way to search with brute force, and the scores with those that are found."""
+    """Compare each search method with brute force, and its scores with `scores`."""
     items = items[: len(index)]
     left_out = left_out[left_out < len(items)]
     permitted = np.setdiff1d(np.arange(len(items)), left_out)

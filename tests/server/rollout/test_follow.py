@@ -274,7 +274,7 @@ def test_health_stays_green_while_versions_come_and_are_refused(store: ModelStor
 def test_two_versions_at_most_are_in_memory_while_one_is_loaded(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What was just swapped out is let go before the next load, and not only after its linger."""
+    """The version that was swapped out is freed first, so at most two are in memory."""
     for seed, name in enumerate(("v1", "v2", "v3")):
         made.publish(tmp_path, version=name, seed=seed)
     store = ModelStore(tmp_path, "toy")

@@ -1,4 +1,4 @@
-"""Loads that do not end, or that nobody wants any more; and processes that are told to end then."""
+"""Loads that hang or are no longer wanted, and ending a process while one hangs."""
 
 import errno
 import os
@@ -104,7 +104,7 @@ def test_while_a_load_hangs_it_is_not_begun_again_for_the_time_alone(
 def test_a_load_that_no_alias_wants_any_more_makes_room_at_once(
     store: ModelStore, hanging: Hanging, served: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It need not come to its limit, and is no refusal."""
+    """The load is called off before its time limit, and counts as no refusal."""
     monkeypatch.setattr(served.server.rollout._loads, "_timeout_s", 600.0)
     store.aliases.promote("hangs", alias="production")
     wait_for(lambda: hanging.begun == ["hangs"], "its load has begun")
@@ -397,7 +397,7 @@ def is_caught(process: "subprocess.Popen[str]", number: signal.Signals) -> bool:
 
 
 def ended(process: "subprocess.Popen[str]") -> tuple[int, str]:
-    """Return the exit code of a process that is to end now, and its log."""
+    """Send a process its signal; return its exit code and its log."""
     _, said = process.communicate(timeout=15)
     return process.returncode, said
 

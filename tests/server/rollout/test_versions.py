@@ -172,7 +172,7 @@ def alive() -> list[str]:
 
 @pytest.fixture
 def frozen() -> Iterator[None]:
-    """Leave out of `alive`, and of looking for garbage, what was there before, as a server does."""
+    """Leave objects that exist now out of `alive` and of garbage collection, as servers do."""
     gc.collect()
     gc.freeze()
     yield
@@ -182,13 +182,13 @@ def frozen() -> Iterator[None]:
 
 @pytest.fixture
 def alone(store: ModelStore, frozen: None) -> Iterator[Running]:
-    """A server with only its own alias, which looks only where a file event or its own wakes it."""
+    """A server that follows one alias and reads the registry only when an event wakes it."""
     with running(store.layout.root, poll_interval_s=600.0) as here:
         yield here
 
 
 def test_the_version_before_goes_though_nobody_asks(store: ModelStore, alone: Running) -> None:
-    """What was asked before, of each kind, and its ready answers hold nothing."""
+    """Neither the cache nor any kind of earlier request keeps it in memory."""
     for _ in range(2):
         answered(alone)
     top_k = pb.TopKRequest(user_id="u1", k=2)

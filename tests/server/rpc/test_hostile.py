@@ -1,4 +1,4 @@
-"""Callers who open what they never read: what holds for the others, for memory, for the end."""
+"""Callers who never read their answers: other callers, memory and the drain do not suffer."""
 
 import signal
 import time
@@ -39,7 +39,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 class Hostile(Protocol):
-    """Opens a connection that is closed at the end."""
+    """Opens connections, and closes them at the end of the test."""
 
     def __call__(self, port: int, window: int = 0) -> RawClient:
         """Connect."""
@@ -183,7 +183,7 @@ def batch(k: int = 1000) -> bytes:
 def test_answers_that_nobody_reads_are_bounded_and_dropped_for_others(
     registry: Path, hostile: Hostile
 ) -> None:
-    """They fill the server until somebody else wants in."""
+    """Unread answers may fill the limit; the next caller makes the server end their connections."""
     with running(registry, max_concurrent=4, max_unread_bytes=3_000_000) as server:
         client = hostile(server.ports.grpc)
         for _ in range(4):

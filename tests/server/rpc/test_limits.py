@@ -1,4 +1,4 @@
-"""What a running server refuses, and what it says of it in its log."""
+"""Which requests a running server refuses by its limits, and what its log says of them."""
 
 import io
 import json

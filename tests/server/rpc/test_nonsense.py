@@ -36,7 +36,7 @@ VERSIONS = ("v1", "v2", "v3", "v4")
 
 @pytest.fixture(autouse=True, scope="module")
 def frozen() -> Iterator[None]:
-    """Look for garbage as a server does, which does not look at what was there at its start."""
+    """Collect garbage as a server does: without objects that existed at its start."""
     gc.collect()
     gc.freeze()
     yield
@@ -94,7 +94,7 @@ class Following:
         )
 
     async def settle(self) -> dict[str, str]:
-        """Look until nothing is loading and nothing is to be loaded; return what answers."""
+        """Read the aliases until nothing is left to load; return which version answers for each."""
         while not await self.rollout._look():
             await asyncio.wait_for(self.rollout._wait(), 10)
         return dict(self.recommender.serving.aliases)

@@ -27,7 +27,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def ask(server: Running, trusted: bytes = OURS.pem, client: Pem | None = None) -> str:
-    """Ask over a new connection, and return the version that answered or the code."""
+    """Ask over a new connection; return the version that answered, or the status code."""
     pair = (client.key, client.cert) if client else (None, None)
     credentials = grpc.ssl_channel_credentials(trusted, *pair)
     # else a channel of the same target and settings may share a connection

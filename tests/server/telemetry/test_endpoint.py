@@ -1,4 +1,4 @@
-"""The HTTP endpoint of the metrics, and clients that mean it no good or are merely slow."""
+"""The HTTP endpoint of the metrics, with clients that are slow, idle or hostile."""
 
 import gzip
 import resource
@@ -59,7 +59,7 @@ def is_closed(connection: socket.socket) -> bool:
 
 
 def one_more(connection: socket.socket, size: int = 1) -> bool:
-    """Send so many bytes, and return whether the other side still takes them."""
+    """Send `size` bytes, and return whether the server still reads them."""
     try:
         connection.sendall(size * b"x")
     except ConnectionError:

@@ -32,7 +32,7 @@ def blank() -> TrialCounter:
 def test_it_does_not_matter_which_process_counts(
     asked: list[tuple[int, tuple[RequestKind, float | None, bool, bool]]], recent: int
 ) -> None:
-    """The last are the last of all, as if one process had seen them."""
+    """The most recent requests are those of all processes, as if one had counted them."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(counters, "RECENT", recent)
         patch.setattr(counters, "_SHAPE", (len(RequestKind), recent, counters._COLUMNS))

@@ -25,7 +25,7 @@ from tests.server.running import Running, running
 from tests.server.trying import PEOPLE, publish_three, settle, trial, try_out
 
 PERCENT = 99.0
-"""Nearly everyone asks the candidate, whoever it is."""
+"""The candidate answers nearly everyone."""
 
 
 @pytest.fixture
@@ -261,7 +261,7 @@ def test_one_slow_request_in_a_hundred_is_within_the_p99(
 def test_a_deadline_counts_against_a_version_that_is_too_slow_and_not_against_a_queue(
     server: Running, monkeypatch: pytest.MonkeyPatch, new: float, blamed: int
 ) -> None:
-    """One that is too slow for everybody would be seen by nobody otherwise."""
+    """If all callers' deadlines pass, those failures are the only sign of a slow version."""
     try_out(stored(server), server, "new", percent=50)
     monkeypatch.setattr(server.server.faults, "_clock", Ticking(monkeypatch, new=new, old=0.001))
     on = judged(server)
@@ -273,7 +273,7 @@ def test_a_deadline_counts_against_a_version_that_is_too_slow_and_not_against_a_
 def test_a_slow_named_version_is_not_looked_into(
     server: Running, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It costs nothing, and whatever callers have it do, the candidate is judged as before."""
+    """Only the candidate is judged, so slow requests of the stable version are not recomputed."""
     try_out(stored(server), server, "new", percent=50)
     on = judged(server)
 

@@ -1,4 +1,4 @@
-"""A candidate that computes, unseen, what the named version has answered."""
+"""Shadows: the candidate computes again what the stable version has answered, and is compared."""
 
 import threading
 from collections.abc import Iterator

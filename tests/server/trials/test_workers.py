@@ -1,4 +1,4 @@
-"""A trial on a server of several processes: seen, and judged, as one."""
+"""A trial on a server of several processes, whose counts are added up and judged together."""
 
 from pathlib import Path
 
