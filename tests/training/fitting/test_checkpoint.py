@@ -3,6 +3,7 @@ import multiprocessing
 import os
 import shutil
 import signal
+from collections.abc import Iterator
 from multiprocessing.synchronize import Event
 from pathlib import Path
 from typing import Any
@@ -90,6 +91,17 @@ class Told:
 
     def tell(self, line: str) -> None:
         self.lines.append(line)
+
+
+@pytest.fixture(autouse=True)
+def interrupts() -> Iterator[None]:
+    """Let SIGINT raise KeyboardInterrupt, also where the tests run as a background job.
+
+    A shell has such a job ignore SIGINT, and Python leaves that as it is.
+    """
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 def configured(folder: Path, loss: str = "bpr", nodes: bool = False) -> Config:
