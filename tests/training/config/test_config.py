@@ -41,7 +41,11 @@ def feature(text: str) -> str:
         (GOOD + '[lightgcn]\ninit = "features"\n', "[lightgcn.features] go together"),
         (
             GOOD + "[split]\nvalidation = 0\n[lightgcn.training]\npatience = 2\n",
-            "needs a validation part",
+            "lightgcn.training.patience needs a validation part",
+        ),
+        (
+            GOOD + "[split]\nvalidation = 0\n[sage.training]\npatience = 2\n",
+            "sage.training.patience needs a validation part",
         ),
         (GOOD + "[evaluation]\nk = []\n", "evaluation.k: "),
         (GOOD.replace("toy", "../toy"), "'../toy' is not a name"),

@@ -21,7 +21,27 @@ class FeaturesConfig(Section):
     """A table with one row for each item: data.item_column, and columns of numbers."""
 
 
-class FitConfig(Section):
+class LoopConfig(Section):
+    """What the training of every model that is fitted in epochs has in common."""
+
+    epochs: Annotated[int, Field(ge=1)]
+    """How many times training goes over all interactions, or over all users."""
+    learning_rate: Annotated[float, Field(gt=0)]
+    """The step size of the optimizer, at its highest."""
+    schedule: Literal["constant", "linear", "cosine"]
+    """How the learning rate changes: not at all, or down to zero over the epochs, linearly or along
+    a cosine."""
+    warmup: Fraction
+    """The share of all steps in which the learning rate grows from zero to its full value."""
+    patience: Annotated[int, Field(ge=1)] | None = None
+    """Stop after this many validations without a better one, and publish what validated best. If
+    not set, all epochs are trained, and what the last one gave is published."""
+    validate_every: Annotated[int, Field(ge=1)] = 5
+    """Epochs from one validation to the next. Without patience, validation only draws the curve in
+    the report."""
+
+
+class FitConfig(LoopConfig):
     """[lightgcn.training]: how the embeddings are fitted."""
 
     loss: Literal["bpr", "bce", "softmax", "bsl"] = "bpr"
@@ -58,12 +78,6 @@ class FitConfig(Section):
     """The share of all steps in which the learning rate grows from zero to its full value."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.0001
     """The factor of the L2 penalty on the layer-0 embeddings of each batch."""
-    patience: Annotated[int, Field(ge=1)] | None = None
-    """Stop after this many validations without a better one, and publish the embeddings that
-    validated best. If not set, all epochs are trained, and the last embeddings are published."""
-    validate_every: Annotated[int, Field(ge=1)] = 5
-    """Epochs from one validation to the next. Without patience, validation only draws the curve in
-    the report."""
 
 
 class LightGCNConfig(Section):
@@ -121,7 +135,7 @@ class FusionConfig(Section):
     """Compress the joint embeddings to this width. If not set they are as wide as both together."""
 
 
-class NodeFitConfig(Section):
+class NodeFitConfig(LoopConfig):
     """[sage.training] and [hybrid.training]: how models learn to embed nodes by their features.
 
     Each step takes some users and treats some items as if they had no interactions yet: no message
@@ -133,8 +147,6 @@ class NodeFitConfig(Section):
     cross-entropy)."""
     epochs: Annotated[int, Field(ge=1)] = 40
     """How many times training goes over all users."""
-    validate_every: Annotated[int, Field(ge=1)] = 5
-    """Epochs from one validation to the next; validation only draws the curve in the report."""
     batch_size: Annotated[int, Field(ge=1)] = 256
     """Users in a step."""
     candidates: Annotated[int, Field(ge=2)] = 4096
@@ -161,8 +173,12 @@ class NodeFitConfig(Section):
     dropout: Fraction = 0.2
     """The share of the hidden layer that is set to zero at random in a step."""
     learning_rate: Annotated[float, Field(gt=0)] = 0.005
-    """The step size of the AdamW optimizer at its highest: it grows over the first tenth of the
-    steps and then falls to zero along a cosine."""
+    """The step size of the AdamW optimizer, at its highest."""
+    schedule: Literal["constant", "linear", "cosine"] = "cosine"
+    """How the learning rate changes: not at all, or down to zero over the epochs, linearly or along
+    a cosine."""
+    warmup: Fraction = 0.1
+    """The share of all steps in which the learning rate grows from zero to its full value."""
     weight_decay: Annotated[float, Field(ge=0)] = 0.01
     """AdamW's decoupled weight decay."""
     averaging: Fraction = 0.98

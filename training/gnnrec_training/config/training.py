@@ -118,13 +118,15 @@ class Config(Section):
                 "[sage] and [hybrid] know nodes by their features; describe some under "
                 "[[data.items.features]] or [[data.users.features]]"
             )
+        validation = self.split.method == "leave_last_out" or self.split.validation > 0
+        for name in ("lightgcn", "sage", "hybrid"):
+            model = getattr(self, name)
+            if model is not None and model.training.patience is not None and not validation:
+                yield f"{name}.training.patience needs a validation part; see [split]"
         if lightgcn is None:
             return
         if (lightgcn.init in ("features", "projected_features")) != (lightgcn.features is not None):
             yield "lightgcn.init from features and [lightgcn.features] go together"
-        validation = self.split.method == "leave_last_out" or self.split.validation > 0
-        if lightgcn.training.patience is not None and not validation:
-            yield "lightgcn.training.patience needs a validation part; see [split]"
 
     def _idle_keys(self) -> Iterator[str]:
         """Yield a problem for each key that was set and has no effect beside the others."""

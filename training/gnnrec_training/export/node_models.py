@@ -56,7 +56,8 @@ def build_sage(
     """Fit, export and verify the GraphSAGE of [sage]."""
     assert config.sage is not None
     inputs, known = _inputs(dataset, dataset.train), _inputs(dataset, dataset.known)
-    validate = validation(config, dataset)
+    stops = config.sage.training.patience is not None
+    validate = validation(config, dataset, all_users=stops)
     model, history = fit_sage(
         inputs, config.sage, config.seed, device, progress, validate, checkpoint
     )
@@ -77,7 +78,8 @@ def build_hybrid(
     assert config.hybrid is not None
     inputs, known = _inputs(dataset, dataset.train), _inputs(dataset, dataset.known)
     graph = _seen_only(tensors(lightgcn), inputs)
-    validate = validation(config, dataset)
+    stops = config.hybrid.training.patience is not None
+    validate = validation(config, dataset, all_users=stops)
     model, history = fit_hybrid(
         inputs, graph, config.hybrid, config.seed, device, progress, validate, checkpoint
     )

@@ -9,9 +9,9 @@ from torch import Tensor
 
 from gnnrec_training.config import FitConfig
 from gnnrec_training.evaluation.validation import Validate
-from gnnrec_training.fitting.checkpoint import Checkpoint, NoCheckpoint, Saved
+from gnnrec_training.fitting.checkpoint import Checkpoint, Saved
 from gnnrec_training.fitting.lightgcn_batches import Batches
-from gnnrec_training.fitting.loop import History, train_epochs
+from gnnrec_training.fitting.loop import History, Run, train_epochs
 from gnnrec_training.graph.propagation import EmbeddingPair
 from gnnrec_training.models.lightgcn import LightGCN
 from gnnrec_training.reporter import Progress
@@ -25,18 +25,41 @@ def fit_lightgcn(
     validate: Validate | None = None,
     checkpoint: Checkpoint | None = None,
     progress: Progress = lambda epochs, note: None,
+    stop_after: int | None = None,
 ) -> tuple[EmbeddingPair, History]:
     """Fit the model and return its embeddings: with patience those of the best validation.
 
-    Raises TrainingDiverged as soon as a loss is not finite.
+    stop_after: end after so many epochs of the schedule, if not earlier. Raises TrainingDiverged as
+    soon as a loss is not finite.
     """
     training = _Training(model, batches, config, generator)
-    with _repeatable():
-        history = train_epochs(training, config, validate, checkpoint or NoCheckpoint(), progress)
-    if history.best is not None:
-        users, items = history.best.parameters
-        model.take_layer0((users, items))
+    history = train_epochs(training, config, validate, checkpoint, progress, stop_after)
     return model.embeddings(), history
+
+
+class LightGCNRun(Run):
+    """LightGCN in training, to be advanced as far as its score deserves."""
+
+    def __init__(
+        self,
+        model: LightGCN,
+        batches: Batches,
+        config: FitConfig,
+        generator: torch.Generator,
+        validate: Validate | None = None,
+    ) -> None:
+        self._lightgcn = _Training(model, batches, config, generator)
+        super().__init__(self._lightgcn, config, validate)
+
+    def embeddings(self) -> EmbeddingPair:
+        """Return what would be published now; the training may be advanced after that."""
+        now, best = self._lightgcn.parameters(), self.history.best
+        if best is None:
+            return self._lightgcn.embeddings()
+        self._lightgcn.take(best.parameters)
+        embeddings = self._lightgcn.embeddings()
+        self._lightgcn.take(now)
+        return embeddings
 
 
 class _Training:
@@ -62,13 +85,18 @@ class _Training:
     def step(self, batch: Tensor, rate: float) -> float:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
-        return train_step(self._model, self._batches, self._optimizer, batch, self._generator)
+        with _repeatable():
+            return train_step(self._model, self._batches, self._optimizer, batch, self._generator)
 
     def embeddings(self) -> EmbeddingPair:
         return self._model.embeddings()
 
     def parameters(self) -> tuple[Tensor, ...]:
         return self._model.layer0()
+
+    def take(self, parameters: tuple[Tensor, ...]) -> None:
+        users, items = parameters
+        self._model.take_layer0((users, items))
 
     def state(self) -> Saved:
         return {

@@ -7,10 +7,10 @@ from typing import Any, Protocol
 
 from torch import Tensor
 
-from gnnrec_training.config import FitConfig
+from gnnrec_training.config import LoopConfig
 from gnnrec_training.errors import TrainingDiverged
 from gnnrec_training.evaluation.validation import Validate
-from gnnrec_training.fitting.checkpoint import Checkpoint, Saved
+from gnnrec_training.fitting.checkpoint import Checkpoint, NoCheckpoint, Saved
 from gnnrec_training.graph.propagation import EmbeddingPair
 from gnnrec_training.reporter import Progress
 
@@ -75,7 +75,10 @@ class Training(Protocol):
         """Return the embeddings that would be published now, on the CPU."""
 
     def parameters(self) -> tuple[Tensor, ...]:
-        """Return copies of what must be kept of the best epoch, on the CPU."""
+        """Return copies of what would be published now, on the CPU."""
+
+    def take(self, parameters: tuple[Tensor, ...]) -> None:
+        """Put such copies into the model; no step is taken after that."""
 
     def state(self) -> Saved:
         """Return model, optimizer and random numbers: all that a later run needs to go on."""
@@ -84,39 +87,101 @@ class Training(Protocol):
         """Go on from such a state."""
 
 
+class Run:
+    """A training that is advanced along its schedule, to the end or epoch by epoch.
+
+    Where it stops on the way makes no difference: the learning rate follows the configured epochs,
+    and a later `advance` goes on bit by bit as if there had been no stop.
+    """
+
+    def __init__(
+        self,
+        training: Training,
+        config: LoopConfig,
+        validate: Validate | None = None,
+        checkpoint: Checkpoint | None = None,
+        progress: Progress = lambda epochs, note: None,
+    ) -> None:
+        """Begin at the beginning, or at the checkpoint if there is one."""
+        self.history = History()
+        self._training, self._config, self._validate = training, config, validate
+        self._checkpoint, self._progress = checkpoint or NoCheckpoint(), progress
+        if (saved := self._checkpoint.load()) is not None:
+            training.restore(saved)
+            _restore(self.history, saved)
+
+    def advance(self, epochs: int) -> None:
+        """Train until `epochs` are done in all, or `patience` validations brought nothing better.
+
+        epochs: at most those of the configuration. Raises TrainingDiverged as soon as a loss is
+        not finite.
+        """
+        config, history = self._config, self.history
+        if epochs > config.epochs:
+            raise ValueError(f"the schedule has {config.epochs} epochs, not {epochs}")
+        while history.epochs < epochs and not history.is_stale(config.patience):
+            history.losses.append(_train_epoch(self._training, config, history, self._progress))
+            history.epochs += 1
+            if self._validate is not None and history.epochs % config.validate_every == 0:
+                self._watch(self._validate)
+            self._checkpoint.save(self._state, f"epoch {history.epochs}")
+            self._progress(history.epochs, history.note())
+
+    def score(self) -> float:
+        """Return the validation score of what would be published now: with patience, the best.
+
+        It is computed if the last epoch was not validated. Raises ValueError without a validation.
+        """
+        history = self.history
+        if history.best is not None:
+            return history.best.score
+        if history.validations and history.validations[-1][0] == history.epochs:
+            return history.validations[-1][1]
+        if self._validate is None:
+            raise ValueError("a training without a validation part has no score")
+        return self._validate(self._training.embeddings())
+
+    def finish(self) -> None:
+        """End the training, with what is to be published in the model."""
+        self._checkpoint.finish(self._state)
+        best = self.history.best
+        self._training.take(self._training.parameters() if best is None else best.parameters)
+
+    def _watch(self, validate: Validate) -> None:
+        """Validate, and keep the parameters if they are the best and patience asks for them."""
+        history, score = self.history, validate(self._training.embeddings())
+        history.validations.append((history.epochs, score))
+        better = history.best is None or score > history.best.score
+        if self._config.patience is not None and better:
+            history.best = Best(score, history.epochs, self._training.parameters())
+
+    def _state(self) -> Saved:
+        return _saved(self._training, self.history)
+
+
 def train_epochs(
     training: Training,
-    config: FitConfig,
+    config: LoopConfig,
     validate: Validate | None,
-    checkpoint: Checkpoint,
+    checkpoint: Checkpoint | None,
     progress: Progress,
+    stop_after: int | None = None,
 ) -> History:
-    """Train for the configured epochs, or until `patience` validations brought nothing better.
+    """Train to the end, and leave in the model what is to be published.
 
-    Goes on from the checkpoint if there is one, bit by bit as if it had never been stopped. Raises
+    The end is that of the configured epochs, or comes after `patience` validations that brought
+    nothing better; with `stop_after`, no later than after so many epochs of the same schedule. Goes
+    on from the checkpoint if there is one, bit by bit as if it had never been stopped. Raises
     TrainingDiverged as soon as a loss is not finite.
     """
-    history = History()
-    if (saved := checkpoint.load()) is not None:
-        training.restore(saved)
-        _restore(history, saved)
-    while history.epochs < config.epochs and not history.is_stale(config.patience):
-        history.losses.append(_train_epoch(training, config, history, progress))
-        history.epochs += 1
-        if validate is not None and history.epochs % config.validate_every == 0:
-            score = validate(training.embeddings())
-            history.validations.append((history.epochs, score))
-            better = history.best is None or score > history.best.score
-            if config.patience is not None and better:
-                history.best = Best(score, history.epochs, training.parameters())
-        checkpoint.save(lambda: _saved(training, history), f"epoch {history.epochs}")
-        progress(history.epochs, history.note())
-    checkpoint.finish(lambda: _saved(training, history))
-    return history
+    run = Run(training, config, validate, checkpoint, progress)
+    run.advance(config.epochs if stop_after is None else stop_after)
+    run.finish()
+    return run.history
 
 
 def _train_epoch(
-    training: Training, config: FitConfig, history: History, progress: Progress
+    training: Training, config: LoopConfig, history: History, progress: Progress
 ) -> float:
     """Return the mean loss of an epoch."""
     batches = training.epoch()
@@ -137,7 +202,7 @@ def _train_epoch(
     return total / sum(map(training.weight, batches))
 
 
-def learning_rate(config: FitConfig, done: float) -> float:
+def learning_rate(config: LoopConfig, done: float) -> float:
     """Return the learning rate after a share of all steps is done."""
     warm = min(1.0, done / config.warmup) if config.warmup > 0 else 1.0
     match config.schedule:

@@ -25,7 +25,7 @@ ones learn to stand beside them. Before the first step
     W       = the ridge regression from x_i to g_i over the items with interactions
     MLP     = 0
 
-AdamW takes a learning rate that warms up over a tenth of the steps and falls by a cosine. What is
+By default AdamW's learning rate warms up over a tenth of the steps and falls by a cosine. What is
 validated and published is a moving average of the weights: after n steps,
 average += (1 - min(averaging, n / (n + 10))) * (weights - average).
 
@@ -47,10 +47,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel
 
 from gnnrec_training import seeds
-from gnnrec_training.config import FitConfig, HybridConfig, NodeFitConfig, SageConfig
+from gnnrec_training.config import HybridConfig, NodeFitConfig, SageConfig
 from gnnrec_training.errors import InvalidData
 from gnnrec_training.evaluation.validation import Validate
-from gnnrec_training.fitting.checkpoint import Checkpoint, NoCheckpoint, Saved
+from gnnrec_training.fitting.checkpoint import Checkpoint, Saved
 from gnnrec_training.fitting.episodes import (
     Episode,
     draw_episode,
@@ -83,8 +83,12 @@ def fit_sage(
     progress: Progress = lambda epochs, note: None,
     validate: Validate | None = None,
     checkpoint: Checkpoint | None = None,
+    stop_after: int | None = None,
 ) -> tuple[GraphSAGE, History]:
-    """Return the fitted model, on the CPU, and how it went."""
+    """Return the fitted model, on the CPU, and how it went: with patience, of the best validation.
+
+    stop_after: end after so many epochs of the schedule, if not earlier.
+    """
     training, graph = config.training, inputs.graph
     fanout = config.fanout
     if fanout is None and len(graph.user_rows) >= _LARGE:
@@ -109,7 +113,7 @@ def fit_sage(
     trained = _Training(
         model, loss, lambda fitted: embed_sage(fitted, inputs), inputs, training, seed
     )
-    history = trained.run(validate, checkpoint, progress)
+    history = train_epochs(trained, training, validate, checkpoint, progress, stop_after)
     return model.cpu(), history
 
 
@@ -122,10 +126,12 @@ def fit_hybrid(
     progress: Progress = lambda epochs, note: None,
     validate: Validate | None = None,
     checkpoint: Checkpoint | None = None,
+    stop_after: int | None = None,
 ) -> tuple[Hybrid, History]:
-    """Return the fitted model, on the CPU, and how it went.
+    """Return the fitted model, on the CPU, and how it went: with patience, of the best validation.
 
-    graph: users (U, D), items (I, D), frozen; zeros for nodes that have none.
+    graph: users (U, D), items (I, D), frozen; zeros for nodes that have none. stop_after: end after
+    so many epochs of the schedule, if not earlier.
     """
     training = config.training
     learned = torch.cat(graph)
@@ -154,7 +160,7 @@ def fit_hybrid(
     trained = _Training(
         model, loss, lambda fitted: embed_hybrid(fitted, inputs, graph), inputs, training, seed
     )
-    history = trained.run(validate, checkpoint, progress)
+    history = train_epochs(trained, training, validate, checkpoint, progress, stop_after)
     return model.cpu(), history
 
 
@@ -176,7 +182,7 @@ class _Training:
         seed: int,
     ) -> None:
         """Raise InvalidData where fewer than two items have interactions."""
-        self._model, self._loss, self._embed = model, loss, embed
+        self._model, self._loss, self._embed = model.train(), loss, embed
         self._inputs, self._config = inputs, config
         self._users = np.flatnonzero(inputs.user_degrees)
         if np.count_nonzero(inputs.item_degrees) < 2:
@@ -188,23 +194,6 @@ class _Training:
             model.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
         )
         self._average = AveragedModel(model, avg_fn=_moving_average(config.averaging))
-
-    def run(
-        self, validate: Validate | None, checkpoint: Checkpoint | None, progress: Progress
-    ) -> History:
-        """Train, and leave the averaged weights in the model."""
-        config = FitConfig(
-            epochs=self._config.epochs,
-            learning_rate=self._config.learning_rate,
-            schedule="cosine",
-            warmup=0.1,
-            validate_every=self._config.validate_every,
-        )
-        self._model.train()
-        history = train_epochs(self, config, validate, checkpoint or NoCheckpoint(), progress)
-        self._model.load_state_dict(self._average.module.state_dict())
-        self._model.eval()
-        return history
 
     def epoch(self) -> Sequence[NDArray[np.int64]]:
         shuffled = self._generator.permutation(self._users)
@@ -230,7 +219,13 @@ class _Training:
         return self._embed(copy.deepcopy(self._average.module).cpu())
 
     def parameters(self) -> tuple[Tensor, ...]:
-        return ()  # without patience no epoch is kept but the last
+        averaged = self._average.module.state_dict()
+        return tuple(values.to("cpu", copy=True) for values in averaged.values())
+
+    def take(self, parameters: tuple[Tensor, ...]) -> None:
+        names = self._average.module.state_dict()
+        self._model.load_state_dict(dict(zip(names, parameters, strict=True)))
+        self._model.eval()
 
     def state(self) -> Saved:
         return {

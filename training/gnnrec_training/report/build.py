@@ -60,13 +60,13 @@ def bias(contents: Contents) -> dict[str, Metrics]:
 
 def _training(contents: Contents) -> Section:
     config = contents.config
-    lightgcn, metric = config.lightgcn, f"ndcg@{config.evaluation.k[0]}"
+    metric = f"ndcg@{config.evaluation.k[0]}"
     pictures = []
     for name, losses in contents.losses.items():
         if losses:
             pictures.append(loss_curve(name, losses))
         if validations := contents.validations.get(name):
-            patience = lightgcn.training.patience if name == "lightgcn" and lightgcn else None
+            patience = getattr(config, name).training.patience
             curve = validation_curve(name, validations, metric, keeps_best=patience is not None)
             pictures.append(curve)
     said = "" if pictures else "Nothing was fitted in epochs: the model is a closed form."

@@ -10,12 +10,7 @@ from gnnrec_training.evaluation.validation import WATCHED_USERS
 from gnnrec_training.report.pictures import FAINT, INK, ITEMS, THIRD, USERS, Picture, picture
 
 _MARKED = 30
-_KEPT = {
-    "best": "It was kept.",
-    "lightgcn": "The last epoch was kept: no patience is set.",
-    "sage": "The last epoch was kept.",
-    "hybrid": "The last epoch was kept; after it validation set how much features may change.",
-}
+_TUNED = {"hybrid": " After that, validation set how much features may change."}
 
 
 def loss_curve(variant: str, losses: Sequence[float]) -> Picture:
@@ -41,9 +36,10 @@ def validation_curve(
     epochs, scores = zip(*validations, strict=True)
     place = max(range(len(scores)), key=lambda step: scores[step])
     asked = "" if keeps_best else f" of at most {WATCHED_USERS:,} users"
+    kept = "It was kept." if keeps_best else "The last epoch was kept: no patience is set."
     caption = (
         f"{metric.upper()}{asked} on the validation part, best {scores[place]:.4f} at epoch "
-        f"{epochs[place]}. {_KEPT['best' if keeps_best else variant]}"
+        f"{epochs[place]}. {kept}{_TUNED.get(variant, '')}"
     )
 
     def draw(axes: Axes) -> None:
