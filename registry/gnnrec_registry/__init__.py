@@ -5,6 +5,7 @@ from gnnrec_registry.aliases.moves import Candidate, Guard, Move
 from gnnrec_registry.errors import RegistryError
 from gnnrec_registry.features.attributes import ItemAttribute
 from gnnrec_registry.features.encoders import FeatureEncoder, NodeFeatures
+from gnnrec_registry.scoring.lists import ItemLists
 from gnnrec_registry.store import ModelStore
 from gnnrec_registry.versions.export import Export, FeaturesExport, VariantExport
 from gnnrec_registry.versions.manifest import DataEntry, FoldIn, Manifest, NodeModel, Segment
@@ -21,6 +22,7 @@ __all__ = [
     "FoldIn",
     "Guard",
     "ItemAttribute",
+    "ItemLists",
     "Manifest",
     "ModelStore",
     "Move",

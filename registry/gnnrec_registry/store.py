@@ -174,6 +174,7 @@ class ModelStore:
                     metrics={split: dict(values) for split, values in variant.metrics.items()},
                     fold_in=variant.fold_in,
                     model=variant.model,
+                    lists=variant.lists_entry,
                 )
                 for key, variant in export.variants.items()
             },

@@ -147,6 +147,11 @@ def fold_array(variant: str) -> str:
     return f"{check_name('variant', variant)}/fold.npy"
 
 
+def lists_array(variant: str, part: str) -> str:
+    """Return a file of a variant's item lists: part `indptr`, `items` or `weights`."""
+    return f"{check_name('variant', variant)}/lists.{part}.npy"
+
+
 def model_file(variant: str, kind: str) -> str:
     """Return the file of a variant's ONNX model, relative to the version."""
     return f"{check_name('variant', variant)}/{kind}.onnx"

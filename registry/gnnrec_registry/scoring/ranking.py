@@ -1,7 +1,8 @@
 """What a score is and how items are ordered, in training and in serving alike.
 
 A score is the inner product of two float32 embeddings, summed in double precision and rounded to
-float32. Items are ordered by score descending, equal scores by the lower row. So the order does not
+float32; where a variant has item lists, what they add is added before it is rounded (see `lists`).
+Items are ordered by score descending, equal scores by the lower row. So the order does not
 depend on the matrix library, the batch size or the index that found the items. With an exact index,
 served answers are the ones whose metrics stand in the manifest.
 
@@ -9,7 +10,8 @@ B queries, I items, D dimensions, C candidates.
 """
 
 from collections.abc import Callable, Sequence
-from functools import lru_cache
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +51,59 @@ _SMALLEST = 2.0**-126
 _SHORTEST = np.float32(2.0**-63)
 
 
+@dataclass(frozen=True, eq=False)
+class Additions:
+    """What is added to the inner products of B queries with some of I items, as CSR by query.
+
+    indptr (B+1,); rows (E,): item rows, distinct and ascending within a query; sums (E,): above 0.
+    """
+
+    items: int
+    indptr: NDArray[np.int64]
+    rows: Rows
+    sums: Doubles
+
+    @cached_property
+    def largest(self) -> Doubles:
+        """The largest addition of each query (B,); 0 where there is none."""
+        largest = np.zeros(len(self.indptr) - 1)
+        np.maximum.at(largest, self.lines, self.sums)
+        return largest
+
+    def at(self, rows: Rows) -> Doubles:
+        """Return what is added to items of each query: rows (B, C) -> (B, C); 0 for NO_ROW."""
+        if len(self.rows) == 0:
+            return np.zeros(rows.shape)
+        wanted = rows + np.arange(len(rows))[:, None] * self.items
+        places = np.minimum(np.searchsorted(self._keys, wanted), len(self.rows) - 1)
+        is_there = (self._keys[places] == wanted) & (rows != NO_ROW)
+        return np.where(is_there, self.sums[places], 0.0)
+
+    def take(self, which: NDArray[np.intp]) -> "Additions":
+        """Return the additions of some queries, by their numbers (N,)."""
+        parts = [np.arange(self.indptr[line], self.indptr[line + 1]) for line in which]
+        places = np.concatenate([np.empty(0, np.int64), *parts])
+        indptr = np.cumsum([0, *map(len, parts)])
+        return Additions(self.items, indptr, self.rows[places], self.sums[places])
+
+    def dense(self, first: int, last: int) -> Doubles:
+        """Return what is added to the items from `first` to before `last`: (B, last - first)."""
+        dense = np.zeros((len(self.indptr) - 1, last - first))
+        inside = (self.rows >= first) & (self.rows < last)
+        dense[self.lines[inside], self.rows[inside] - first] = self.sums[inside]
+        return dense
+
+    @cached_property
+    def lines(self) -> NDArray[np.intp]:
+        """The number of the query that each addition is for (E,)."""
+        return np.repeat(np.arange(len(self.indptr) - 1), np.diff(self.indptr))
+
+    @cached_property
+    def _keys(self) -> Rows:
+        keys: Rows = self.lines * self.items + self.rows
+        return keys
+
+
 def nothing(query: int) -> Rows:
     """Return no rows: the query may be answered with every item."""
     return np.empty(0, np.int64)
@@ -62,33 +117,36 @@ def top_k(
     k: int,
     left_out: LeftOut = nothing,
     pause: Callable[[], None] = lambda: None,
+    added: Additions | None = None,
 ) -> tuple[Scores, Rows]:
     """Return the k best permitted items of each query, exactly: scores and rows, best first.
 
     queries (B, D), items (I, D) -> scores (B, k), rows (B, k)
 
-    `find` may compute scores in float32; it must not return rows that are `left_out`. Where
+    `find` may compute scores in float32, what is `added` to them included; it must not return rows
+    that are `left_out`. Where
     rounding or ties could hide a member of the top k, `find` is called again for more candidates,
     and if that is not enough every item is scored. `pause` is called between steps, and may raise
     an error to stop.
     """
     count = candidates(k, len(items))
     approximate, rows = find(np.arange(len(queries)), count)
-    scores, ranked, settled = settle(queries, items, max_item_norm, k, approximate, rows)
+    scores, ranked, settled = settle(queries, items, max_item_norm, k, approximate, rows, added)
     if settled.all():
         return scores, ranked
     wider = min(_WIDER * count, len(items))
-    which = np.flatnonzero(~settled & _may_settle(approximate, k, wider, queries, max_item_norm))
+    error = _error(queries, max_item_norm, added)
+    which = np.flatnonzero(~settled & _may_settle(approximate, k, wider, error))
     if len(which):
         pause()
         found = find(which, wider)
         scores[which], ranked[which], settled[which] = settle(
-            queries[which], items, max_item_norm, k, *found
+            queries[which], items, max_item_norm, k, *found, added and added.take(which)
         )
     which = np.flatnonzero(~settled)
     excluded = [left_out(query) for query in which.tolist()]
     scores[which], ranked[which] = rank_all(
-        queries[which], items, max_item_norm, k, excluded, pause
+        queries[which], items, max_item_norm, k, excluded, pause, added and added.take(which)
     )
     return scores, ranked
 
@@ -105,15 +163,16 @@ def settle(
     k: int,
     approximate: Scores,
     rows: Rows,
+    added: Additions | None = None,
 ) -> tuple[Scores, Rows, NDArray[np.bool_]]:
     """Rank candidates exactly, and tell for each query whether its top k is certain.
 
     queries (B, D), items (I, D), approximate scores (B, C), descending, and their rows (B, C)
     -> scores (B, k), rows (B, k), settled (B,)
     """
-    scores, ranked = _rank(queries, items, rows, k)
+    scores, ranked = _rank(queries, items, rows, k, None if added is None else added.at(rows))
     with np.errstate(over="ignore", invalid="ignore"):
-        error = _rounding(queries, max_item_norm)
+        error = _error(queries, max_item_norm, added)
         if rows.shape[1] == len(items):
             return scores, ranked, error < np.inf
         return scores, ranked, _is_settled(approximate, k, error)
@@ -126,6 +185,7 @@ def rank_all(
     k: int,
     left_out: Sequence[NDArray[np.integer]],
     pause: Callable[[], None] = lambda: None,
+    added: Additions | None = None,
 ) -> tuple[Scores, Rows]:
     """Score every item and return the k best of each query that are not left out.
 
@@ -136,18 +196,30 @@ def rank_all(
     """
     scores = np.full((len(queries), k), -np.inf, np.float32)
     rows = np.full((len(queries), k), NO_ROW, np.int64)
+    if added is None:
+        added = Additions(
+            len(items), np.zeros(len(queries) + 1, np.int64), rows[:0, 0], np.empty(0)
+        )
     for first in range(0, len(queries), _TOGETHER):
         some = slice(first, first + _TOGETHER)
-        _pass(queries[some], items, max_item_norm, left_out[some], pause, scores[some], rows[some])
+        theirs = added.take(np.arange(len(queries))[some])
+        _pass(
+            queries[some], items, max_item_norm, left_out[some], pause, theirs,
+            scores[some], rows[some],
+        )  # fmt: skip
     return scores, rows
 
 
-def exact_scores(queries: Embeddings, items: Embeddings, rows: Rows) -> Scores:
+def exact_scores(
+    queries: Embeddings, items: Embeddings, rows: Rows, added: Doubles | None = None
+) -> Scores:
     """Return the score of each query with its own rows; -inf for NO_ROW.
 
-    queries (B, D), items (I, D), rows (B, C) -> (B, C)
+    queries (B, D), items (I, D), rows (B, C), what is added to each (B, C) -> (B, C)
     """
     found = _summed(queries.astype(np.float64), items[rows].astype(np.float64))
+    if added is not None:
+        found = found + added
     return _rounded(np.where(rows == NO_ROW, -np.inf, found))
 
 
@@ -167,6 +239,7 @@ def _pass(
     max_item_norm: float,
     left_out: Sequence[NDArray[np.integer]],
     pause: Callable[[], None],
+    added: Additions,
     scores: Scores,
     rows: Rows,
 ) -> None:
@@ -179,21 +252,23 @@ def _pass(
     k = scores.shape[1]
     doubles = queries.astype(np.float64)
     lengths = np.sqrt(np.vecdot(doubles, doubles))
-    error = 4 * queries.shape[1] * _DOUBLE * lengths * max_item_norm
+    error = 4 * _DOUBLE * (queries.shape[1] * lengths * max_item_norm + added.largest)
     bars = np.full(len(queries), -np.inf, np.float32)
     found = np.zeros(len(queries), np.int64)
     step = _block_rows(items)
     for first in range(0, len(items), step):
         pause()
         block = items[first : first + step].astype(np.float64)
-        highest = _rounded(doubles @ block.T + error[:, None])
+        addition = added.dense(first, first + len(block))
+        highest = _rounded(doubles @ block.T + addition + error[:, None])
         for line in np.flatnonzero((highest.max(axis=1) > bars) | (found < k)).tolist():
             count = int(found[line])
             passing = highest[line] > bars[line] if count == k else np.ones(len(block), bool)
             low, high = np.searchsorted(left_out[line], (first, first + len(block)))
             passing[left_out[line][low:high] - first] = False
             places = np.flatnonzero(passing)
-            some = _rounded(_summed(doubles[line : line + 1], block[places][None]))[0]
+            products = _summed(doubles[line : line + 1], block[places][None])[0]
+            some = _rounded(products + addition[line, places])
             all_scores = np.concatenate([scores[line, :count], some])
             all_rows = np.concatenate([rows[line, :count], first + places])
             best = np.argsort(-all_scores, kind="stable")[:k]
@@ -224,9 +299,11 @@ def _block_rows(items: Embeddings) -> int:
     return max(1, _BLOCK_NUMBERS // max(1, int(items.shape[1])))
 
 
-def _rank(queries: Embeddings, items: Embeddings, rows: Rows, k: int) -> tuple[Scores, Rows]:
+def _rank(
+    queries: Embeddings, items: Embeddings, rows: Rows, k: int, added: Doubles | None
+) -> tuple[Scores, Rows]:
     """Score candidates (B, C) exactly and return the first k of each line in order, padded to k."""
-    scores = exact_scores(queries, items, rows)
+    scores = exact_scores(queries, items, rows, added)
     best = order(scores, rows)[:, :k]
     scores, rows = np.take_along_axis(scores, best, 1), np.take_along_axis(rows, best, 1)
     short = k - scores.shape[1]
@@ -240,6 +317,20 @@ def order(scores: Scores, rows: Rows) -> NDArray[np.intp]:
     """Return the indices that sort each list (B, C), or a single one (C,); NO_ROW comes last."""
     as_unsigned = np.ascontiguousarray(rows).view(np.uint64)  # NO_ROW, -1, becomes the largest
     return np.lexsort((as_unsigned, -scores), axis=-1)
+
+
+def _error(queries: Embeddings, max_item_norm: float, added: Additions | None) -> Scores:
+    """Bound the error of scores in float32 arithmetic, additions included: (B, D) -> (B,).
+
+    To round an addition, to add it, and to round the exact score each cost at most 2^-24 of it
+    beside what they cost of the inner product. The bound is infinite where a sum could overflow.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        error = _rounding(queries, max_item_norm)
+        if added is not None:
+            twice = (2 * added.largest).astype(np.float32)
+            error = error + twice * np.float32(4 * _FLOAT) + np.float32(2 * _SMALLEST)
+    return error
 
 
 def _rounding(queries: Embeddings, max_item_norm: float) -> Scores:
@@ -289,9 +380,7 @@ def _is_settled(approximate: Scores, k: int, error: Scores) -> NDArray[np.bool_]
     return settled
 
 
-def _may_settle(
-    approximate: Scores, k: int, wider: int, queries: Embeddings, max_item_norm: float
-) -> NDArray[np.bool_]:
+def _may_settle(approximate: Scores, k: int, wider: int, error: Scores) -> NDArray[np.bool_]:
     """Tell for each query whether `wider` candidates are likely to make its top k certain.
 
     It assumes that scores go on falling at the rate seen so far; equal scores give False.
@@ -301,6 +390,5 @@ def _may_settle(
         return np.zeros(len(approximate), bool)
     with np.errstate(over="ignore", invalid="ignore"):
         fall = approximate[:, k - 1].astype(np.float64) - approximate[:, -1]
-        error = _rounding(queries, max_item_norm).astype(np.float64)
-        may: NDArray[np.bool_] = fall * (wider - k) > 2 * error * (count - k)
+        may: NDArray[np.bool_] = fall * (wider - k) > 2 * error.astype(np.float64) * (count - k)
     return may & np.isfinite(error)

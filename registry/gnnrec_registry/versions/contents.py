@@ -14,6 +14,7 @@ from gnnrec_registry.features.attributes import Attribute
 from gnnrec_registry.files import layout, reading
 from gnnrec_registry.files.arrays import Embeddings, read_array, read_lines
 from gnnrec_registry.files.json import Json
+from gnnrec_registry.scoring.lists import ItemLists
 from gnnrec_registry.versions.manifest import Manifest
 
 
@@ -65,6 +66,18 @@ class VersionContents:
     def fold(self, variant: str) -> Embeddings:
         """Return the item vectors from which new users are embedded: (I, D), memory-mapped."""
         return self.array(layout.fold_array(variant))
+
+    def lists(self, variant: str) -> ItemLists | None:
+        """Return a variant's item lists, memory-mapped; None for a variant without."""
+        entry = self.manifest.variants[variant].lists
+        if entry is None:
+            return None
+        return ItemLists(
+            indptr=self.array(layout.lists_array(variant, "indptr")),
+            items=self.array(layout.lists_array(variant, "items")),
+            weights=self.array(layout.lists_array(variant, "weights")),
+            degree_exponent=entry.degree_exponent,
+        )
 
     def features(self) -> tuple[Embeddings, Embeddings]:
         """Return the encoded features of users (U, F_u) and items (I, F_i), memory-mapped."""

@@ -22,7 +22,9 @@ from gnnrec_registry.files.arrays import (
     write_lines,
 )
 from gnnrec_registry.files.json import Json, canonical_json
-from gnnrec_registry.versions.manifest import DataEntry, FoldIn, Metrics, NodeModel
+from gnnrec_registry.scoring import lists
+from gnnrec_registry.scoring.lists import ItemLists
+from gnnrec_registry.versions.manifest import DataEntry, FoldIn, ListsEntry, Metrics, NodeModel
 
 _REPORT_FILE = re.compile(r"report/[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
@@ -40,6 +42,15 @@ class VariantExport:
     model: NodeModel | None = None
     onnx: bytes | None = None
     """The content of model.file."""
+    lists: ItemLists | None = None
+    """What items that a user had add to the scores of others."""
+
+    @property
+    def lists_entry(self) -> ListsEntry | None:
+        """What the manifest says of the lists."""
+        if self.lists is None:
+            return None
+        return ListsEntry(degree_exponent=self.lists.degree_exponent)
 
 
 @dataclass(frozen=True)
@@ -113,6 +124,7 @@ class Export:
                     f"{variant.items.shape} do not fit {users} users and {items} items"
                 )
             self._check_models(name, variant, items)
+            self._check_lists(name, variant, items)
 
     def _check_features(self, users: int, items: int) -> None:
         if self.features is None:
@@ -162,6 +174,16 @@ class Export:
         if graph is not None and graph not in self.variants:
             raise InvalidExport(f"variant {name!r}: its graph variant {graph!r} is not exported")
 
+    def _check_lists(self, name: str, variant: VariantExport, items: int) -> None:
+        if variant.lists is None:
+            return
+        if len(variant.lists) != items:
+            raise InvalidExport(
+                f"variant {name!r}: item lists of {len(variant.lists)} items do not fit {items}"
+            )
+        if (problem := lists.problem(variant.lists)) is not None:
+            raise InvalidExport(f"variant {name!r}: its item lists {problem}")
+
     def write(self, folder: Path) -> None:
         """Write every file but the manifest into the empty `folder`.
 
@@ -181,6 +203,8 @@ class Export:
             write_embeddings(folder / layout.items_array(name), variant.items)
             if variant.fold is not None:
                 write_embeddings(folder / layout.fold_array(name), variant.fold)
+            if variant.lists is not None:
+                _write_lists(folder, name, variant.lists)
             if variant.model is not None and variant.onnx is not None:
                 (folder / variant.model.file).write_bytes(variant.onnx)
         if self.features is not None:
@@ -195,6 +219,15 @@ class Export:
             np.save(folder / name, np.ascontiguousarray(array), allow_pickle=False)
         for name, content in self.report_files.items():
             (folder / name).write_bytes(content)
+
+
+def _write_lists(folder: Path, variant: str, item_lists: ItemLists) -> None:
+    indptr, items, weights = (
+        folder / layout.lists_array(variant, part) for part in ("indptr", "items", "weights")
+    )
+    write_integers(indptr, item_lists.indptr, "<i8")
+    write_integers(items, item_lists.items, "<i4")
+    np.save(weights, np.ascontiguousarray(item_lists.weights, "<f4"), allow_pickle=False)
 
 
 def _write_json(folder: Path, name: str, value: Json) -> None:

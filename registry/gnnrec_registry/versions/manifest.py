@@ -104,6 +104,13 @@ class NodeModel(Part):
     """For a hybrid: the variant whose embeddings the model takes as input."""
 
 
+class ListsEntry(Part):
+    """What a variant's item lists add to scores; see docs/registry-format.md."""
+
+    degree_exponent: Annotated[float, Field(ge=0, le=1)]
+    """The sum over a user's items is divided by their number to this power."""
+
+
 class VariantEntry(Part):
     """One set of embeddings of the version."""
 
@@ -115,6 +122,8 @@ class VariantEntry(Part):
     """Set where new users can be embedded from interactions alone."""
     model: NodeModel | None = None
     """Set where new nodes can be embedded from features."""
+    lists: ListsEntry | None = None
+    """Set where item lists add to the scores."""
 
 
 class Manifest(Part):

@@ -17,6 +17,7 @@ from gnnrec_registry.features import attributes
 from gnnrec_registry.files import layout
 from gnnrec_registry.files.arrays import csr_problem, has_controls, is_finite
 from gnnrec_registry.files.json import first_problem
+from gnnrec_registry.scoring import lists
 from gnnrec_registry.scoring.metrics import Hits
 from gnnrec_registry.versions.contents import VersionContents
 from gnnrec_registry.versions.manifest import NodeModel
@@ -140,6 +141,22 @@ def _check_variants(version: VersionContents) -> None:
             )
         if entry.model is not None:
             _check_model(version, variant, entry.model)
+        _check_lists(version, variant)
+
+
+def _check_lists(version: VersionContents, variant: str) -> None:
+    found = version.lists(variant)
+    if found is None:
+        return
+    items = version.manifest.data.items
+    problem = csr_problem(found.indptr, found.items, items, items)
+    _require(
+        version,
+        problem is None,
+        f"variant {variant!r}: its item lists are not a CSR matrix of its items: {problem}",
+    )
+    problem = lists.problem(found)
+    _require(version, problem is None, f"variant {variant!r}: its item lists {problem}")
 
 
 def _check_model(version: VersionContents, variant: str, model: NodeModel) -> None:

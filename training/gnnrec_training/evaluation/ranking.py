@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.scoring.lists import ItemLists
 from gnnrec_registry.scoring.metrics import Hits
 from gnnrec_registry.scoring.ranking import NO_ROW, Rows, Scores, max_norm, top_k
 from gnnrec_registry.versions.manifest import Metrics
@@ -28,7 +29,7 @@ MEANINGS = {
     "coverage@k": "share of all items that stand in some user's list",
 }
 PROTOCOL = (
-    "All items are ranked by inner product for every user with at least one held-out item, those "
+    "All items are ranked by score for every user with at least one held-out item, those "
     "the user is known to have had left out. Each metric but coverage is the mean over users. "
     "Held-out items and users unknown to training count as missed."
 )
@@ -37,8 +38,11 @@ DEFINITION = f"{PROTOCOL} {'; '.join(f'{name} = {meaning}' for name, meaning in 
 # The best of each block of so many items are compared before any item is sorted.
 _BLOCK = 64
 
-# The largest score matrix held at once, in bytes.
+# The largest score matrix held at once, in bytes, and how many each score takes: with lists also
+# what is added to it in double precision, and where.
 _SCORES_BYTES = 256 << 20
+_SCORE_BYTES = 4
+_ADDED_SCORE_BYTES = 40
 
 
 @dataclass(frozen=True)
@@ -90,21 +94,27 @@ def evaluate(
     held_out: Heldout,
     ks: tuple[int, ...],
     share_done: ShareDone = lambda share: None,
+    *,
+    lists: ItemLists | None = None,
+    history: Csr | None = None,
 ) -> Evaluation:
     """Rank all items for every user with held-out items and return the metrics at each k.
 
     user_embeddings (U, D), item_embeddings (I, D), seen (U, I): items left out of a user's ranking.
-    A k above the number of items means all of them.
+    A k above the number of items means all of them. With `lists`, history (U, I) says which items'
+    lists add to a user's scores: all that it has an entry for, whatever the value.
     """
     users = np.flatnonzero(held_out.sizes)
     longest = min(max(ks), len(item_embeddings))
     hits = np.zeros((len(users), longest), bool)
     item_hits = np.zeros(len(item_embeddings), np.int64)
     shown = {k: np.zeros(len(item_embeddings), np.int64) for k in ks}
-    chunk = max(1, _SCORES_BYTES // (4 * len(item_embeddings)))
+    score_bytes = _SCORE_BYTES if lists is None else _ADDED_SCORE_BYTES
+    chunk = max(1, _SCORES_BYTES // (score_bytes * len(item_embeddings)))
     for start in range(0, len(users), chunk):
         which = users[start : start + chunk]
-        _, rows = rank(user_embeddings[which], item_embeddings, which, seen, longest)
+        queries = user_embeddings[which]
+        _, rows = rank(queries, item_embeddings, which, seen, longest, lists=lists, history=history)
         found = np.isin(which[:, None] * len(item_embeddings) + rows, held_out.keys)
         found &= rows != NO_ROW
         hits[start : start + len(which)] = found
@@ -122,19 +132,32 @@ def evaluate(
 
 
 def rank(
-    queries: Embeddings, items: Embeddings, user_rows: NDArray[np.int64], seen: Csr, k: int
+    queries: Embeddings,
+    items: Embeddings,
+    user_rows: NDArray[np.int64],
+    seen: Csr,
+    k: int,
+    *,
+    lists: ItemLists | None = None,
+    history: Csr | None = None,
 ) -> tuple[Scores, Rows]:
     """Return each user's k best unseen items, best first, ties as registry.ranking orders them.
 
-    queries (B, D): the embeddings of user_rows (B,) -> scores (B, k), rows (B, k)
+    queries (B, D): the embeddings of user_rows (B,) -> scores (B, k), rows (B, k); lists and
+    history as in evaluate
     """
+    added = None
+    if lists is not None and history is not None:
+        added = lists.additions(history.rows(user_rows))
     spare = -len(items) % _BLOCK
     padded = F.pad(torch.from_numpy(items), (0, 0, 0, spare))
     scores = torch.from_numpy(np.ascontiguousarray(queries)) @ padded.T  # (B, I + spare)
     scores[:, len(items) :] = -torch.inf
-    counts = seen.indptr[user_rows + 1] - seen.indptr[user_rows]
-    lines = np.repeat(np.arange(len(user_rows)), counts)
-    had = [seen.columns[seen.indptr[row] : seen.indptr[row + 1]] for row in user_rows]
+    if added is not None:
+        place = torch.from_numpy(added.lines), torch.from_numpy(added.rows)
+        scores[place] += torch.from_numpy(added.sums).float()
+    had = seen.rows(user_rows)
+    lines = np.repeat(np.arange(len(user_rows)), list(map(len, had)))
     columns = torch.from_numpy(np.concatenate(had))
     scores[torch.from_numpy(lines), columns.long()] = -torch.inf
 
@@ -143,7 +166,8 @@ def rank(
         best, rows = _best(chosen, count)
         return best.numpy(), np.where(best.numpy() == -np.inf, NO_ROW, rows.numpy())
 
-    return top_k(find, queries, items, max_norm(items), k, lambda query: had[query])
+    longest = max_norm(items)
+    return top_k(find, queries, items, longest, k, lambda query: had[query], added=added)
 
 
 def _best(scores: Tensor, count: int) -> tuple[Tensor, Tensor]:

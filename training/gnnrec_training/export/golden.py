@@ -1,7 +1,10 @@
 """Golden queries: queries with the answers that a server must reproduce before it serves."""
 
+from collections.abc import Mapping
+
 import numpy as np
 
+from gnnrec_registry import ItemLists
 from gnnrec_registry.files.arrays import Embeddings
 from gnnrec_registry.files.json import Json
 from gnnrec_registry.scoring.ranking import NO_ROW
@@ -17,16 +20,23 @@ def golden(
     user_ids: list[str],
     item_ids: list[str],
     seen: Csr,
+    lists: Mapping[str, ItemLists | None],
 ) -> Json:
     """Return the best unseen items of 16 users, evenly spaced by row, for each variant.
 
     {"k", "queries": [{"variant", "user_id", "item_ids", "scores"}]}
+
+    lists: those of each variant, added up over what users have seen with a value above 0
     """
+    history = seen.positive()
     which = np.unique(np.linspace(0, len(user_ids) - 1, _QUERIES).astype(np.int64))
     queries = []
     for variant, (users, items) in variants.items():
         k = min(_K, len(item_ids))
-        scores, rows = rank(np.ascontiguousarray(users[which]), items, which, seen, k)
+        scores, rows = rank(
+            np.ascontiguousarray(users[which]), items, which, seen, k,
+            lists=lists[variant], history=history,
+        )  # fmt: skip
         for user, user_scores, user_items in zip(which, scores, rows, strict=True):
             there = user_items != NO_ROW
             queries.append(

@@ -24,6 +24,16 @@ class Csr:
     columns: NDArray[np.int32]
     values: NDArray[np.float32]
 
+    def rows(self, which: NDArray[np.int64]) -> list[NDArray[np.int32]]:
+        """Return the columns of some rows (B,), ascending."""
+        return [self.columns[self.indptr[row] : self.indptr[row + 1]] for row in which]
+
+    def positive(self) -> "Csr":
+        """Return the entries whose value is above 0."""
+        kept = self.values > 0
+        before = np.concatenate([[0], np.cumsum(kept)])
+        return Csr(before[self.indptr], self.columns[kept], self.values[kept])
+
 
 def by_user(interactions: Interactions, users: int) -> Csr:
     """Return the weights of the interactions as a matrix by user: (U, I)."""

@@ -1,0 +1,191 @@
+"""Item lists: for each item a sparse list of items that whoever had it is likely to have next.
+
+With L_j[i] > 0 the weight of item i in the list of item j, the score of a user u with the history
+H, the distinct items that the user is known to have had and liked, is
+
+    score(u, i) = float32(<u, e_i> + |H|^-a sum over j in H of L_j[i])
+
+a is the degree_exponent. The inner product and the sum are in double precision, the sum over j in
+ascending order; the result is rounded to float32 once. Order is that of `ranking`.
+
+I items, E entries of all lists, B users.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gnnrec_registry.scoring.ranking import Additions, Doubles, Rows, Scores, order
+
+Added = tuple[Rows, Doubles]
+"""Item rows (N,), distinct and ascending, and what is added to the inner product of each (N,)."""
+
+Score = Callable[[Rows, Doubles], Scores]
+"""score(item rows (C,), what is added to each (C,)) -> the scores (C,)"""
+
+# So many entries of lists are added up at a time.
+_AT_A_TIME = 1 << 18
+
+# Where the entries are fewer than this share of the items, they are sorted and not counted by item.
+_SPARSE = 8
+
+# Of the best by inner product, so many more than 2 k are found: the deeper, the fewer of the items
+# that something is added to can still enter.
+_DEPTH = 64
+
+
+@dataclass(frozen=True, eq=False)
+class ItemLists:
+    """The lists of all items: indptr (I+1,), items (E,) and weights (E,), CSR by item.
+
+    items: rows, distinct and ascending within a list. weights: finite and above 0.
+    """
+
+    indptr: NDArray[np.int64]
+    items: NDArray[np.int32]
+    weights: NDArray[np.float32]
+    degree_exponent: float
+    """The sum over a user's items is divided by their number to this power, 0 to 1."""
+
+    def __len__(self) -> int:
+        """Count the items."""
+        return len(self.indptr) - 1
+
+    def entries(self, history: NDArray[np.integer]) -> int:
+        """Return how many entries the lists of some items have together."""
+        return int((self.indptr[history + 1] - self.indptr[history]).sum())
+
+    def added(
+        self, history: NDArray[np.integer], pause: Callable[[], None] = lambda: None
+    ) -> Added:
+        """Return what a history of distinct item rows, ascending, adds to which items.
+
+        `pause` is called now and then, and may raise an error to stop.
+        """
+        starts = self.indptr[history]
+        ends = np.cumsum(self.indptr[history + 1] - starts)
+        if len(ends) == 0 or ends[-1] == 0:
+            return np.empty(0, np.int64), np.empty(0)
+        if _SPARSE * ends[-1] < len(self):
+            rows, sums = self._sorted(starts, ends)
+        else:
+            rows, sums = self._counted(starts, ends, pause)
+        return rows, sums * float(len(history)) ** -self.degree_exponent
+
+    def additions(self, histories: Sequence[NDArray[np.integer]]) -> Additions:
+        """Return what the histories of B users add to the scores of which items."""
+        added = [self.added(history) for history in histories]
+        ends = np.cumsum([0, *(len(rows) for rows, _ in added)])
+        return Additions(
+            len(self),
+            ends,
+            np.concatenate([np.empty(0, np.int64), *(rows for rows, _ in added)]),
+            np.concatenate([np.empty(0), *(sums for _, sums in added)]),
+        )
+
+    def _sorted(self, starts: Rows, ends: Rows) -> Added:
+        """Add up the entries of lists that begin at `starts`; `ends` counts them from the first."""
+        items, weights = self._gather(starts, ends)
+        rows, places = np.unique(items, return_inverse=True)
+        sums: Doubles = np.bincount(places, weights).astype(np.float64, copy=False)
+        return rows, sums
+
+    def _counted(self, starts: Rows, ends: Rows, pause: Callable[[], None]) -> Added:
+        """Do the same in an array of all items, for many entries."""
+        sums = np.zeros(len(self))
+        cuts = np.searchsorted(ends, np.arange(_AT_A_TIME, ends[-1], _AT_A_TIME))
+        lists = np.unique(np.concatenate([[0], cuts, [len(ends)]]))
+        for first, last in pairwise(lists.tolist()):
+            pause()
+            before = ends[first - 1] if first else 0
+            items, weights = self._gather(starts[first:last], ends[first:last] - before)
+            np.add.at(sums, items, weights)
+        rows = np.flatnonzero(sums)
+        return rows, sums[rows]
+
+    def _gather(self, starts: Rows, ends: Rows) -> Added:
+        """Return the entries of lists, one list after another: items and weights."""
+        counts = np.diff(ends, prepend=0)
+        places = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + counts, counts)
+        return self.items[places].astype(np.int64), self.weights[places].astype(np.float64)
+
+
+def added_to(rows: NDArray[np.integer], added: Added) -> Doubles:
+    """Return what is added to each of some items (C,): 0 where nothing is."""
+    there, sums = added
+    if len(there) == 0:
+        return np.zeros(len(rows))
+    places = np.minimum(np.searchsorted(there, rows), len(there) - 1)
+    found: Doubles = np.where(there[places] == rows, sums[places], 0.0)
+    return found
+
+
+def depth(k: int, items: int) -> int:
+    """Return how many of the best by inner product to find, for the k best of `items` items."""
+    return min(2 * k + _DEPTH, items)
+
+
+def with_lists(
+    score: Score, k: int, found: tuple[Scores, Rows], asked: int, added: Added
+) -> tuple[Scores, Rows]:
+    """Return the k best items with what lists add, from the best by inner product alone.
+
+    found: scores (N,) and rows (N,) by inner product, best first, of which `asked` >= k were asked
+    for: fewer where fewer are permitted; added: to permitted items alone -> scores (k,), rows (k,)
+
+    It is exact where `found` is. An item that is neither found nor added to has a total equal to
+    its inner product, and k items stand before it by their inner products alone; additions are
+    positive and the lower row wins a tie, so the totals of these k stand before it too. Hence the
+    best are among what is found and what is added to.
+
+    Of the latter, few can enter. One that was not found has an inner product that rounds to at most
+    the last one found, s, so it is below the next float32 s+. Rounding is monotone, so its total is
+    at most float32(s+ + what is added to it). Those with the largest additions are scored first;
+    the k-th best total so far is the bar, and what cannot reach it is left out.
+    """
+    scores, rows = found
+    support, sums = added
+    if len(support) == 0:
+        return scores[:k], rows[:k]
+    places = np.minimum(np.searchsorted(support, rows), len(support) - 1)
+    is_new = np.ones(len(support), bool)
+    is_new[places[support[places] == rows]] = False
+    new, new_sums = support[is_new], sums[is_new]
+    if len(rows) < asked:
+        return _best(score, k, rows, new, added)
+    first = np.argpartition(-new_sums, k)[:k] if len(new) > k else np.arange(len(new))
+    best_scores, best_rows = _best(score, k, rows, new[first], added)
+    with np.errstate(over="ignore"):
+        beyond = np.nextafter(scores[-1], np.float32(np.inf)).astype(np.float64)
+        may_enter = (beyond + new_sums).astype(np.float32) >= best_scores[-1]
+    may_enter[first] = False
+    if not may_enter.any():
+        return best_scores, best_rows
+    return _best(score, k, best_rows, new[may_enter], added)
+
+
+def _best(score: Score, k: int, rows: Rows, more: Rows, added: Added) -> tuple[Scores, Rows]:
+    """Score items of two distinct parts and return the k best, best first."""
+    candidates = np.concatenate([rows, more])
+    scores = score(candidates, added_to(candidates, added))
+    best = order(scores, candidates)[:k]
+    return scores[best], candidates[best]
+
+
+def problem(lists: ItemLists) -> str | None:
+    """Return what is wrong with the weights and the exponent of lists, or None."""
+    if not 0 <= lists.degree_exponent <= 1:
+        return f"have the degree_exponent {lists.degree_exponent:g}, which is not within 0 and 1"
+    if lists.weights.dtype != np.float32 or lists.weights.shape != lists.items.shape:
+        return (
+            f"have weights of {lists.weights.dtype} {lists.weights.shape}, not float32 "
+            f"{lists.items.shape}"
+        )
+    for start in range(0, len(lists.weights), _AT_A_TIME):
+        part = lists.weights[start : start + _AT_A_TIME]
+        if not (np.isfinite(part) & (part > 0)).all():
+            return "have a weight that is not finite and above 0"
+    return None
