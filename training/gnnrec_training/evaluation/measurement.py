@@ -117,12 +117,19 @@ def _add_details(
     measured.arrays[held_out_file] = narrow(part.held_out.sizes)
 
 
-def best_variant(metrics: dict[str, dict[str, Metrics]], variants: list[str], k: int) -> str:
-    """Return the variant with the best NDCG on validation; without validation, the last built."""
-    measured = [name for name in variants if "validation" in metrics[name]]
-    if not measured:
-        return variants[-1]
-    return max(measured, key=lambda name: metrics[name]["validation"][f"ndcg@{k}"])
+def served_variant(
+    config: Config, metrics: dict[str, dict[str, Metrics]], variants: list[str]
+) -> str:
+    """Return the variant to serve: `serve`, the only one, or that with the best NDCG on validation.
+
+    The NDCG is that at the first of the configured list lengths.
+    """
+    if config.serve is not None:
+        return config.serve
+    if len(variants) == 1:
+        return variants[0]
+    k = config.evaluation.k[0]
+    return max(variants, key=lambda name: metrics[name]["validation"][f"ndcg@{k}"])
 
 
 def _baselines(
