@@ -29,6 +29,7 @@ TOPICS = [f"topic {place}" for place in range(40)]
 
 CONFIG = """
 name = "newcomers"
+serve = "hybrid"
 [data]
 folder = "{data}"
 interactions = "train.txt.gz"

@@ -15,12 +15,12 @@ from gnnrec_training.reporter import Silent
 from gnnrec_training.train import train
 
 
-def toy_config(folder: Path, lightgcn: str, rest: str = "", name: str = "b") -> Config:
-    sample.write(toy_graphs.toy_graph(name), folder)
+def toy_config(folder: Path, lightgcn: str, rest: str = "", top: str = "") -> Config:
+    sample.write(toy_graphs.toy_graph("b"), folder)
     path = folder / sample.CONFIG
     text = path.read_text().replace("embedding_dim = 8\n", lightgcn)
     path.write_text(
-        text + "\n[lightgcn.features]\nusers = 'users.csv'\nitems = 'items.csv'\n" + rest
+        top + text + "\n[lightgcn.features]\nusers = 'users.csv'\nitems = 'items.csv'\n" + rest
     )
     return load(path)
 
@@ -61,12 +61,13 @@ def test_a_node_without_features_is_named(tmp_path: Path) -> None:
 
 def test_fusion_publishes_each_part_and_the_whole(tmp_path: Path) -> None:
     spectral = "\n[spectral]\nembedding_dim = 4\n[fusion]\nembedding_dim = 5\n"
-    config = toy_config(tmp_path, 'embedding_dim = 3\ninit = "features"\n', spectral)
+    lightgcn = 'embedding_dim = 3\ninit = "features"\n'
+    config = toy_config(tmp_path, lightgcn, spectral, top='serve = "lightgcn"\n')
     (version,) = run(tmp_path, config).versions()
     manifest = ModelStore(tmp_path / "registry", "toy-b").open(version.name).manifest
     widths = {name: variant.embedding_dim for name, variant in manifest.variants.items()}
     assert widths == {"spectral": 4, "lightgcn": 3, "fused": 5}
-    assert manifest.default_variant == "fused"
+    assert manifest.default_variant == "lightgcn", "the one that the configuration names"
     assert manifest.data.as_of is None
 
 

@@ -12,7 +12,7 @@ from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.data.load import load_dataset
 from gnnrec_training.errors import Interrupted
-from gnnrec_training.evaluation.measurement import best_variant, measure
+from gnnrec_training.evaluation.measurement import measure, served_variant
 from gnnrec_training.export.variants import build_variants
 from gnnrec_training.export.version import version_export
 from gnnrec_training.fitting import memory
@@ -99,7 +99,7 @@ def _train(
         config=config,
         dataset=dataset,
         variants=variants,
-        default_variant=best_variant(measured.metrics, list(variants), config.evaluation.k[0]),
+        default_variant=served_variant(config, measured.metrics, list(variants)),
         losses=built.losses,
         validations=built.validations,
         measured=measured,

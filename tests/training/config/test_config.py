@@ -31,6 +31,13 @@ def feature(text: str) -> str:
         (GOOD + "[lightgcn.training]\nlearning_rate = nan\n", "lightgcn.training.learning_rate: "),
         (GOOD + '[split]\nmethod = "given"\n', "data.test file go together"),
         (GOOD + '[split]\nmethod = "leave_last_out"\n', "needs data.time_column"),
+        (GOOD + '[split]\nmethod = "time"\n', 'split.method = "time" needs data.time_column'),
+        (
+            GOOD + "[split]\nvalidation = 0\n[lightgcn]\n[spectral]\n",
+            "which of spectral, lightgcn is served is chosen on a validation part, and [split] has "
+            'none; set split.validation, or name one, such as serve = "lightgcn"',
+        ),
+        ('serve = "sage"\n' + GOOD, "serve = 'sage' is not trained; there are lightgcn"),
         (GOOD + "[graph]\nweighted = true\n", "need data.weight_column"),
         (GOOD + "[lightgcn.training]\ntemperature = 0\n", "lightgcn.training.temperature: "),
         (GOOD + "[graph]\nhalf_life_days = 5\n", "needs data.time_column"),
@@ -118,6 +125,11 @@ def test_a_bad_configuration_is_one_line_with_file_and_key(
         ("[lightgcn.trainig]\n", "lightgcn.trainig is no key; is it lightgcn.training?"),
         ("[spilt]\n", "spilt is no key; is it split?"),
         ("[lightgcn.training]\ntemperature = 0.2\n", "temperature does nothing with loss = 'bpr'"),
+        (
+            '[split]\nmethod = "leave_last_out"\ntest = 0.3\n',
+            "split.test does nothing with split.method = 'leave_last_out'; it is for random and "
+            "time",
+        ),
         ('[split]\nmethod = "random"\nlast = 2\n', "split.last does nothing with split.method"),
         ("[graph]\nas_of = 5.0\n", "graph.as_of does nothing without graph.half_life_days"),
     ],

@@ -61,6 +61,16 @@ def test_the_last_of_several_at_the_same_moment_is_the_last_row(tmp_path: Path) 
     assert weighted(load(tmp_path, rows, duplicates="last"))["u", "a"] == 2
 
 
+def test_what_is_held_out_is_not_among_what_was_not_liked(tmp_path: Path) -> None:
+    """A pair that stands low in one file and high in the test file is an interaction."""
+    (tmp_path / "test.csv").write_text("user_id,item_id,w,t\nu,b,5,3\n")
+    rows = "u,a,5,1\nu,b,1,2\nv,b,5,2\nv,a,1,2\n"
+    split = {"method": "given", "validation": 0}
+    dataset = load(tmp_path, rows, min_weight=3, test="test.csv", split=split)
+    assert seen_only(dataset) == {("v", "a")}
+    assert len(dataset.test) == 1
+
+
 def test_what_people_did_not_like_is_seen_and_no_interaction(tmp_path: Path) -> None:
     rows = "u,a,5,1\nu,b,1,2\nv,b,4,3\nv,a,-2,4\n"
     dataset = load(tmp_path, rows, min_weight=3)

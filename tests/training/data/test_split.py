@@ -1,11 +1,15 @@
+import itertools
+import math
+
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from gnnrec_training.config import SplitConfig
 from gnnrec_training.data.dataset import Interactions
 from gnnrec_training.data.split import split
-from tests.training.boards import random_interactions
+from tests.training.boards import interactions, random_interactions
 
 PAIRS = st.tuples(st.integers(1, 15), st.integers(1, 15), st.integers(0, 100), st.integers(0, 9))
 
@@ -27,10 +31,26 @@ def test_a_random_split_parts_every_users_interactions(
     assert set(train.user_rows) == set(everything.user_rows)
     for user, count in enumerate(np.bincount(everything.user_rows)):
         held = np.count_nonzero(test.user_rows == user)
-        assert held == int(count * test_share)
-        assert np.count_nonzero(validation.user_rows == user) == int(
-            (count - held) * validation_share
-        )
+        assert held in rounded(count * test_share, count)
+        validated = np.count_nonzero(validation.user_rows == user)
+        assert validated in rounded((count - held) * validation_share, count - held)
+
+
+def rounded(share: float, count: int) -> set[int]:
+    """Return what a share may be rounded to, of so many interactions: never all."""
+    return {min(whole, count - 1) for whole in (math.floor(share), math.ceil(share))}
+
+
+@pytest.mark.parametrize("count", [3, 5, 11])
+def test_the_share_is_right_on_average_however_few_interactions_users_have(count: int) -> None:
+    users = 4000
+    everything = interactions([(user, item) for user in range(users) for item in range(count)])
+    config = SplitConfig(test=0.2, validation=0.1)
+    _, validation, test = split(everything, config, None, np.random.default_rng(0))
+    # a sum of users * at most one coin each: five standard deviations at most from its mean
+    for part, share in ((test, 0.2), (validation, 0.08)):
+        assert abs(len(part) - share * count * users) < 5 * 0.5 * math.sqrt(users)
+    assert len(set(validation.user_rows)) > 0.1 * users
 
 
 def test_the_same_seed_splits_alike() -> None:
@@ -65,3 +85,50 @@ def test_a_given_test_part_is_left_as_it_is() -> None:
     assert keys(test) == keys(everything.take(given_test))
     assert len(validation) == 0
     assert len(train) == len(everything) - 4
+
+
+def timed(times: list[float]) -> Interactions:
+    """Return an interaction for each time, each of another user."""
+    rows = np.arange(len(times), dtype=np.int32)
+    return Interactions(rows, rows, np.ones(len(rows), np.float32), np.array(times, np.float64))
+
+
+@given(st.lists(st.integers(0, 9), min_size=1, max_size=40), st.floats(0, 0.99), st.floats(0, 0.99))
+def test_a_split_by_time_has_one_moment_for_all(
+    times: list[int], test_share: float, validation_share: float
+) -> None:
+    """Each part is later than the one before, whoever the users are, and training has something."""
+    everything = timed(list(map(float, times)))
+    config = SplitConfig(method="time", test=test_share, validation=validation_share)
+    parts = split(everything, config, None, np.random.default_rng(0))
+    assert sum(map(len, parts)) == len(everything)
+    assert len(parts[0]) > 0
+    moments = [part.times for part in parts if part.times is not None and len(part)]
+    for earlier, later in itertools.pairwise(moments):
+        assert earlier.max() < later.min()
+
+
+def test_a_split_by_time_takes_the_latest_shares() -> None:
+    """Of ten interactions the latest two, then a quarter of the eight before."""
+    config = SplitConfig(method="time", test=0.2, validation=0.25)
+    everything = timed([3, 9, 1, 7, 5, 0, 8, 2, 6, 4])
+    train, validation, test = split(everything, config, None, np.random.default_rng(0))
+    assert sorted_times(test) == [8, 9]
+    assert sorted_times(validation) == [6, 7]
+    assert sorted_times(train) == [0, 1, 2, 3, 4, 5]
+
+
+def test_interactions_of_one_moment_are_on_its_later_side() -> None:
+    """Unless they are the first of all, when training would have nothing."""
+    config = SplitConfig(method="time", test=0.2, validation=0)
+    train, _, test = split(timed([1, 2, 3, 3, 3]), config, None, np.random.default_rng(0))
+    assert (sorted_times(train), sorted_times(test)) == ([1, 2], [3, 3, 3])
+    train, _, test = split(timed([1, 1, 1, 1, 3]), config, None, np.random.default_rng(0))
+    assert (sorted_times(train), sorted_times(test)) == ([1, 1, 1, 1], [3])
+    train, _, test = split(timed([1, 1, 1]), config, None, np.random.default_rng(0))
+    assert (len(train), len(test)) == (3, 0)
+
+
+def sorted_times(part: Interactions) -> list[float]:
+    assert part.times is not None
+    return sorted(part.times.tolist())

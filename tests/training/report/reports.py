@@ -7,7 +7,7 @@ import numpy as np
 from gnnrec_registry.files.arrays import Embeddings
 from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset, Interactions
-from gnnrec_training.evaluation.measurement import best_variant, measure
+from gnnrec_training.evaluation.measurement import measure, served_variant
 from gnnrec_training.report import Contents
 from gnnrec_training.reporter import Silent
 from tests.made import embeddings
@@ -53,7 +53,7 @@ def contents(
         config=config,
         dataset=dataset,
         variants=variants,
-        default_variant=best_variant(measured.metrics, ["lightgcn"], k),
+        default_variant=served_variant(config, measured.metrics, ["lightgcn"]),
         losses={"lightgcn": [0.7, 0.5, 0.4]},
         validations={"lightgcn": [(1, 0.1), (2, 0.3), (3, 0.2)]},
         measured=measured,

@@ -25,17 +25,29 @@ from gnnrec_training.config.section import Fraction, Section
 class SplitConfig(Section):
     """[split]: which interactions are withheld from training, to measure the model on them."""
 
-    method: Literal["given", "random", "leave_last_out"] = "random"
+    method: Literal["given", "random", "leave_last_out", "time"] = "random"
     """How the test part is chosen. given: it is data.test; random: a random share of each user's
-    interactions; leave_last_out: the latest interactions of each user."""
+    interactions; leave_last_out: the latest interactions of each user; time: all interactions from
+    one moment on, the same for all users."""
     test: Fraction = 0.2
-    """random: the share of each user's interactions that goes to the test part, rounded down."""
+    """random: the share of each user's interactions that goes to the test part, rounded down or up
+    at random, so that the mean is the share. time: the share of all interactions."""
     validation: Fraction = 0.1
-    """given and random: the share of each user's remaining interactions that goes to the validation
-    part, rounded down."""
+    """The share of the remaining interactions that goes to the validation part. given and random:
+    of each user's, rounded as in `test`. time: the latest of all."""
     last: Annotated[int, Field(ge=1)] = 1
     """leave_last_out: how many of each user's latest interactions go to the test part; as many
     before them go to the validation part."""
+
+    @property
+    def has_test(self) -> bool:
+        """Whether the split makes a test part; a given one may be empty."""
+        return self.method == "leave_last_out" or (self.method != "given" and self.test > 0)
+
+    @property
+    def has_validation(self) -> bool:
+        """Whether a validation part is asked for."""
+        return self.method == "leave_last_out" or self.validation > 0
 
 
 class GraphConfig(Section):
@@ -68,6 +80,8 @@ class Config(Section):
     """The seed of all random numbers of the training, those of the split included."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """Where to train; auto takes a GPU where there is one."""
+    serve: str | None = None
+    """The variant that is served by default. If not set, it is the best one on validation."""
     split: SplitConfig = SplitConfig()
     graph: GraphConfig = GraphConfig()
     lightgcn: LightGCNConfig | None = None
@@ -76,6 +90,18 @@ class Config(Section):
     sage: SageConfig | None = None
     hybrid: HybridConfig | None = None
     evaluation: EvaluationConfig = EvaluationConfig()
+
+    @property
+    def variants(self) -> tuple[str, ...]:
+        """The names of the variants that are trained, in the order of training."""
+        sections = {
+            "spectral": self.spectral,
+            "lightgcn": self.lightgcn,
+            "fused": self.fusion,
+            "sage": self.sage,
+            "hybrid": self.hybrid,
+        }
+        return tuple(name for name, section in sections.items() if section is not None)
 
     @model_validator(mode="after")
     def _parts_fit(self) -> "Config":
@@ -93,8 +119,8 @@ class Config(Section):
         data, split, graph = self.data, self.split, self.graph
         if (split.method == "given") != (data.test is not None):
             yield 'split.method = "given" and a data.test file go together'
-        if split.method == "leave_last_out" and data.time_column is None:
-            yield 'split.method = "leave_last_out" needs data.time_column'
+        if split.method in ("leave_last_out", "time") and data.time_column is None:
+            yield f'split.method = "{split.method}" needs data.time_column'
         if data.weight_column is None and (data.min_weight or graph.weighted):
             yield "data.min_weight and graph.weighted need data.weight_column"
         if graph.half_life_days is not None and data.time_column is None:
@@ -118,15 +144,25 @@ class Config(Section):
                 "[sage] and [hybrid] know nodes by their features; describe some under "
                 "[[data.items.features]] or [[data.users.features]]"
             )
-        validation = self.split.method == "leave_last_out" or self.split.validation > 0
         for name in ("lightgcn", "sage", "hybrid"):
             model = getattr(self, name)
-            if model is not None and model.training.patience is not None and not validation:
+            if model is not None and model.training.patience is not None and not self.split.has_validation:
                 yield f"{name}.training.patience needs a validation part; see [split]"
+        yield from self._serve_problems()
         if lightgcn is None:
             return
         if (lightgcn.init in ("features", "projected_features")) != (lightgcn.features is not None):
             yield "lightgcn.init from features and [lightgcn.features] go together"
+
+    def _serve_problems(self) -> Iterator[str]:
+        names = ", ".join(self.variants)
+        if self.serve is not None and self.serve not in self.variants:
+            yield f"serve = {self.serve!r} is not trained; there are {names}"
+        if self.serve is None and len(self.variants) > 1 and not self.split.has_validation:
+            yield (
+                f"which of {names} is served is chosen on a validation part, and [split] has none; "
+                f'set split.validation, or name one, such as serve = "{self.variants[-1]}"'
+            )
 
     def _idle_keys(self) -> Iterator[str]:
         """Yield a problem for each key that was set and has no effect beside the others."""
@@ -156,8 +192,8 @@ class Config(Section):
 
 # The split methods, and the losses, that a key has an effect with.
 _SPLIT_KEYS: dict[str, tuple[str, ...]] = {
-    "test": ("random",),
-    "validation": ("given", "random"),
+    "test": ("random", "time"),
+    "validation": ("given", "random", "time"),
     "last": ("leave_last_out",),
 }
 _LOSS_KEYS: dict[str, tuple[str, ...]] = {

@@ -101,11 +101,16 @@ class Dataset:
 
         The weight is 1 for the first and 0 for the second.
         """
-        known, others = self.known, self._between_known(self.seen_only)
+        known, disliked = self.known, self.disliked
         return concatenate(
             replace(known, weights=np.ones_like(known.weights)),
-            replace(others, weights=np.zeros_like(others.weights)),
+            replace(disliked, weights=np.zeros_like(disliked.weights)),
         )
+
+    @property
+    def disliked(self) -> Interactions:
+        """The pairs of seen_only between users and items that have ids."""
+        return self._between_known(self.seen_only)
 
     def _between_known(self, part: Interactions) -> Interactions:
         """Return the interactions between users and items that have ids."""

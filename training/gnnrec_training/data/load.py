@@ -39,6 +39,8 @@ from gnnrec_training.data.summary import DataSummary
 from gnnrec_training.errors import InvalidData
 from gnnrec_training.reporter import Reporter, Silent
 
+_FEW_USERS = 100
+"""A validation part of fewer users is worth a warning."""
 _FEW = 0.5
 """A table that knows less than this share of the users or items is worth a warning."""
 
@@ -237,6 +239,7 @@ def _split(
     train, validation, test = split(interactions, config.split, is_test, generator)
     seen_only = _seen_only(config.data, low, interactions, ids)
     summary.seen_only = len(seen_only)
+    _warn_of_few_users(validation, summary)
     dataset = Dataset(
         config.name,
         ids.users.ids.to_list(),
@@ -248,6 +251,15 @@ def _split(
         summary=summary,
     )
     return restrict_to_catalogue(dataset, user_table, item_table)
+
+
+def _warn_of_few_users(validation: Interactions, summary: DataSummary) -> None:
+    users = len(distinct(validation.user_rows))
+    if 0 < users < _FEW_USERS:
+        summary.warnings.append(
+            f"the validation part has {users} {'user' if users == 1 else 'users'}: differences "
+            "between models that are measured on it are uncertain"
+        )
 
 
 def _rows_of_table(ids: NodeIds, table: NodeTable | None) -> Rows:

@@ -1,4 +1,4 @@
-"""Which interactions are withheld from training: given ones, random ones, or each user's latest.
+"""Which interactions are withheld from training: given, random, each user's latest, or the latest.
 
 E is the number of interactions.
 """
@@ -23,10 +23,15 @@ def split(
     """Return the train, validation and test parts, each in the order of the data.
 
     Every user keeps at least one interaction for training, unless `given_test`, the test part of
-    method "given", has all of them.
+    method "given", has all of them, or all are later than the moment that method "time" divides by.
     """
     users = interactions.user_rows
-    if config.method == "leave_last_out":
+    if config.method == "time":
+        assert interactions.times is not None  # the configuration demands a time column
+        everything = np.ones(len(users), bool)
+        test = _latest_share(interactions.times, everything, config.test)
+        validation = _latest_share(interactions.times, ~test, config.validation)
+    elif config.method == "leave_last_out":
         assert interactions.times is not None  # the configuration demands a time column
         # of several interactions at the same time the one in the last row is the latest
         latest_first = slice(None, None, -1)
@@ -48,14 +53,36 @@ def split(
 def _random_share(
     users: Rows, among: InteractionMask, share: float, generator: np.random.Generator
 ) -> InteractionMask:
-    """Return a random share of each user's interactions in `among`, rounded down, so never all."""
+    """Return a random share of each user's interactions in `among`, but never all of a user's.
+
+    A share that is no whole number is rounded down or up at random, so that the mean is the share
+    however few interactions users have.
+    """
     chosen = np.zeros(len(users), bool)
     positions = np.flatnonzero(among)
     if share > 0 and len(positions):
         users = users[positions]
         rank = _rank_within_user(users, generator.random(len(users)))
-        chosen[positions] = rank < np.floor(_count_per_row(users) * share)
+        counts = np.bincount(users)
+        wanted = np.floor(counts * share + generator.random(len(counts)))
+        chosen[positions] = rank < np.minimum(wanted, counts - 1)[users]
     return chosen
+
+
+def _latest_share(
+    times: NDArray[np.float64], among: InteractionMask, share: float
+) -> InteractionMask:
+    """Return the latest share of the interactions in `among`, from one moment on, but never all.
+
+    Those at that moment are all chosen, unless no earlier one is left.
+    """
+    ascending = np.sort(times[among])
+    count = round(share * len(ascending))
+    if count == 0:
+        return np.zeros(len(times), bool)
+    moment = ascending[-count]
+    late: InteractionMask = times >= moment if moment > ascending[0] else times > moment
+    return late & among
 
 
 def _rank_within_user(users: Rows, key: NDArray[np.float64]) -> NDArray[np.int64]:

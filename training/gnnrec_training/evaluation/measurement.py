@@ -16,10 +16,12 @@ from gnnrec_training import seeds
 from gnnrec_training.config import Config, SpectralConfig
 from gnnrec_training.data.dataset import Dataset, Interactions
 from gnnrec_training.evaluation import baselines
+from gnnrec_training.evaluation.intervals import PerUser
 from gnnrec_training.evaluation.ranking import Evaluation, evaluate, heldout
+from gnnrec_training.evaluation.seen import Split, seen_before
 from gnnrec_training.evaluation.slices import by_activity, by_popularity, slices, wanted_by_slice
 from gnnrec_training.graph.edges import edges
-from gnnrec_training.graph.sparse import Csr, by_user
+from gnnrec_training.graph.sparse import by_user
 from gnnrec_training.models.spectral import spectral
 from gnnrec_training.reporter import Reporter
 
@@ -36,13 +38,17 @@ class Measured:
     slices: metrics of parts of the users and items, by variant and split. arrays: files by name
     that metrics by user can be computed from (registry.measures): the hits of each variant, and for
     each split how many held-out items each user has (U,). shown: in how many lists of the first k
-    each item stands (I,), by model and split.
+    each item stands (I,), by model and split. per_user: the recall and NDCG at the first k of each
+    user (V,), by model, split and metric; unknown_users: how many users with held-out items are
+    unknown to training, by split.
     """
 
     metrics: dict[str, dict[str, Metrics]] = field(default_factory=dict)
     slices: dict[str, dict[str, Json]] = field(default_factory=dict)
     arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
     shown: dict[str, dict[str, NDArray[np.int64]]] = field(default_factory=dict)
+    per_user: dict[str, dict[str, dict[str, PerUser]]] = field(default_factory=dict)
+    unknown_users: dict[str, int] = field(default_factory=dict)
 
 
 def measure(
@@ -56,16 +62,13 @@ def measure(
 
     on_train: on the validation part these stand in for variants that are embedded over it.
     """
-    users = len(dataset.user_ids)
     models = variants | _baselines(config, dataset, variants, reporter)
     measured = Measured(metrics={name: {} for name in models})
-    # what a user is known to have had is left out of the ranking
     if len(dataset.validation) > 0:
-        seen = by_user(dataset.train, users)
-        part = _Part("validation", dataset.validation, seen, dataset)
+        part = _Part("validation", dataset.validation, dataset.train, config, dataset)
         _measure_part(config, part, models | on_train, set(variants), measured, reporter)
     if len(dataset.test) > 0:
-        part = _Part("test", dataset.test, by_user(dataset.known, users), dataset)
+        part = _Part("test", dataset.test, dataset.known, config, dataset)
         _measure_part(config, part, models, set(variants), measured, reporter)
     return measured
 
@@ -73,11 +76,18 @@ def measure(
 class _Part:
     """A part of the data, arranged to be measured on."""
 
-    def __init__(self, name: str, wanted: Interactions, seen: Csr, dataset: Dataset) -> None:
+    def __init__(
+        self,
+        name: Split,
+        wanted: Interactions,
+        known: Interactions,
+        config: Config,
+        dataset: Dataset,
+    ) -> None:
         users, items = len(dataset.user_ids), len(dataset.item_ids)
-        self.name, self.seen = name, seen
+        self.name, self.seen = name, seen_before(config, dataset, name)
         self.held_out = heldout(wanted, users, items)
-        self.slices = slices(seen, items)
+        self.slices = slices(by_user(known, users), items)
         self.wanted = wanted_by_slice(wanted, self.slices)
         """(P,): held-out interactions by slice of the items."""
 
@@ -92,12 +102,16 @@ def _measure_part(
 ) -> None:
     """Evaluate each model on a part, and the variants among them by slice and by user as well."""
     asked = int(np.count_nonzero(part.held_out.sizes))
+    measured.unknown_users[part.name] = part.held_out.unknown_users
     for name, (users, items) in models.items():
         reporter.start(f"{part.name}: {name}", asked)
         share_done = partial(_advance, reporter, asked)
         result = evaluate(users, items, part.seen, part.held_out, config.evaluation.k, share_done)
         measured.metrics[name][part.name] = result.metrics
         measured.shown.setdefault(name, {})[part.name] = result.shown
+        measured.per_user.setdefault(name, {})[part.name] = {
+            metric: result.per_user[metric] for metric in judged_by(config)
+        }
         if name in variants:
             _add_details(name, part, result, config.evaluation.k, measured)
 
@@ -117,12 +131,25 @@ def _add_details(
     measured.arrays[held_out_file] = narrow(part.held_out.sizes)
 
 
-def best_variant(metrics: dict[str, dict[str, Metrics]], variants: list[str], k: int) -> str:
-    """Return the variant with the best NDCG on validation; without validation, the last built."""
-    measured = [name for name in variants if "validation" in metrics[name]]
-    if not measured:
-        return variants[-1]
-    return max(measured, key=lambda name: metrics[name]["validation"][f"ndcg@{k}"])
+def judged_by(config: Config) -> tuple[str, str]:
+    """Return the two metrics that models are judged by, such as ("ndcg@10", "recall@10")."""
+    k = config.evaluation.k[0]
+    return f"ndcg@{k}", f"recall@{k}"
+
+
+def served_variant(
+    config: Config, metrics: dict[str, dict[str, Metrics]], variants: list[str]
+) -> str:
+    """Return the variant to serve: `serve`, the only one, or that with the best NDCG on validation.
+
+    The NDCG is that at the first of the configured list lengths.
+    """
+    if config.serve is not None:
+        return config.serve
+    if len(variants) == 1:
+        return variants[0]
+    ndcg, _ = judged_by(config)
+    return max(variants, key=lambda name: metrics[name]["validation"][ndcg])
 
 
 def _baselines(

@@ -29,9 +29,9 @@ MEANINGS = {
     "coverage@k": "share of all items that stand in some user's list",
 }
 PROTOCOL = (
-    "All items are ranked by score for every user with at least one held-out item, those "
-    "the user is known to have had left out. Each metric but coverage is the mean over users. "
-    "Held-out items and users unknown to training count as missed."
+    "All items are ranked by score for every user with at least one held-out item, but "
+    "those that the user is known to have had, liked or not. Each metric but coverage is the mean "
+    "over users. Held-out items and users unknown to training count as missed."
 )
 DEFINITION = f"{PROTOCOL} {'; '.join(f'{name} = {meaning}' for name, meaning in MEANINGS.items())}."
 

@@ -8,8 +8,8 @@ from gnnrec_registry.files.arrays import distinct
 from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.evaluation.ranking import evaluate, heldout
+from gnnrec_training.evaluation.seen import seen_before
 from gnnrec_training.graph.propagation import EmbeddingPair
-from gnnrec_training.graph.sparse import by_user
 
 WATCHED_USERS = 1000
 """The most users who are asked where the score is only drawn in the report, and decides nothing."""
@@ -32,7 +32,7 @@ def validation(config: Config, dataset: Dataset, *, all_users: bool = False) -> 
         asked = there[:: -(-len(there) // WATCHED_USERS)]
         part = part.take(np.isin(part.user_rows, asked))
     users, items = len(dataset.user_ids), len(dataset.item_ids)
-    seen, held_out = by_user(dataset.train, users), heldout(part, users, items)
+    seen, held_out = seen_before(config, dataset, "validation"), heldout(part, users, items)
     k = config.evaluation.k[0]
 
     def validate(embeddings: EmbeddingPair) -> float:

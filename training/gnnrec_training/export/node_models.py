@@ -1,6 +1,5 @@
 """GraphSAGE and the hybrid as variants: fitted, balanced by validation, exported to ONNX."""
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,7 +11,9 @@ from gnnrec_registry.files.arrays import distinct
 from gnnrec_training import seeds
 from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset, Interactions
+from gnnrec_training.evaluation.intervals import first_as_good
 from gnnrec_training.evaluation.ranking import evaluate, heldout
+from gnnrec_training.evaluation.seen import seen_before
 from gnnrec_training.evaluation.validation import validation
 from gnnrec_training.export.arrays import tensors, variant_export
 from gnnrec_training.export.onnx import export_hybrid, export_sage
@@ -20,7 +21,6 @@ from gnnrec_training.fitting.checkpoint import Checkpoint
 from gnnrec_training.fitting.loop import History
 from gnnrec_training.fitting.node_models import fit_hybrid, fit_sage
 from gnnrec_training.graph.propagation import EmbeddingPair
-from gnnrec_training.graph.sparse import by_user
 from gnnrec_training.models.hybrid import Hybrid, embed_hybrid
 from gnnrec_training.models.node_inputs import NodeInputs, node_inputs
 from gnnrec_training.models.sage import embed_sage
@@ -116,7 +116,7 @@ def _balance(
     generator = np.random.default_rng([config.seed, seeds.BALANCE_USERS])
     some = generator.permutation(there)[:_USERS_ASKED]
     asked = dataset.validation.take(np.isin(dataset.validation.user_rows, some))
-    seen, held_out = by_user(dataset.train, users), heldout(asked, users, items)
+    seen, held_out = seen_before(config, dataset, "validation"), heldout(asked, users, items)
     k = config.evaluation.k[0]
 
     def ndcg() -> NDArray[np.float64]:
@@ -129,21 +129,7 @@ def _balance(
         for candidate in candidates:
             factor.fill_(candidate)
             found.append(ndcg())
-        factor.fill_(candidates[_first_as_good(np.array(found))])
-
-
-def _first_as_good(found: NDArray[np.float64]) -> int:
-    """Return the first candidate whose mean is within a standard error of the best one's.
-
-    found (C, V): the metric by candidate and user. The standard error is that of the differences
-    to the best candidate, user by user.
-    """
-    best = found[np.argmax(found.mean(axis=1))]
-    for place, values in enumerate(found):
-        lost = best - values
-        if lost.mean() <= lost.std() / math.sqrt(len(lost)):
-            return place
-    raise AssertionError("the best is as good as itself")
+        factor.fill_(candidates[first_as_good(np.array(found))])
 
 
 def _inputs(dataset: Dataset, over: Interactions) -> NodeInputs:

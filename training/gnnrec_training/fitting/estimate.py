@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from gnnrec_training.config import Config
+from gnnrec_training.config import Config, SplitConfig
 from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.data.load import load_dataset
 from gnnrec_training.errors import InvalidConfig
@@ -68,11 +68,28 @@ def check_sizes(config: Config, dataset: Dataset) -> None:
             f"evaluation.k asks for lists of {max(config.evaluation.k)} and the training data has "
             f"{items} items; set k in [evaluation] to shorter ones"
         )
-    if config.split.method != "given" and config.split.test > 0 and len(dataset.test) == 0:
-        raise InvalidConfig(
-            "the split left no interaction for the test part: users have too few; "
-            "set split.test = 0 to train without one"
+    split = config.split
+    asked = {"test": split.has_test, "validation": split.has_validation}
+    for part, interactions in (("test", dataset.test), ("validation", dataset.validation)):
+        if asked[part] and len(interactions) == 0:
+            raise InvalidConfig(
+                f"the split left no interaction for the {part} part: {_way_out(part, split)}"
+            )
+
+
+def _way_out(part: str, split: SplitConfig) -> str:
+    """Return why a part is empty that was asked for, and what to set."""
+    if split.method == "leave_last_out":
+        needed = split.last + (1 if part == "test" else 2)
+        return (
+            f"no user has {needed} interactions; take another split.method, such as "
+            '"random" with split.validation = 0'
         )
+    few = "interactions are" if split.method == "time" else "users have"
+    return (
+        f"{few} too few; set a larger split.{part}, another split.method, or split.{part} = 0 to "
+        "train without one"
+    )
 
 
 def disk_bytes(config: Config, dataset: Dataset) -> int:

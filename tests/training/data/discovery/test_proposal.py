@@ -63,6 +63,43 @@ def test_columns_are_found_by_names_in_use(tmp_path: Path, header: str) -> None:
     assert found["split"]["method"] == "leave_last_out"
 
 
+def test_the_split_fits_the_data_and_the_note_says_why(tmp_path: Path) -> None:
+    """By time only where there are moments and most users have an interaction for each part."""
+    header, lines = (
+        "user_id,item_id,timestamp",
+        [(user, item, time) for user, item, _, time in rows()],
+    )
+    proposal = propose([write(tmp_path / "long.csv", header, lines)], tmp_path)
+    assert proposal.config.split.method == "leave_last_out"
+    assert proposal.notes[-1] == (
+        "measured on each user's last interaction, for there are moments, and 100% of the users "
+        "have 3 interactions or more"
+    )
+    short = [(f"u{row // 2}", f"i{row % 7}", time) for row, (_, _, time) in enumerate(lines)]
+    proposal = propose([write(tmp_path / "short.csv", header, short)], tmp_path)
+    assert proposal.config.split.method == "random"
+    assert proposal.notes[-1] == (
+        "measured on a random fifth of each user's interactions, for only 0% of the users have 3 "
+        "interactions or more"
+    )
+    untimed = [(user, item) for user, item, _ in lines]
+    proposal = propose([write(tmp_path / "untimed.csv", "user_id,item_id", untimed)], tmp_path)
+    assert proposal.config.split.method == "random"
+    assert proposal.notes[-1].endswith("for there are no moments")
+    assert proposal.config.split.validation > 0
+
+
+def test_a_pair_that_repeats_is_one_interaction_of_its_user(tmp_path: Path) -> None:
+    lines = [(f"u{row // 6}", f"i{row % 2}", 1_700_000_000 + row) for row in range(300)]
+    path = write(tmp_path / "x.csv", "user_id,item_id,timestamp", lines)
+    assert propose([path], tmp_path).config.split.method == "random"
+
+
+def test_of_a_few_rows_none_is_kept_for_validation(tmp_path: Path) -> None:
+    path = write(tmp_path / "x.csv", "user_id,item_id", [(u, i) for u, i, _, _ in rows(60)])
+    assert propose([path], tmp_path).config.split.validation == 0
+
+
 def test_columns_without_names_in_use_are_found_by_what_stands_in_them(tmp_path: Path) -> None:
     lines = [(row, user, item, time) for row, (user, item, _, time) in enumerate(rows())]
     found = config(propose([write(tmp_path / "x.csv", "n,who,what,moment", lines)], tmp_path))

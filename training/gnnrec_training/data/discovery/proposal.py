@@ -7,7 +7,6 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import polars as pl
 
 from gnnrec_training.config import Config, resolve
@@ -30,6 +29,12 @@ _LIST_LENGTHS = (10, 20)
 """evaluation.k, where there are as many items."""
 _LEAST_SHARE = 0.1
 """A table with fewer of the users or items that have interactions may be about something else."""
+_LEAST_TO_LEAVE_OUT = 3
+"""A user's interactions of which one can be in each part of the split."""
+_MOST = 0.5
+"""The least share of users with so many for whom the split is by time."""
+_FEW_ROWS = 100
+"""With fewer rows a tenth of what is left for training may be nothing."""
 _COMMENT_COLUMN = 36
 """Where comments begin in a line."""
 
@@ -277,14 +282,27 @@ class _Writer:
 
     def _split(self) -> Iterator[str]:
         """Write [split]: by time where most users have enough interactions, else at random."""
+        columns, table = self._columns, self._interactions.table
+        ids = {
+            side: clean(table.id_texts(column))
+            for side, column in (("users", columns.user), ("items", columns.item))
+        }
+        counts = pl.DataFrame(ids).group_by("users").agg(pl.col("items").n_unique())["items"]
+        enough = (counts >= _LEAST_TO_LEAVE_OUT).sum() / len(counts)
+        share = f"{enough:.0%} of the users have {_LEAST_TO_LEAVE_OUT} interactions or more"
         yield ""
         yield "[split]"
-        users = clean(self._interactions.table.id_texts(self._columns.user))
-        median = float(np.median(users.value_counts()["count"].to_numpy()))
-        if self._columns.time is not None and median >= 3:
+        if columns.time is not None and enough >= _MOST:
             yield _key("method", "leave_last_out", "each user's last interaction is to be foreseen")
-        else:
-            yield _key("method", "random", "a fifth of each user's interactions is to be foreseen")
+            self._notes.append(
+                f"measured on each user's last interaction, for there are moments, and {share}"
+            )
+            return
+        yield _key("method", "random", "a fifth of each user's interactions is to be foreseen")
+        why = "there are no moments" if columns.time is None else f"only {share}"
+        self._notes.append(f"measured on a random fifth of each user's interactions, for {why}")
+        if table.rows.height < _FEW_ROWS:
+            yield _commented("validation = 0", "too few rows to keep more of them from training")
 
 
 def _feature(side: str, feature: FeatureColumn) -> Iterator[str]:
