@@ -22,7 +22,7 @@ from gnnrec_registry.files.arrays import (
     write_lines,
 )
 from gnnrec_registry.files.json import Json, canonical_json
-from gnnrec_registry.versions.manifest import DataEntry, FoldIn, Metrics, NodeModel
+from gnnrec_registry.versions.manifest import DataEntry, FoldIn, Metrics, NodeModel, VerdictEntry
 
 _REPORT_FILE = re.compile(r"report/[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
@@ -72,6 +72,7 @@ class Export:
     metric_definition: str
     baselines: Mapping[str, Mapping[str, Metrics]]
     libraries: Mapping[str, str]
+    verdict: VerdictEntry | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     item_titles: Sequence[str] | None = None
     seen_liked: NDArray[np.bool_] | None = None
