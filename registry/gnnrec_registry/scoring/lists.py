@@ -169,6 +169,8 @@ def with_lists(
     best = _best(score, k, rows, added)
     limit = scores[-1] if len(rows) == asked else np.float32(np.inf)
     more = _may_enter(limit, best, added)
+    if len(more) == 0:
+        return best
     more = more[~_is_in(added[0][more], np.sort(rows)) & permits(added[0][more])]
     if len(more) > 2 * (k + _DEEPER) and len(rows) == asked:
         sums = added[1][more]
