@@ -1,5 +1,6 @@
 """The metrics of variants and baselines on the validation and test parts, whole and by slice."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
@@ -8,6 +9,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from gnnrec_registry import ItemLists
 from gnnrec_registry.files.arrays import Embeddings
 from gnnrec_registry.files.json import Json
 from gnnrec_registry.scoring.metrics import narrow
@@ -57,10 +59,12 @@ def measure(
     variants: dict[str, Matrices],
     on_train: dict[str, Matrices],
     reporter: Reporter,
+    lists: Mapping[str, ItemLists],
 ) -> Measured:
     """Evaluate variants and baselines on the validation and test parts, where these hold something.
 
-    on_train: on the validation part these stand in for variants that are embedded over it.
+    on_train: on the validation part these stand in for variants that are embedded over it; lists:
+    the item lists of the variants that have some
     """
     models = variants | _baselines(config, dataset, variants, reporter)
     measured = Measured(
@@ -68,10 +72,10 @@ def measure(
     )
     if len(dataset.validation) > 0:
         part = _Part("validation", dataset.validation, dataset.train, config, dataset)
-        _measure_part(config, part, models | on_train, set(variants), measured, reporter)
+        _measure_part(config, part, models | on_train, set(variants), lists, measured, reporter)
     if len(dataset.test) > 0:
         part = _Part("test", dataset.test, dataset.known, config, dataset)
-        _measure_part(config, part, models, set(variants), measured, reporter)
+        _measure_part(config, part, models, set(variants), lists, measured, reporter)
     return measured
 
 
@@ -89,7 +93,8 @@ class _Part:
         users, items = len(dataset.user_ids), len(dataset.item_ids)
         self.name, self.seen = name, seen_before(config, dataset, name)
         self.held_out = heldout(wanted, users, items)
-        self.slices = slices(by_user(known, users), items)
+        self.history = by_user(known, users)
+        self.slices = slices(self.history, items)
         self.wanted = wanted_by_slice(wanted, self.slices)
         """(P,): held-out interactions by slice of the items."""
 
@@ -99,16 +104,23 @@ def _measure_part(
     part: _Part,
     models: dict[str, Matrices],
     variants: set[str],
+    lists: Mapping[str, ItemLists],
     measured: Measured,
     reporter: Reporter,
 ) -> None:
-    """Evaluate each model on a part, and the variants among them by slice and by user as well."""
+    """Evaluate each model on a part, and the variants among them by slice and by user as well.
+
+    The interactions before the part are the history for item lists.
+    """
     asked = int(np.count_nonzero(part.held_out.sizes))
     measured.unknown_users[part.name] = part.held_out.unknown_users
     for name, (users, items) in models.items():
         reporter.start(f"{part.name}: {name}", asked)
         share_done = partial(_advance, reporter, asked)
-        result = evaluate(users, items, part.seen, part.held_out, config.evaluation.k, share_done)
+        result = evaluate(
+            users, items, part.seen, part.held_out, config.evaluation.k, share_done,
+            lists=lists.get(name), history=part.history,
+        )  # fmt: skip
         measured.metrics[name][part.name] = result.metrics
         measured.shown.setdefault(name, {})[part.name] = result.shown
         measured.per_user[name][part.name] = {

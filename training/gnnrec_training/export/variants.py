@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gnnrec_registry import VariantExport
+from gnnrec_registry import ItemLists, VariantExport
 from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.export.graph_models import build_fused, build_lightgcn, build_spectral
@@ -31,6 +31,15 @@ class Built:
     on_train: dict[str, EmbeddingPair] = field(default_factory=dict)
     """For variants that are embedded over more than the training part: their embeddings over the
     training part alone, which validation may measure."""
+
+    @property
+    def lists(self) -> dict[str, ItemLists]:
+        """The item lists of the variants that have some."""
+        return {
+            name: variant.lists
+            for name, variant in self.variants.items()
+            if variant.lists is not None
+        }
 
     def add_history(self, name: str, history: History) -> None:
         """Take in how a variant's training went."""

@@ -1,11 +1,13 @@
 """What a report is made from: configuration, data, embeddings, the course of training, metrics."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnrec_registry import ItemLists
 from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.evaluation.measurement import Matrices, Measured
@@ -26,6 +28,8 @@ class Contents:
     losses: dict[str, list[float]]
     validations: dict[str, list[tuple[int, float]]]
     measured: Measured
+    lists: Mapping[str, ItemLists] = field(default_factory=dict)
+    """The item lists of the variants that have some."""
 
     @cached_property
     def verdict(self) -> Verdict | None:
