@@ -39,7 +39,7 @@ USERS, ITEMS = np.ones((1, 1), np.float32), np.array([[0], [3], [2], [1]], np.fl
 
 
 def test_a_disliked_item_takes_no_place_in_a_measured_list() -> None:
-    measured = measure(RANDOM, DISLIKED, {"spectral": (USERS, ITEMS)}, {}, Silent())
+    measured = measure(RANDOM, DISLIKED, {"spectral": (USERS, ITEMS)}, {}, Silent(), {})
     validate = validation(RANDOM, DISLIKED)
     assert validate is not None
     pair = torch.from_numpy(USERS), torch.from_numpy(ITEMS)
@@ -47,12 +47,12 @@ def test_a_disliked_item_takes_no_place_in_a_measured_list() -> None:
     for split in ("validation", "test"):
         assert measured.metrics["spectral"][split]["recall@1"] == 1
     liked = replace(DISLIKED, seen_only=interactions([]))
-    measured = measure(RANDOM, liked, {"spectral": (USERS, ITEMS)}, {}, Silent())
+    measured = measure(RANDOM, liked, {"spectral": (USERS, ITEMS)}, {}, Silent(), {})
     assert measured.metrics["spectral"]["test"]["recall@1"] == 0
 
 
 def test_a_disliked_item_makes_nobody_more_active() -> None:
-    measured = measure(RANDOM, DISLIKED, {"spectral": (USERS, ITEMS)}, {}, Silent())
+    measured = measure(RANDOM, DISLIKED, {"spectral": (USERS, ITEMS)}, {}, Silent(), {})
     (by_activity,) = measured.slices["spectral"]["test"]["by_activity"]
     assert by_activity["users_with"] == "2 to 2 interactions"
 

@@ -146,7 +146,8 @@ class Config(Section):
             )
         for name in ("lightgcn", "sage", "hybrid"):
             model = getattr(self, name)
-            if model is not None and model.training.patience is not None and not self.split.has_validation:
+            patient = model is not None and model.training.patience is not None
+            if patient and not self.split.has_validation:
                 yield f"{name}.training.patience needs a validation part; see [split]"
         yield from self._serve_problems()
         if lightgcn is None:
