@@ -1,4 +1,8 @@
-"""The [lightgcn], [spectral], [fusion], [sage] and [hybrid] sections: one for each model."""
+"""The sections of the models: [lightgcn], [spectral], [ease], [als], [cooccurrence], [fusion],
+[sage] and [hybrid].
+
+A key that is None by default follows from the data's figures: config/defaults.py says how.
+"""
 
 from typing import Annotated, Literal
 
@@ -6,6 +10,10 @@ from pydantic import Field
 
 from gnnrec_training.config.section import Fraction, Section
 from gnnrec_training.config.sources import Source
+
+
+Width = Annotated[int, Field(ge=1, le=4096)]
+"""The width of embeddings."""
 
 
 class FeaturesConfig(Section):
@@ -114,8 +122,9 @@ class SpectralConfig(Section):
     training/gnnrec_training/models/spectral.py has the formula that the exponents stand in.
     """
 
-    embedding_dim: Annotated[int, Field(ge=1, le=4096)] = 512
-    """How many singular vectors to use; at most the number of items is."""
+    embedding_dim: Width | None = None
+    """How many singular vectors to use; at most the number of items is. If not set it follows from
+    the numbers of users and items."""
     user_exponent: float = 0.5
     """Interactions are divided by the degree of their user to this power."""
     item_exponent: float = 0.5
@@ -125,14 +134,71 @@ class SpectralConfig(Section):
     items higher. With 0.5 for all three this is the linear part of GF-CF (Shen et al. 2021)."""
 
 
-class FusionConfig(Section):
-    """[fusion]: one model whose score is a weighted sum of those of [lightgcn] and [spectral]."""
+class EaseConfig(Section):
+    """[ease]: an item-item ridge regression in closed form (Steck 2019).
 
-    spectral_weight: Annotated[float, Field(gt=0)] = 0.6
-    """The weight of the spectral score beside the 1 of LightGCN's, after both are scaled to the
-    same standard deviation."""
+    Each item is predicted from all other items of a user. training/gnnrec_training/models/ease.py
+    has the formula that the keys stand in.
+    """
+
+    penalty: Annotated[float, Field(gt=0)] = 10.0
+    """The L2 penalty of the regression, in multiples of the items' mean degree."""
+    user_exponent: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """A user's interactions count by the user's degree to minus this power."""
+    item_exponent: Annotated[float, Field(ge=0, le=0.5)] = 0.0
+    """Interactions are divided by the degree of their item to this power before the regression, so
+    that the penalty grows with an item's popularity."""
+    output_exponent: Annotated[float, Field(ge=-1, le=1)] = 0.0
+    """Scores are multiplied by the degree of the item to this power; higher ranks popular items
+    higher."""
+    embedding_dim: Width | None = None
+    """The width of the embeddings whose inner products stand for the weights; at most the number of
+    items is, and then they are exact. If not set it follows from the numbers of users and items."""
+    neighbours: Annotated[int, Field(ge=0, le=1000)] = 0
+    """How many of each item's weights are kept exactly, in a list beside the embeddings: those that
+    the embeddings fall short of most. Needs at most 20,000 items; 0 keeps none."""
+
+
+class AlsConfig(Section):
+    """[als]: matrix factorization for implicit feedback by alternating least squares (Hu et al.
+    2008).
+    """
+
+    embedding_dim: Width | None = None
+    """The width of the embeddings. If not set it follows from the numbers of users and items."""
+    confidence: Annotated[float, Field(ge=0)] = 2.0
+    """How much more an interaction counts than its absence: 1 + confidence to 1."""
+    penalty: Annotated[float, Field(gt=0)] = 20.0
+    """The factor of the L2 penalty on the embeddings."""
+    sweeps: Annotated[int, Field(ge=1)] = 10
+    """How many times users and then items are solved for."""
+
+
+class CooccurrenceConfig(Section):
+    """[cooccurrence]: for each item a list of those that the same people had.
+
+    training/gnnrec_training/models/cooccurrence.py has the formula that the exponents stand in.
+    """
+
+    neighbours: Annotated[int, Field(ge=1, le=1000)] = 100
+    """How many items are kept in each list."""
+    user_exponent: Annotated[float, Field(ge=0, le=2)] = 0.5
+    """A user counts by their degree to minus this power."""
+    history_exponent: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """An item that a user had counts by its degree to minus this power."""
+    item_exponent: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """An item that is ranked counts by its degree to minus this power; lower ranks popular items
+    higher. With 0 for users and 1/2 for both others the weights are cosines, as in item-kNN."""
+
+
+class FusionConfig(Section):
+    """[fusion]: one model whose score is a weighted sum of those of several others."""
+
+    weights: Annotated[dict[str, Annotated[float, Field(gt=0)]], Field(min_length=2)]
+    """The weight of each model by its section's name, such as { lightgcn = 1, spectral = 0.6 },
+    after all are scaled to the same standard deviation."""
     embedding_dim: Annotated[int, Field(ge=1)] | None = None
-    """Compress the joint embeddings to this width. If not set they are as wide as both together."""
+    """Compress the joint embeddings to this width. If not set they are as wide as all together."""
 
 
 class NodeFitConfig(LoopConfig):
