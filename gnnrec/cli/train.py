@@ -152,6 +152,7 @@ def _print_outcome(outcome: "Outcome", registry: str, json: bool) -> None:
                 "version": manifest.version,
                 "seconds": round(outcome.seconds, 3),
                 "metrics": manifest.default_metrics,
+                "verdict": outcome.verdict and outcome.verdict.record(),
             }
         )
         return
@@ -161,6 +162,10 @@ def _print_outcome(outcome: "Outcome", registry: str, json: bool) -> None:
     print(f"published {manifest.model} {manifest.version} in {outcome.seconds:.1f} s")
     at = f"--registry {registry} --model {manifest.model}"
     print(f"its report: gnnrec report {manifest.version} {at} --open")
+    if outcome.verdict is not None:
+        header, *rows = outcome.verdict.table()
+        options.print_table(header, rows)
+        print(outcome.verdict.sentence)
 
 
 def _promote(store: "ModelStore", version: str, alias: str, json: bool) -> None:

@@ -22,10 +22,11 @@ from gnnrec.training.run import (
 from gnnrec.training.run import promote as point
 
 if TYPE_CHECKING:
-    from gnnrec_registry import Version
     from gnnrec_training.config import Config
     from gnnrec_training.data.reading.frames import Frame
+    from gnnrec_training.evaluation.verdict import Verdict
     from gnnrec_training.reporter import Reporter
+    from gnnrec_training.train import Outcome
 
 Place: TypeAlias = str | os.PathLike[str]
 Data: TypeAlias = "Place | Frame | Sequence[Place | Frame] | Mapping[str, Any]"
@@ -45,13 +46,16 @@ class Training:
     registry: str
     """The registry's folder or URL."""
     variant: str
-    """The default variant, which has the best metrics on validation."""
+    """The default variant: the one that `serve` names, or the best one on validation."""
     metrics: Splits
     """The metrics of the default variant, such as metrics["test"]["ndcg@10"]."""
     variants: Mapping[str, Splits]
     """The metrics of every variant, by its name."""
     baselines: Mapping[str, Splits]
-    """The metrics of the baselines random and popularity, by name."""
+    """The metrics of the baselines, by name."""
+    verdict: "Verdict | None"
+    """How the default variant stands beside the baselines: verdict.sentence,
+    verdict.beats_baselines. None if nothing was measured."""
     seconds: float
     """The duration of the training, in seconds."""
     report: Path
@@ -71,11 +75,13 @@ class Training:
         )
 
     def __str__(self) -> str:
-        """Return the metrics of every variant and baseline as a table."""
+        """Return the metrics of every variant and baseline as a table, and the verdict."""
         rows = metrics_table({**self.variants, **self.baselines}, self.variant)
+        verdict = self.verdict
         return "\n".join(
             [
                 *(aligned(rows) or [NOT_MEASURED]),
+                *([] if verdict is None else [*aligned(verdict.table()), verdict.sentence]),
                 f"published {self.model} {self.version} in {self.seconds:.1f} s; "
                 f"{self.variant} is its default variant",
             ]
@@ -147,7 +153,7 @@ def train(
             note = point(store, outcome.version.name, promote)
             reporter.tell(f"{promote} is now {outcome.version.name}")
             reporter.tell(note)
-    return _training(outcome.version, place, outcome.seconds)
+    return _training(outcome, place)
 
 
 def _configured(
@@ -207,11 +213,11 @@ def _place(value: object, what: str, folder: Path) -> str:
     )
 
 
-def _training(version: "Version", registry: str, seconds: float) -> Training:
+def _training(outcome: "Outcome", registry: str) -> Training:
     """Describe a published version; its report is downloaded if it is at a URL."""
     from gnnrec_registry.files.layout import REPORT_PAGE
 
-    manifest = version.manifest
+    version, manifest = outcome.version, outcome.version.manifest
     variants = {name: variant.metrics for name, variant in manifest.variants.items()}
     return Training(
         model=manifest.model,
@@ -221,6 +227,7 @@ def _training(version: "Version", registry: str, seconds: float) -> Training:
         metrics=manifest.default_metrics,
         variants=variants,
         baselines=manifest.baselines,
-        seconds=seconds,
+        verdict=outcome.verdict,
+        seconds=outcome.seconds,
         report=version.folder_of(REPORT_PAGE) / Path(REPORT_PAGE).name,
     )

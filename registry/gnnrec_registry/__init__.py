@@ -8,7 +8,14 @@ from gnnrec_registry.features.encoders import FeatureEncoder, NodeFeatures
 from gnnrec_registry.scoring.lists import ItemLists
 from gnnrec_registry.store import ModelStore
 from gnnrec_registry.versions.export import Export, FeaturesExport, VariantExport
-from gnnrec_registry.versions.manifest import DataEntry, FoldIn, Manifest, NodeModel, Segment
+from gnnrec_registry.versions.manifest import (
+    DataEntry,
+    FoldIn,
+    Manifest,
+    NodeModel,
+    Segment,
+    VerdictEntry,
+)
 from gnnrec_registry.versions.version import Damaged, Version
 
 __all__ = [
@@ -31,5 +38,6 @@ __all__ = [
     "RegistryError",
     "Segment",
     "VariantExport",
+    "VerdictEntry",
     "Version",
 ]

@@ -52,7 +52,7 @@ class InvalidTrial(RegistryError):
 
 
 class PromotionRefused(RegistryError):
-    """The version is damaged, or worse than the one that the alias names."""
+    """The version is damaged, or worse than a simple baseline or what the alias names."""
 
 
 class NothingToRollBack(RegistryError):

@@ -1,4 +1,4 @@
-"""The check before a promotion: the version is whole, and no metric falls too far."""
+"""The check before a promotion: the version is whole, beats the baselines, and is no worse."""
 
 from dataclasses import dataclass
 
@@ -30,14 +30,21 @@ class Comparison:
 def check(store: ModelStore, version: str, *, alias: str, tolerance: float = TOLERANCE) -> str:
     """Verify a version, compare it with what the alias names, and return what was compared.
 
-    `tolerance` is the share of its value by which a metric may fall, such as 0.05. Raises
-    PromotionRefused, or NoSuchVersion.
+    A version whose verdict says that it is worse than a simple baseline is refused whatever the
+    alias names. `tolerance` is the share of its value by which a metric may fall, such as 0.05.
+    Raises PromotionRefused, or NoSuchVersion.
     """
     try:
         opened = store.open(version)
         opened.verify()
     except VersionCorrupt as error:
         raise PromotionRefused(f"{error}; {_FORCE_HINT}") from None
+    verdict = opened.manifest.verdict
+    if verdict is not None and not verdict.beats_baselines:
+        raise PromotionRefused(
+            f"version {version!r} does not beat the simple baseline {verdict.baseline!r} "
+            f"({verdict.sentence.rstrip('.')}); {_FORCE_HINT}"
+        )
     try:
         current = store.aliases.get(alias)
     except NoSuchAlias:

@@ -185,6 +185,7 @@ class ModelStore:
                 key: {split: dict(values) for split, values in splits.items()}
                 for key, splits in export.baselines.items()
             },
+            verdict=export.verdict,
             libraries=dict(export.libraries),
             seconds=dict(export.seconds),
             files=files,

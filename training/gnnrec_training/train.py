@@ -13,6 +13,7 @@ from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.data.load import load_dataset
 from gnnrec_training.errors import Interrupted
 from gnnrec_training.evaluation.measurement import measure, served_variant
+from gnnrec_training.evaluation.verdict import Verdict
 from gnnrec_training.export.variants import build_variants
 from gnnrec_training.export.version import version_export
 from gnnrec_training.fitting import memory
@@ -29,6 +30,8 @@ class Outcome:
     version: Version
     seconds: float
     seconds_to_embeddings: float
+    verdict: Verdict | None
+    """How the default variant stands beside the baselines; None if nothing was measured."""
     unknown_texts: Mapping[str, int]
     """How many texts of each feature the encoding does not know, such as {"items.tags": 12}."""
 
@@ -108,5 +111,9 @@ def _train(
     reporter.start("publishing", 1)
     version = store.publish(version_export(contents, built, report, seconds_to_embeddings))
     return Outcome(
-        version, time.monotonic() - started, seconds_to_embeddings, dataset.unknown_texts
+        version,
+        time.monotonic() - started,
+        seconds_to_embeddings,
+        contents.verdict,
+        dataset.unknown_texts,
     )

@@ -24,7 +24,14 @@ from gnnrec_registry.files.arrays import (
 from gnnrec_registry.files.json import Json, canonical_json
 from gnnrec_registry.scoring import lists
 from gnnrec_registry.scoring.lists import ItemLists
-from gnnrec_registry.versions.manifest import DataEntry, FoldIn, ListsEntry, Metrics, NodeModel
+from gnnrec_registry.versions.manifest import (
+    DataEntry,
+    FoldIn,
+    ListsEntry,
+    Metrics,
+    NodeModel,
+    VerdictEntry,
+)
 
 _REPORT_FILE = re.compile(r"report/[A-Za-z0-9_][A-Za-z0-9_.+-]*")
 
@@ -83,6 +90,7 @@ class Export:
     metric_definition: str
     baselines: Mapping[str, Mapping[str, Metrics]]
     libraries: Mapping[str, str]
+    verdict: VerdictEntry | None = None
     seconds: Mapping[str, float] = field(default_factory=dict)
     item_titles: Sequence[str] | None = None
     seen_liked: NDArray[np.bool_] | None = None

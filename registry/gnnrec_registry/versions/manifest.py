@@ -126,6 +126,16 @@ class VariantEntry(Part):
     """Set where item lists add to the scores."""
 
 
+class VerdictEntry(Part):
+    """How the default variant stands beside the simple baselines that were measured with it."""
+
+    beats_baselines: bool
+    """Whether it is no worse than the best of them, but for noise."""
+    baseline: str
+    """The best of them."""
+    sentence: str
+
+
 class Manifest(Part):
     """The whole of manifest.json."""
 
@@ -144,6 +154,8 @@ class Manifest(Part):
     """The item attributes for filters; its place here, from 0, names an attribute's files."""
     baselines: dict[str, dict[str, Metrics]]
     """Metrics by baseline and split."""
+    verdict: VerdictEntry | None = None
+    """None where nothing was measured."""
     libraries: dict[str, str]
     seconds: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     """How many seconds each part of the training took, by its name."""

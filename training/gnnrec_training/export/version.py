@@ -3,7 +3,7 @@
 from dataclasses import replace
 from importlib.metadata import version as installed
 
-from gnnrec_registry import DataEntry, Export
+from gnnrec_registry import DataEntry, Export, VerdictEntry
 from gnnrec_registry.files.json import Json
 from gnnrec_training.evaluation.ranking import DEFINITION
 from gnnrec_training.export.golden import golden
@@ -52,8 +52,20 @@ def version_export(
             as_of=as_of(dataset.train, config.graph),
         ),
         metric_definition=DEFINITION,
+        verdict=_verdict(contents),
         baselines={name: splits for name, splits in metrics.items() if name not in variants},
         libraries={name: installed(name) for name in _LIBRARIES},
+    )
+
+
+def _verdict(contents: Contents) -> VerdictEntry | None:
+    verdict = contents.verdict
+    if verdict is None:
+        return None
+    return VerdictEntry(
+        beats_baselines=verdict.beats_baselines,
+        baseline=verdict.best_baseline,
+        sentence=verdict.sentence,
     )
 
 
@@ -66,6 +78,7 @@ def _report_numbers(contents: Contents, built: Built) -> Json:
         },
         "metrics": contents.measured.metrics,
         "slices": contents.measured.slices,
+        "verdict": contents.verdict and contents.verdict.record(),
         "unknown_texts": dict(contents.dataset.unknown_texts),
         "data": contents.dataset.summary.record(),
         "popularity_bias": bias(contents),

@@ -1,6 +1,7 @@
 """What a report is made from: configuration, data, embeddings, the course of training, metrics."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +9,7 @@ from numpy.typing import NDArray
 from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.evaluation.measurement import Matrices, Measured
+from gnnrec_training.evaluation.verdict import Verdict, judge
 
 
 @dataclass(frozen=True)
@@ -25,11 +27,15 @@ class Contents:
     validations: dict[str, list[tuple[int, float]]]
     measured: Measured
 
+    @cached_property
+    def verdict(self) -> Verdict | None:
+        """How the default variant stands beside the baselines; None if nothing was measured."""
+        return judge(self.config, self.measured, self.default_variant)
+
     @property
     def split(self) -> str:
         """The part that the report judges by: test, else validation; "" if neither was measured."""
-        measured = self.measured.metrics[self.default_variant]
-        return next((split for split in ("test", "validation") if split in measured), "")
+        return "" if self.verdict is None else self.verdict.split
 
     @property
     def titles(self) -> list[str]:

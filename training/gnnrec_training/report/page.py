@@ -64,13 +64,15 @@ def render_page(
 ) -> str:
     """Return the page as HTML."""
     dataset, config = contents.dataset, contents.config
-    measured = contents.measured.metrics
     split = contents.split
     k = config.evaluation.k[0]
-    tone, verdict = judge(measured, contents.default_variant, split, f"ndcg@{k}")
+    tone, verdict = _judged(contents)
     tables = {
-        "quality": [_metrics(contents, part) for part in ("test", "validation")]
-        + _slices(contents, split),
+        "quality": [
+            *_beside_baselines(contents),
+            *(_metrics(contents, part) for part in ("test", "validation")),
+            *_slices(contents, split),
+        ],
         "spread": [_bias(contents, bias, split)] if split else [],
     }
     return render(
@@ -93,35 +95,28 @@ def render_page(
     )
 
 
-def judge(
-    models: dict[str, dict[str, Metrics]], default: str, split: str, metric: str
-) -> tuple[str, str]:
+def _judged(contents: Contents) -> tuple[str, str]:
     """Return "good", "bad" or "" for the default variant beside the baselines, and the verdict."""
-    if not split:
-        return "", f"{default} was not measured: the split keeps nothing from training."
-    ours = models[default][split][metric]
-    others = {
-        name: models[name][split][metric]
-        for name in ("popularity", "spectral")
-        if name in models and name != default
-    }
-    said = " and ".join(f"{_beside(ours, value)} {name}" for name, value in others.items())
-    beaten = [name for name, value in others.items() if value >= ours]
-    verdict = f"{default} has {metric} {number(ours)} on the {split} part: {said}."
-    if "popularity" in beaten:
-        return "bad", f"{verdict} Recommending what is popular is as good; do not promote it."
-    if beaten:
-        return "", f"{verdict} The closed form is as good: training did not pay."
-    return "good", verdict
+    verdict = contents.verdict
+    if verdict is None:
+        served = contents.default_variant
+        return "", f"{served} was not measured: the split keeps nothing from training."
+    if not verdict.beats_baselines:
+        return "bad", verdict.sentence
+    return "good" if verdict.clearly else "", verdict.sentence
 
 
-def _beside(ours: float, theirs: float) -> str:
-    if theirs == 0:
-        return "as good as" if ours == 0 else "against nothing by"
-    ratio = ours / theirs
-    if ratio >= 1.5:
-        return f"{ratio:.1f} times that of"
-    return f"{abs(ratio - 1):.1%} {'above' if ratio >= 1 else 'below'}"
+def _beside_baselines(contents: Contents) -> list[Table]:
+    if contents.verdict is None:
+        return []
+    header, *lines = contents.verdict.table()
+    return [
+        Table(
+            "The served variant beside the baselines, with 95% intervals over users",
+            header,
+            [Row(name, cells, place == 0) for place, (name, *cells) in enumerate(lines)],
+        )
+    ]
 
 
 def _tiles(contents: Contents, split: str, k: int) -> list[tuple[str, str]]:
