@@ -13,6 +13,7 @@ I items, E entries of all lists, B users.
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import numpy as np
@@ -53,6 +54,11 @@ class ItemLists:
     def __len__(self) -> int:
         """Count the items."""
         return len(self.indptr) - 1
+
+    @cached_property
+    def longest(self) -> int:
+        """The length of the longest list."""
+        return int(np.diff(self.indptr).max(initial=0))
 
     def entries(self, history: NDArray[np.integer]) -> int:
         """Return how many entries the lists of some items have together."""
@@ -111,6 +117,11 @@ class ItemLists:
         counts = np.diff(ends, prepend=0)
         places = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + counts, counts)
         return self.items[places].astype(np.int64), self.weights[places].astype(np.float64)
+
+
+def added_bytes(items: int) -> int:
+    """Return what adding up lists over so many items takes at most, beside the lists."""
+    return 60 * items + 40 * _AT_A_TIME
 
 
 def added_to(rows: NDArray[np.integer], added: Added) -> Doubles:

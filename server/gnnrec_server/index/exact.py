@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from gnnrec_registry.files.arrays import Embeddings
 from gnnrec_registry.scoring.ranking import (
     NO_ROW,
+    Doubles,
     Find,
     LeftOut,
     Rows,
@@ -188,15 +189,19 @@ class FlatIndex:
         ordered: Found = scores[best], permitted[best]
         return ordered
 
-    def scores(self, query: Embeddings, rows: Rows) -> Scores:
-        """Return the scores of items: query (D,), rows (C,) -> (C,); -inf for NO_ROW."""
+    def scores(self, query: Embeddings, rows: Rows, added: Doubles | None = None) -> Scores:
+        """Return the scores of items: query (D,), rows (C,) -> (C,); -inf for NO_ROW.
+
+        added (C,): what is added to the inner product of each, before it is rounded
+        """
         step = max(1, _PIECE // self._width)
         if len(rows) <= step:
-            return self._scores(query, rows)
+            return self._scores(query, rows, added)
         scores = np.empty(len(rows), np.float32)
         for first in range(0, len(rows), step):
             pause()
-            scores[first : first + step] = self._scores(query, rows[first : first + step])
+            some = slice(first, first + step)
+            scores[some] = self._scores(query, rows[some], None if added is None else added[some])
         return scores
 
     def embedding(self, row: int) -> Embeddings:
@@ -204,8 +209,9 @@ class FlatIndex:
         item: Embeddings = self._items[row]
         return item
 
-    def _scores(self, query: Embeddings, rows: Rows) -> Scores:
-        scores: Scores = exact_scores(query[None, :], self._items, rows[None, :])[0]
+    def _scores(self, query: Embeddings, rows: Rows, added: Doubles | None) -> Scores:
+        more = None if added is None else added[None, :]
+        scores: Scores = exact_scores(query[None, :], self._items, rows[None, :], more)[0]
         return scores
 
     def _top_k(self, find: Find, query: Embeddings, k: int, left_out: LeftOut) -> Found:
@@ -277,6 +283,8 @@ class FlatIndex:
 
 def contains(ascending: Rows, numbers: Rows) -> Mask:
     """Return which of the numbers are in an ascending array."""
+    if len(ascending) == 0:
+        return np.zeros(numbers.shape, bool)
     places = np.searchsorted(ascending, numbers)
     places[places == len(ascending)] = 0
     found: Mask = ascending[places] == numbers

@@ -85,7 +85,9 @@ class Batches:
         size = _fitting(_WHOLE_PART_NUMBERS, self._recommender.numbers, 1, _LEAST_PART)
         parts = [(serving, plans[first : first + size]) for first in range(0, len(plans), size)]
         numbers = sum(plan.variant.index.numbers for plan in plans)
-        lane = self._lanes.short if numbers <= SHORT_WHOLE_NUMBERS else self._lanes.long
+        is_long = any(self._lanes.is_long(plan.query) for plan in plans)
+        is_short = numbers <= SHORT_WHOLE_NUMBERS and not is_long
+        lane = self._lanes.short if is_short else self._lanes.long
         whole = partial(self._search_and_finish, effort=Effort.WHOLE)
         return await self._all(lane, whole, parts, admitted=True)
 
@@ -140,7 +142,7 @@ class Batches:
         parts: list[list[Entry]] = []
         room = 0.0
         for entry in entries:
-            costs = _cost(entry, most)
+            costs = self._cost(entry, most)
             if costs > room:
                 parts.append([])
                 room = most
@@ -150,13 +152,23 @@ class Batches:
 
     def _is_short(self, entries: Sequence[Entry]) -> bool:
         """Return whether entries together take a few milliseconds."""
-        if len(entries) * self._recommender.numbers > SHORT_NUMBERS:
-            return False
-        return not any(
-            isinstance(entry, Unparsed)
-            or (isinstance(entry, TopKQuery) and self._lanes.is_long(entry))
-            for entry in entries
-        )
+        numbers = len(entries) * self._recommender.numbers
+        for entry in entries:
+            if numbers > SHORT_NUMBERS or isinstance(entry, Unparsed):
+                return False
+            if isinstance(entry, TopKQuery):
+                if self._lanes.is_long(entry):
+                    return False
+                numbers += self._lanes.list_numbers(entry)
+        return numbers <= SHORT_NUMBERS
+
+    def _cost(self, entry: Entry, most: float) -> float:
+        """Return for how many plain entries of a few items an entry counts."""
+        if not isinstance(entry, TopKQuery):
+            return most if isinstance(entry, Unparsed) else 1
+        searched = 1 if entry.is_plain else _ALONE
+        of_lists = self._lanes.list_numbers(entry) * most / _PART_NUMBERS
+        return max(searched, entry.k / _ITEMS) + of_lists
 
 
 def _parsed(entry: Entry) -> Query:
@@ -171,11 +183,3 @@ def _parsed(entry: Entry) -> Query:
 def _fitting(budget: int, numbers: int, least: int, most: int) -> int:
     """Return how many looks at so many numbers a budget allows, within limits."""
     return min(max(budget // max(1, numbers), least), most)
-
-
-def _cost(entry: Entry, most: float) -> float:
-    """Return for how many plain entries of a few items an entry counts."""
-    if not isinstance(entry, TopKQuery):
-        return most if isinstance(entry, Unparsed) else 1
-    searched = 1 if entry.is_plain else _ALONE
-    return max(searched, entry.k / _ITEMS)

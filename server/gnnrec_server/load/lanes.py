@@ -23,6 +23,13 @@ SHORT_NUMBERS = 50_000_000
 # The same where filters say which items count, and where all are scored in double precision.
 _SHORT_FILTERED_NUMBERS = 8_000_000
 SHORT_WHOLE_NUMBERS = 500_000
+# So many entries of item lists are added up within a few milliseconds, and so many in a fraction of
+# one.
+SHORT_ENTRIES = 200_000
+_FEW_ENTRIES = 20_000
+# What it costs to add lists to an answer, and each entry of them, in numbers that are looked at.
+_LISTS_NUMBERS = 4_000_000
+_ENTRY_NUMBERS = 100
 # A second look for up to so many items takes about as long as the first.
 _FEW = 100
 
@@ -76,7 +83,8 @@ class Lanes:
         if isinstance(asked, Unparsed):
             return _reply(await self.long.run(self._parsed_top_k, asked))
         lane = self.long if self.is_long(asked) else self.short
-        in_loop = self._glance if asked.is_plain else None
+        few = self._recommender.list_entries(asked) <= _FEW_ENTRIES
+        in_loop = self._glance if asked.is_plain and few else None
         found: Reply | Plan = await lane.run(self._usual, asked, in_loop=in_loop)
         return found if isinstance(found, Reply) else await self._look_again(found)
 
@@ -84,23 +92,32 @@ class Lanes:
         """Answer a Score; a short one at once, since a thread would take longer to be woken."""
         if isinstance(asked, Unparsed):
             return await self.long.run(self._parsed_scores, asked)
-        if asked.is_short:
+        entries = self._recommender.list_entries(asked)
+        if asked.is_short and entries <= _FEW_ENTRIES:
             return self._score(asked)
-        return await self.short.run(self._scores, asked)
+        lane = self.short if entries <= SHORT_ENTRIES else self.long
+        return await lane.run(self._scores, asked)
 
     def is_long(self, query: TopKQuery) -> bool:
         """Return whether a query that is short to read takes long to answer."""
-        return bool(query.filters) and self._recommender.numbers > _SHORT_FILTERED_NUMBERS
+        if query.filters and self._recommender.numbers > _SHORT_FILTERED_NUMBERS:
+            return True
+        return self._recommender.list_entries(query) > SHORT_ENTRIES
+
+    def list_numbers(self, query: TopKQuery) -> int:
+        """Return a look at how many numbers of embeddings costs as much as a query's lists."""
+        entries = self._recommender.list_entries(query)
+        return _LISTS_NUMBERS + _ENTRY_NUMBERS * entries if entries else 0
 
     async def _look_again(self, plan: Plan) -> Reply:
         """Answer what the first look could not: by the embeddings, and at last by all of them."""
         found: Reply | Plan = plan
-        numbers = plan.variant.index.numbers
+        numbers, is_long = plan.variant.index.numbers, self.is_long(plan.query)
         if plan.query.k <= _FEW:
-            lane = self.short if numbers <= _SHORT_FILTERED_NUMBERS else self.long
+            lane = self.short if numbers <= _SHORT_FILTERED_NUMBERS and not is_long else self.long
             found = await lane.run(self._again, plan, admitted=True)
         if isinstance(found, Plan):
-            lane = self.short if numbers <= SHORT_WHOLE_NUMBERS else self.long
+            lane = self.short if numbers <= SHORT_WHOLE_NUMBERS and not is_long else self.long
             found = await lane.run(self._whole, found, admitted=True)
         return _reply(found)
 

@@ -9,7 +9,7 @@ import numpy as np
 from gnnrec_registry.files.arrays import Embeddings
 from gnnrec_registry.scoring.ranking import Rows
 from gnnrec_server.errors import InvalidQuery
-from gnnrec_server.index.exact import Found, Mask
+from gnnrec_server.index.exact import Found, Mask, contains
 from gnnrec_server.query.filters import meet
 from gnnrec_server.query.queries import (
     KnownItem,
@@ -22,9 +22,7 @@ from gnnrec_server.query.queries import (
 )
 from gnnrec_server.telemetry.metrics import NewcomerKind
 from gnnrec_server.version.newcomers import embed_item, embed_user
-from gnnrec_server.version.snapshot import LoadedVariant, Snapshot
-
-_NO_ROWS: Rows = np.empty(0, np.int64)
+from gnnrec_server.version.snapshot import NO_ROWS, LoadedVariant, Snapshot
 
 
 class Newcomers(Protocol):
@@ -43,6 +41,8 @@ class Placed:
 
     vector: Embeddings
     left_out: Rows
+    history: Rows
+    """The items whose lists add to its scores, distinct and ascending."""
     unknown_item_ids: Sequence[str] = ()
 
 
@@ -60,7 +60,33 @@ class Plan:
     """With an allow list: the distinct rows that are permitted."""
     met: Mask | None
     """With filters and no allow list: which items (I,) are permitted."""
+    history: Rows
+    """The items whose lists add to the scores, distinct and ascending."""
     unknown_item_ids: Sequence[str]
+
+    @property
+    def has_lists(self) -> bool:
+        """Whether lists add to its scores."""
+        return self.variant.lists is not None and len(self.history) > 0
+
+    @property
+    def depth(self) -> int:
+        """How many items to search for, of which `with_lists` makes the answer."""
+        return self.variant.depth(self.query.k, self.history)
+
+    def with_lists(self, found: Found) -> Found:
+        """Return the k best items, from the `depth` best by inner product."""
+        return self.variant.with_lists(
+            self.vector, self.query.k, found, self.history, self._permits
+        )
+
+    def _permits(self, rows: Rows) -> Mask:
+        if self.among is not None:
+            return contains(self.among, rows)
+        if self.met is not None:
+            permitted: Mask = self.met[rows]
+            return permitted
+        return ~contains(self.excluded, rows)
 
     @property
     def can_share(self) -> bool:
@@ -74,12 +100,14 @@ class Plan:
 
 def search(made: Plan) -> Found:
     """Return the k best permitted items."""
-    index, k = made.variant.index, made.query.k
+    index, depth = made.variant.index, made.depth
     if made.among is not None:
-        return index.search_among(made.vector, k, made.among)
-    if made.met is not None:
-        return index.search_where(made.vector, k, made.met)
-    return index.search(made.vector, k, made.excluded)
+        found = index.search_among(made.vector, depth, made.among)
+    elif made.met is not None:
+        found = index.search_where(made.vector, depth, made.met)
+    else:
+        found = index.search(made.vector, depth, made.excluded)
+    return made.with_lists(found)
 
 
 def plan(snapshot: Snapshot, query: TopKQuery, metrics: Newcomers) -> Plan:
@@ -87,14 +115,21 @@ def plan(snapshot: Snapshot, query: TopKQuery, metrics: Newcomers) -> Plan:
     variant = snapshot.variant(query.target.variant)
     placed = place(snapshot, variant, query.subject, metrics, include_seen=query.include_seen)
     if not (query.allow_item_ids or query.exclude_item_ids or query.filters):
-        unknown_ids = placed.unknown_item_ids
         return Plan(
-            snapshot, variant, query, placed.vector, placed.left_out, None, None, unknown_ids
+            snapshot,
+            variant,
+            query,
+            placed.vector,
+            placed.left_out,
+            None,
+            None,
+            placed.history,
+            placed.unknown_item_ids,
         )
     met = _meet(snapshot, query)
     listed = tuple(dict.fromkeys(query.allow_item_ids or query.exclude_item_ids))
     allowed, unknown = snapshot.find_items(listed)
-    excluded, among = _NO_ROWS, None
+    excluded, among = NO_ROWS, None
     if query.allow_item_ids:
         among = np.setdiff1d(allowed, placed.left_out, assume_unique=True)
         among, met = among if met is None else among[met[among]], None
@@ -104,7 +139,9 @@ def plan(snapshot: Snapshot, query: TopKQuery, metrics: Newcomers) -> Plan:
         met[placed.left_out] = False
         met[allowed] = False
     unknown = list(dict.fromkeys([*placed.unknown_item_ids, *unknown]))
-    return Plan(snapshot, variant, query, placed.vector, excluded, among, met, unknown)
+    return Plan(
+        snapshot, variant, query, placed.vector, excluded, among, met, placed.history, unknown
+    )
 
 
 def place(
@@ -118,16 +155,18 @@ def place(
     """Find or make the subject's embedding.
 
     Items are left out where they are the subject itself, or were had by it and
-    `include_seen` is off.
+    `include_seen` is off. The lists of what it had add to its scores in either case; an item's own
+    list adds to its own.
     """
     match subject:
         case KnownUser(user_id):
             row = snapshot.user_row(user_id)
-            seen = _NO_ROWS if include_seen else snapshot.seen(row).astype(np.int64)
-            return Placed(variant.users[row], seen)
+            seen = NO_ROWS if include_seen else snapshot.seen(row).astype(np.int64)
+            return Placed(variant.users[row], seen, snapshot.history(variant, row))
         case KnownItem(item_id):
             row = snapshot.item_row(item_id)
-            return Placed(variant.index.embedding(row), np.array([row], np.int64))
+            itself = np.array([row], np.int64)
+            return Placed(variant.index.embedding(row), itself, itself)
         case Vector(values):
             if len(values) != variant.embedding_dim:
                 raise InvalidQuery(
@@ -135,16 +174,32 @@ def place(
                     f"has {len(values)} numbers; variant {variant.name!r} of version "
                     f"{snapshot.version!r} has embedding_dim {variant.embedding_dim}",
                 )
-            return Placed(values, _NO_ROWS)
+            return Placed(values, NO_ROWS, NO_ROWS)
         case NewUser():
             user = embed_user(snapshot, variant, subject.weights, subject.features)
             metrics.count_newcomer("new_user", variant.name, user.unknown_features)
-            had = _NO_ROWS if include_seen else user.item_rows
-            return Placed(user.vector, had, user.unknown_item_ids)
+            had = NO_ROWS if include_seen else user.item_rows
+            return Placed(user.vector, had, user.item_rows, user.unknown_item_ids)
         case NewItem():
             item = embed_item(snapshot, variant, subject.features)
             metrics.count_newcomer("new_item", variant.name, item.unknown_features)
-            return Placed(item.vector, _NO_ROWS)
+            return Placed(item.vector, NO_ROWS, NO_ROWS)
+
+
+def list_entries(snapshot: Snapshot, variant: LoadedVariant, subject: Subject) -> int:
+    """Return at most how many entries of item lists add to a subject's scores."""
+    if variant.lists is None:
+        return 0
+    match subject:
+        case KnownUser(user_id):
+            had = len(snapshot.seen(snapshot.user_row(user_id)))
+        case KnownItem():
+            had = 1
+        case NewUser(interactions):
+            had = len(interactions)
+        case _:
+            had = 0
+    return had * variant.lists.longest
 
 
 def _meet(snapshot: Snapshot, query: TopKQuery) -> Mask | None:

@@ -14,7 +14,7 @@ from gnnrec_server.errors import UnknownItem, UnknownUser
 from gnnrec_server.index.exact import FlatIndex, Found, Rank
 from gnnrec_server.process.cancellation import attempt, pause
 from gnnrec_server.query.answer import ScoreAnswer, TopKAnswer, top_k_answer
-from gnnrec_server.query.plan import Plan, place, plan, search
+from gnnrec_server.query.plan import Plan, list_entries, place, plan, search
 from gnnrec_server.query.queries import ScoreQuery, TopKQuery
 from gnnrec_server.query.routing import Serving
 from gnnrec_server.telemetry.metrics import Metrics, UnknownKind
@@ -53,6 +53,7 @@ class Recommender:
         """What is served now."""
         self.numbers = 0
         """How many numbers the largest index holds: what a look at all of its items costs."""
+        self._has_lists = False
 
     def swap(self, serving: Serving) -> None:
         """Answer from `serving` from now on; queries under way finish on what they began."""
@@ -63,11 +64,22 @@ class Recommender:
             for variant in resident.snapshot.variants.values()
         ]
         self.numbers = max((variant.index.numbers for variant in variants), default=0)
+        self._has_lists = any(variant.lists is not None for variant in variants)
 
     @property
     def snapshot(self) -> Snapshot:
         """What answers requests that name no version; raises NotReady before the first."""
         return self.serving.current
+
+    def list_entries(self, query: TopKQuery | ScoreQuery) -> int:
+        """Return at most how many entries of item lists add to a query's scores.
+
+        It is 0 for a query that cannot be answered.
+        """
+        if not self._has_lists:
+            return 0
+        entries = attempt(self._list_entries, query)
+        return 0 if isinstance(entries, Exception) else entries
 
     def top_k(self, query: TopKQuery) -> TopKAnswer:
         """Return the k best permitted items; the answer equals brute force over them."""
@@ -123,7 +135,9 @@ class Recommender:
         distinct = list(dict.fromkeys(query.item_ids))
         found = snapshot.item_ids.rows(distinct)
         scores = np.where(
-            found != NO_ROW, variant.index.scores(placed.vector, found), np.float32(0)
+            found != NO_ROW,
+            variant.scores(placed.vector, found, placed.history),
+            np.float32(0),
         )
         rows = found
         if len(distinct) < len(query.item_ids):
@@ -145,6 +159,10 @@ class Recommender:
     def _planned(self, query: Query, serving: Serving) -> Plan | Exception:
         pause()
         return attempt(self._plan, serving, query) if isinstance(query, TopKQuery) else query
+
+    def _list_entries(self, query: TopKQuery | ScoreQuery) -> int:
+        snapshot = self.serving.choose(query.target, query.subject)
+        return list_entries(snapshot, snapshot.variant(query.target.variant), query.subject)
 
     def _plan(self, serving: Serving, query: TopKQuery) -> Plan:
         return plan(serving.choose(query.target, query.subject), query, self._metrics)
@@ -210,16 +228,27 @@ def _find_together(
     alike: dict[tuple[FlatIndex, int], list[int]] = {}
     for number, made in enumerate(plans):
         if isinstance(made, Plan) and made.can_share:
-            alike.setdefault((made.variant.index, made.query.k), []).append(number)
+            alike.setdefault((made.variant.index, made.depth), []).append(number)
     groups = []
-    for (index, k), members in alike.items():
+    for (index, depth), members in alike.items():
         group = [made for number in members if isinstance(made := plans[number], Plan)]
         vectors = np.concatenate([made.vector for made in group]).reshape(len(group), -1)
         excluded = [made.excluded for made in group]
-        rank = attempt(_finder(index, effort), vectors, k, excluded)
+        rank = attempt(_finder(index, effort), vectors, depth, excluded)
+        if any(made.has_lists for made in group) and not isinstance(rank, Exception):
+            rank = attempt(_with_lists, group, rank)
         if not isinstance(rank, Exception):  # else each fails, or not, by itself
             groups.append((members, rank))
     return groups
+
+
+def _with_lists(group: Sequence[Plan], rank: Rank) -> Rank:
+    """Rank candidates, and again with what lists add, which takes too long for the event loop."""
+    found: list[Found | None] = []
+    for made, line in zip(group, rank(), strict=True):
+        pause()
+        found.append(None if line is None else made.with_lists(line))
+    return lambda: found
 
 
 def _finder(index: FlatIndex, effort: Effort) -> Callable[[Embeddings, int, Sequence[Rows]], Rank]:

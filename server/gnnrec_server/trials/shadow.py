@@ -110,7 +110,7 @@ def _list(snapshot: Snapshot, query: TopKQuery, answer: Answered) -> _Compared:
     overlap = sum(item in own for item in answered) / len(answered) if answered else 1.0
     found = snapshot.item_ids.rows(answered)
     known = found != NO_ROW
-    scores = made.variant.index.scores(made.vector, found[known])
+    scores = made.variant.scores(made.vector, found[known], made.history)
     return _Compared(seconds, _drift(np.array(answer.scores, np.float32)[known], scores), overlap)
 
 
@@ -121,7 +121,7 @@ def _score(snapshot: Snapshot, query: ScoreQuery, answer: Answered) -> _Compared
     placed = place(snapshot, variant, query.subject, Uncounted(), include_seen=True)
     rows = snapshot.item_ids.rows(query.item_ids)
     known = (rows != NO_ROW) & np.array(answer.known, bool)
-    scores = variant.index.scores(placed.vector, rows[known])
+    scores = variant.scores(placed.vector, rows[known], placed.history)
     seconds = time.perf_counter() - began
     return _Compared(seconds, _drift(np.array(answer.scores, np.float32)[known], scores), None)
 

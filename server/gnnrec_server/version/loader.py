@@ -9,6 +9,7 @@ from gnnrec_registry import Version
 from gnnrec_registry.files.layout import GOLDEN
 from gnnrec_server.errors import UnservableVersion
 from gnnrec_server.index.approximate import IndexPlan, build
+from gnnrec_server.index.exact import FlatIndex, Found, contains
 from gnnrec_server.version import cancellation, memory_check
 from gnnrec_server.version.ids import IdTable
 from gnnrec_server.version.node_models import load_foldings, load_models
@@ -53,7 +54,12 @@ def load(
         where = f"version {version.name!r}, variant {name!r}"
         built = build(index, users, embeddings, where)
         variants[name] = LoadedVariant(
-            name, np.asarray(users), built, foldings.get(name), models.get(name)
+            name,
+            np.asarray(users),
+            built,
+            foldings.get(name),
+            models.get(name),
+            version.lists(name),
         )
     clock.lap("build")
     snapshot = Snapshot(
@@ -64,6 +70,7 @@ def load(
         attributes=version.attributes(),
         seen_indptr=np.asarray(indptr),
         seen_items=np.asarray(items),
+        seen_liked=version.liked if any(one.lists for one in variants.values()) else None,
         variants=variants,
         load_seconds=clock.laps,
     )
@@ -78,22 +85,30 @@ def _warm_up(snapshot: Snapshot) -> None:
     """Search for some users in every variant, so that the first requests are no slower."""
     rows = np.linspace(0, len(snapshot.user_ids) - 1, _WARM_UP_USERS).astype(np.int64)
     for variant in snapshot.variants.values():
-        for row in rows:
-            vector = np.array(variant.users[row])
-            variant.index.search(vector, _WARM_UP_K, snapshot.seen(row).astype(np.int64))
+        for row in rows.tolist():
+            _answer(snapshot, variant, variant.index, row, _WARM_UP_K)
+
+
+def _answer(
+    snapshot: Snapshot, variant: LoadedVariant, index: FlatIndex, row: int, k: int
+) -> Found:
+    """Return the k best unseen items of a known user."""
+    vector, seen = np.array(variant.users[row]), snapshot.seen(row).astype(np.int64)
+    history = snapshot.history(variant, row)
+    found = index.search(vector, variant.depth(k, history), seen)
+    return variant.with_lists(vector, k, found, history, lambda rows: ~contains(seen, rows))
 
 
 def _replay_golden(snapshot: Snapshot, content: bytes) -> None:
     golden = json.loads(content)
     for query in golden["queries"]:
         variant = snapshot.variant(query["variant"])
-        exact = variant.index.exact
         row = snapshot.user_row(query["user_id"])
         expected = np.array(query["scores"], np.float32)
-        vector = np.array(variant.users[row])
-        scores, _ = exact.search(vector, golden["k"], snapshot.seen(row).astype(np.int64))
+        scores, _ = _answer(snapshot, variant, variant.index.exact, row, golden["k"])
         named = np.array([snapshot.item_row(item_id) for item_id in query["item_ids"]], np.int64)
-        for found in (scores, variant.index.scores(vector, named)):
+        history = snapshot.history(variant, row)
+        for found in (scores, variant.scores(np.array(variant.users[row]), named, history)):
             if found.shape != expected.shape or not np.allclose(
                 found, expected, rtol=_GOLDEN_TOLERANCE, atol=_GOLDEN_TOLERANCE
             ):

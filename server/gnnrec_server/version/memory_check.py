@@ -4,6 +4,7 @@ from pathlib import Path
 
 from gnnrec_registry import Manifest, Version
 from gnnrec_registry.files.layout import ITEM_IDS, ITEM_TITLES, USER_IDS
+from gnnrec_registry.scoring import lists
 from gnnrec_server.errors import UnservableVersion
 from gnnrec_server.index import codes
 from gnnrec_server.index.approximate import IndexPlan
@@ -46,6 +47,8 @@ def _searching(manifest: Manifest) -> int:
     data = manifest.data
     widths = [variant.embedding_dim for variant in manifest.variants.values()]
     searching = codes.search_bytes(data.items, max(widths))
+    if any(variant.lists is not None for variant in manifest.variants.values()):
+        searching += lists.added_bytes(data.items)
     kinds = {variant.model.kind for variant in manifest.variants.values() if variant.model}
     if "sage" not in kinds or manifest.features is None:
         return searching

@@ -1,20 +1,25 @@
 """A version in memory: ids, embeddings and indexes that belong together, immutable."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnrec_registry import Manifest, NodeFeatures
+from gnnrec_registry import ItemLists, Manifest, NodeFeatures
 from gnnrec_registry.features.attributes import Attribute
 from gnnrec_registry.files.arrays import Embeddings
-from gnnrec_registry.scoring.ranking import NO_ROW, Rows
+from gnnrec_registry.scoring.lists import added_to, depth, with_lists
+from gnnrec_registry.scoring.ranking import NO_ROW, Rows, Scores
 from gnnrec_server.errors import MissingVariant, UnknownItem, UnknownUser
-from gnnrec_server.index.exact import FlatIndex
+from gnnrec_server.index.exact import FlatIndex, Found, Mask
+from gnnrec_server.process.cancellation import pause
 from gnnrec_server.telemetry.version_metrics import VariantFigures, VersionFigures
 from gnnrec_server.version.ids import IdTable
 from gnnrec_server.version.node_models import Folding, Model
+
+NO_ROWS: Rows = np.empty(0, np.int64)
 
 
 @dataclass(frozen=True)
@@ -28,6 +33,8 @@ class LoadedVariant:
     """Set where new users can be embedded from interactions alone."""
     model: Model | None = None
     """Set where new nodes can be embedded from features."""
+    lists: ItemLists | None = None
+    """Set where the lists of the items that a user had add to the scores."""
 
     @property
     def takes_new_users(self) -> bool:
@@ -46,6 +53,41 @@ class LoadedVariant:
         """The number of dimensions, D."""
         return int(self.users.shape[1])
 
+    def depth(self, k: int, history: Rows) -> int:
+        """Return how many items to search for, of which `with_lists` makes the k best."""
+        return k if self.lists is None or len(history) == 0 else depth(k, len(self.index))
+
+    def with_lists(
+        self,
+        vector: Embeddings,
+        k: int,
+        found: Found,
+        history: Rows,
+        permits: Callable[[Rows], Mask],
+    ) -> Found:
+        """Return the k best items with what the lists of a history add.
+
+        found: the `depth` best by inner product with vector (D,); history: distinct rows,
+        ascending; permits: tells which of some rows may be returned
+        """
+        if self.lists is None or len(history) == 0:
+            return found
+        rows, sums = self.lists.added(history, pause)
+        kept = permits(rows)
+        return with_lists(
+            lambda rows, added: self.index.scores(vector, rows, added),
+            k,
+            found,
+            self.depth(k, history),
+            (rows[kept], sums[kept]),
+        )
+
+    def scores(self, vector: Embeddings, rows: Rows, history: Rows) -> Scores:
+        """Return the scores of items: vector (D,), rows (C,) -> (C,); -inf for NO_ROW."""
+        if self.lists is None or len(history) == 0:
+            return self.index.scores(vector, rows)
+        return self.index.scores(vector, rows, added_to(rows, self.lists.added(history, pause)))
+
 
 @dataclass(frozen=True)
 class Snapshot:
@@ -59,6 +101,8 @@ class Snapshot:
     """What items can be filtered by; empty for a version without."""
     seen_indptr: NDArray[np.int64]
     seen_items: NDArray[np.int32]
+    seen_liked: NDArray[np.bool_] | None
+    """Which of the items seen were liked; None if all were, or if no variant asks."""
     variants: dict[str, LoadedVariant]
     load_seconds: dict[str, float]
     """How long each phase of loading took."""
@@ -120,6 +164,18 @@ class Snapshot:
     def seen(self, user_row: int) -> NDArray[np.int32]:
         """Return the rows of the items that a user had in the training data."""
         return self.seen_items[self.seen_indptr[user_row] : self.seen_indptr[user_row + 1]]
+
+    def history(self, variant: LoadedVariant, user_row: int) -> Rows:
+        """Return the items whose lists add to a user's scores: those that the user had and liked.
+
+        There are none in a variant without lists.
+        """
+        if variant.lists is None:
+            return NO_ROWS
+        seen = self.seen(user_row).astype(np.int64)
+        if self.seen_liked is None:
+            return seen
+        return seen[self.seen_liked[self.seen_indptr[user_row] : self.seen_indptr[user_row + 1]]]
 
     def find_items(self, item_ids: tuple[str, ...]) -> tuple[Rows, list[str]]:
         """Return the rows of the known ids, distinct and ascending, and the unknown ids."""

@@ -16,6 +16,7 @@ from gnnrec_registry import (
     FeaturesExport,
     FoldIn,
     ItemAttribute,
+    ItemLists,
     ModelStore,
     NodeFeatures,
     NodeModel,
@@ -30,6 +31,12 @@ from tests import made
 
 SEEN = [[0, 2], [1], [], [0, 1, 2, 3]]
 USERS, ITEMS, K = made.embeddings(4, 4), made.embeddings(6, 4, seed=1), 3
+LISTS = ItemLists(
+    indptr=np.array([0, 2, 3, 3, 3, 3, 6]),
+    items=np.array([1, 4, 0, 0, 1, 2], np.int32),
+    weights=np.array([0.5, 1, 2, 0.25, 1, 1], np.float32),
+    degree_exponent=0.5,
+)
 PNG = b"\x89PNG\r\n\x1a\n"
 
 
@@ -37,7 +44,12 @@ def golden() -> Json:
     """Return the best unseen items of two users, in order."""
     queries = []
     for user in (0, 3):
-        scores = (ITEMS.astype(np.float64) @ USERS[user]).astype(np.float32)
+        sums = np.zeros(6)
+        for row in SEEN[user]:
+            listed = slice(LISTS.indptr[row], LISTS.indptr[row + 1])
+            sums[LISTS.items[listed]] += LISTS.weights[listed]
+        sums *= len(SEEN[user]) ** -LISTS.degree_exponent
+        scores = (ITEMS.astype(np.float64) @ USERS[user] + sums).astype(np.float32)
         unseen = [item for item in range(6) if item not in SEEN[user]]
         best = sorted(unseen, key=lambda item: -scores[item])[:K]
         queries.append(
@@ -79,7 +91,9 @@ def export() -> Export:
     return replace(
         base,
         variants={
-            "lightgcn": VariantExport(USERS, ITEMS, metrics, fold_in=folding, fold=ITEMS),
+            "lightgcn": VariantExport(
+                USERS, ITEMS, metrics, fold_in=folding, fold=ITEMS, lists=LISTS
+            ),
             "hybrid": VariantExport(USERS, ITEMS, model=hybrid, onnx=b"a model"),
         },
         features=FeaturesExport(

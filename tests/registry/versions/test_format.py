@@ -154,15 +154,21 @@ DISTINCT = "Attributes have distinct names that are not empty."
 NAMED = "Names of models, versions, aliases and variants are 1 to 128 letters, digits"
 FOLDERS = "the names of its folders, and when (UTC) it was published"
 DATA = "`users` and `items` (U and I), `interactions` by split"
-VARIANTS = "`embedding_dim`, `dtype`, `metrics` by split, `fold_in` and `model` or null"
+VARIANTS = "`embedding_dim`, `dtype`, `metrics` by split, `fold_in`, `model` and `lists` or null"
 GOLDEN = 'golden.json {"k", "queries": [{"variant", "user_id", "item_ids", "scores"}]}'
 BEST = "for some users, the k best items that are not in the user's `seen`, or all where there are"
 ORDER = "Items are ordered by score descending, equal scores by the lower row."
 COLUMNS = "The names of the columns of users are distinct and not empty"
 SEGMENTS = "`segments` divide the D columns from left to right"
+LISTS = "lists.indptr.npy int64 (I+1,) with lists: what an item adds to the scores of others"
+LISTED = "lists.items.npy int32 (E,) item rows, ascending within an item's list"
+WEIGHTS = "lists.weights.npy float32 (E,) the weight of each"
+ABOVE = "Weights of lists are finite and above 0."
+EXPONENT = "`lists.degree_exponent` is an exponent a, 0 to 1."
 MODEL = "`model` names an ONNX `file`, `<variant>/<kind>.onnx`, of a `kind`"
 
 A, U, I = "attributes/", "lightgcn/users.npy", "lightgcn/items.npy"  # noqa: E741 (items)
+L = "lightgcn/lists."
 S, P, G = "seen.items.npy", "seen.indptr.npy", "golden.json"
 HITS, HELD = "report/lightgcn.test.npy", "report/test.held_out.npy"
 UTC = "2024-01-01T00:00:00"
@@ -231,6 +237,36 @@ BROKEN: list[tuple[str, Spoil, str]] = [
     (HELD_OUT, put(HELD, np.zeros(3, np.uint8)), "not unsigned (4,)"),
     (HELD_OUT, put(HELD, np.zeros(4, np.int8)), "not unsigned (4,)"),
     (BEFORE, place("report/hybrid.validation.npy", (0, 0), np.nan), "holds NaN"),
+    # item lists
+    (LISTS, without(f"{L}indptr.npy"), "lists.indptr.npy is missing"),
+    (LISTS, change(f"{L}indptr.npy", np.int32), "int32 (7,), not int64"),
+    (LISTS, change(f"{L}indptr.npy", lambda array: array[1:]), "(6,), not int64 (7,)"),
+    (LISTS, place(f"{L}indptr.npy", 1, 4), "'lightgcn': its item lists are not a CSR matrix"),
+    (LISTS, place(f"{L}indptr.npy", -1, 5), "6 columns, and 5"),
+    (LISTED, without(f"{L}items.npy"), "lists.items.npy is missing"),
+    (LISTED, change(f"{L}items.npy", np.int64), "int64 (6,), not int32"),
+    (LISTED, place(f"{L}items.npy", slice(0, 2), [4, 1]), "row 0 do not ascend"),
+    (LISTED, place(f"{L}items.npy", 4, 2), "row 5 do not ascend, or one stands twice"),
+    (LISTED, place(f"{L}items.npy", 5, 6), "not within 0 and 5"),
+    (LISTED, place(f"{L}items.npy", 0, -1), "not within 0 and 5"),
+    (WEIGHTS, without(f"{L}weights.npy"), "lists.weights.npy is missing"),
+    (WEIGHTS, change(f"{L}weights.npy", np.float64), "weights of float64 (6,), not float32 (6,)"),
+    (WEIGHTS, change(f"{L}weights.npy", lambda array: array[1:]), "(5,), not float32 (6,)"),
+    (ABOVE, place(f"{L}weights.npy", 5, np.nan), "a weight that is not finite and above 0"),
+    (ABOVE, place(f"{L}weights.npy", 0, np.inf), "a weight that is not finite and above 0"),
+    (ABOVE, place(f"{L}weights.npy", 3, 0), "a weight that is not finite and above 0"),
+    (ABOVE, place(f"{L}weights.npy", 2, -1), "a weight that is not finite and above 0"),
+    (
+        EXPONENT,
+        setting("variants", "lightgcn", "lists", to={"degree_exponent": 1.5}),
+        "lists.degree",
+    ),
+    (
+        EXPONENT,
+        setting("variants", "lightgcn", "lists", to={"degree_exponent": -1}),
+        "lists.degree",
+    ),
+    (EXPONENT, setting("variants", "lightgcn", "lists", to={}), "lists.degree_exponent"),
     # arrays and names
     (ARRAYS, put(U, np.array([[Opened()] * 4] * 4, object)), "Python objects in dtype"),
     (ARRAYS, put(U, archive()), "is not a readable .npy file"),
@@ -417,6 +453,9 @@ def test_no_sentence_of_the_format_can_be_broken_unseen(
         added("report/a picture (1).png", full.PNG),
         setting("a later key", to={"x": 1}),
         setting("variants", "lightgcn", "a later key", to=[1]),
+        setting("variants", "lightgcn", "lists", to=None),
+        lambda damage: damage.manifest["variants"]["hybrid"].pop("lists"),
+        place(f"{L}weights.npy", 0, 1e-45),
         golden(scores=[1e9, 0.0, -1e9]),
     ],
 )
@@ -508,6 +547,11 @@ def variant(name: str, **changed: Any) -> Change:
     return change
 
 
+def lists(**changed: Any) -> Change:
+    """Return a function that changes the item lists of the variant lightgcn."""
+    return variant("lightgcn", lists=replace(full.LISTS, **changed))
+
+
 def query(**changed: Any) -> Change:
     """Return what changes the first golden query."""
     content = full.golden()
@@ -542,6 +586,16 @@ PLAIN = VariantExport(full.USERS, full.ITEMS)
         (variant("lightgcn", users=full.USERS.astype(np.float64)), "expected a float32 matrix"),
         (variant("lightgcn", fold=full.ITEMS[:, :3]), "its fold-in does not fit"),
         (variant("hybrid", model=NodeModel(kind="sage", file="x.onnx")), "not hybrid/sage.onnx"),
+        (lists(indptr=np.zeros(6, np.int64)), "item lists of 5 items do not fit 6"),
+        (lists(indptr=np.array([0, 2, 1, 3, 3, 3, 6])), "'lightgcn': its item lists are not a CSR"),
+        (lists(items=np.array([4, 1, 0, 0, 1, 2])), "row 0 do not ascend"),
+        (lists(items=np.array([1.5, 4, 0, 0, 1, 2])), "expected integers"),
+        (lists(weights=np.ones(6)), "weights of float64 (6,), not float32 (6,)"),
+        (lists(weights=np.ones(5, np.float32)), "weights of float32 (5,), not float32 (6,)"),
+        (lists(weights=np.zeros(6, np.float32)), "a weight that is not finite and above 0"),
+        (lists(weights=np.full(6, np.nan, np.float32)), "a weight that is not finite and above 0"),
+        (lists(degree_exponent=2.0), "degree_exponent 2, which is not within 0 and 1"),
+        (lists(degree_exponent=float("nan")), "degree_exponent nan, which is not within 0 and 1"),
         (
             variant("hybrid", model=NodeModel.model_construct(kind="hybrid", file="../../x.onnx")),
             "'../../x.onnx', not hybrid/hybrid.onnx",

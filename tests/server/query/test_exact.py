@@ -13,9 +13,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnnrec_protos.v1 import recommender_pb2 as pb
-from gnnrec_registry import FoldIn, ItemAttribute, ModelStore, Segment, VariantExport
+from gnnrec_registry import FoldIn, ItemAttribute, ItemLists, ModelStore, Segment, VariantExport
 from gnnrec_registry.features.encoders import Value
 from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.scoring.ranking import Scores
 from gnnrec_server.errors import UnknownUser
 from gnnrec_server.load.answer_cache import Reply
 from gnnrec_server.load.lanes import Lanes, Replies
@@ -29,6 +30,7 @@ from gnnrec_server.query.queries import (
     KnownUser,
     Limits,
     NewUser,
+    ScoreQuery,
     Subject,
     TopKQuery,
     Vector,
@@ -58,6 +60,9 @@ class World:
     hours: list[float | None]
     topics: list[list[str]]
     level: list[str | None]
+    lists: ItemLists | None
+    liked: list[list[int]]
+    """What of the seen each user liked: what has lists that count."""
 
     def ids(self) -> list[str]:
         return [f"i{row}" for row in range(len(self.items))]
@@ -65,7 +70,11 @@ class World:
 
 @cache
 def world(number: int) -> World:
-    """Return a world of SIZES[number] items; every other has many equal scores."""
+    """Return a world of SIZES[number] items; every other has many equal scores.
+
+    The first five worlds have no item lists, and the next five do.
+    """
+    number, has_lists = number % len(SIZES), number >= len(SIZES)
     generator = np.random.default_rng(number)
     count = SIZES[number]
     users = generator.standard_normal((4, 3)).astype(np.float32)
@@ -87,14 +96,18 @@ def world(number: int) -> World:
     ]
     fold = generator.integers(-2, 3, (count, 3)).astype(np.float32)
     rule = FoldIn(segments=(Segment(width=3, degree_exponent=0.5),), weighted=True)
+    lists = made.item_lists(count, 0.15, number, whole=bool(number % 2)) if has_lists else None
     with TemporaryDirectory() as folder:
         export = made.export(users, items, seen, attributes=attributes)
-        variants = {"lightgcn": VariantExport(users, items, fold=fold, fold_in=rule)}
-        export = replace(export, variants=variants)
+        variants = {"lightgcn": VariantExport(users, items, fold=fold, fold_in=rule, lists=lists)}
+        is_liked = generator.random(len(export.seen_items)) < 0.7
+        export = replace(export, variants=variants, seen_liked=is_liked)
         loaded = loader.load(ModelStore(Path(folder), "toy").publish(export))
     recommender = Recommender("production", Metrics())
     recommender.swap(serving_only(loaded))
-    return World(recommender, users, items, fold, seen, hours, topics, level)
+    marks = iter(is_liked.tolist())
+    liked = [[row for row in rows if next(marks)] for rows in seen]
+    return World(recommender, users, items, fold, seen, hours, topics, level, lists, liked)
 
 
 def permitted(world: World, query: TopKQuery) -> set[int]:
@@ -131,18 +144,36 @@ def meets(world: World, row: int, condition: Filter) -> bool:
 
 def brute_force(world: World, query: TopKQuery) -> tuple[list[str], list[float]]:
     """Score every permitted item in double precision; equal float32 scores by the lower row."""
-    match query.subject:
+    scores = all_scores(world, query.subject)
+    order = sorted(permitted(world, query), key=lambda row: (-scores[row], row))[: query.k]
+    return [f"i{row}" for row in order], [float(scores[row]) for row in order]
+
+
+def all_scores(world: World, subject: Subject) -> Scores:
+    """Return the score of every item (I,), word by word as the format defines it."""
+    history: list[int] = []
+    match subject:
         case KnownUser(user_id):
             vector = world.users[int(user_id[1:])]
+            history = world.liked[int(user_id[1:])]
         case KnownItem(item_id):
             vector = world.items[int(item_id[1:])]
+            history = [int(item_id[1:])]
         case Vector(values):
             vector = values
         case NewUser(interactions):
             vector = folded(world, interactions)
-    scores = (world.items.astype(np.float64) @ vector.astype(np.float64)).astype(np.float32)
-    order = sorted(permitted(world, query), key=lambda row: (-scores[row], row))[: query.k]
-    return [f"i{row}" for row in order], [float(scores[row]) for row in order]
+            known = {int(each.item_id[1:]) for each in interactions}
+            history = sorted(row for row in known if row < len(world.items))
+    sums = np.zeros(len(world.items))
+    if world.lists is not None and history:
+        for had in history:
+            for place in range(world.lists.indptr[had], world.lists.indptr[had + 1]):
+                sums[world.lists.items[place]] += float(world.lists.weights[place])
+        sums *= len(history) ** -world.lists.degree_exponent
+    products = np.vecdot(world.items.astype(np.float64), vector.astype(np.float64))
+    scores: Scores = (products + sums).astype(np.float32)
+    return scores
 
 
 def folded(world: World, interactions: Sequence[Interaction]) -> Embeddings:
@@ -212,10 +243,10 @@ def batches() -> st.SearchStrategy[tuple[World, list[TopKQuery]]]:
     """Draw a world and up to 12 queries for it."""
 
     def of(number: int) -> st.SearchStrategy[tuple[World, list[TopKQuery]]]:
-        some = st.lists(queries(SIZES[number]), min_size=1, max_size=12)
+        some = st.lists(queries(SIZES[number % len(SIZES)]), min_size=1, max_size=12)
         return st.tuples(st.just(world(number)), some)
 
-    return st.integers(0, len(SIZES) - 1).flatmap(of)
+    return st.integers(0, 2 * len(SIZES) - 1).flatmap(of)
 
 
 def check(world: World, query: TopKQuery, answer: TopKAnswer | Exception) -> None:
@@ -241,6 +272,16 @@ def test_single_and_batch_equal_brute_force(drawn: tuple[World, list[TopKQuery]]
     for query, answer in zip(several, together, strict=True):
         check(world, query, world.recommender.top_k(query))
         check(world, query, answer)
+
+
+@given(batches())
+@settings(max_examples=25, deadline=None)
+def test_scores_of_named_items_are_those_of_answers(drawn: tuple[World, list[TopKQuery]]) -> None:
+    world, several = drawn
+    for query in several:
+        ids = [f"i{row}" for row in range(len(world.items) + 1)]
+        answer = world.recommender.score(ScoreQuery(query.subject, tuple(ids), LIMITS))
+        assert answer.scores.tolist() == [*all_scores(world, query.subject).tolist(), 0.0]
 
 
 @given(batches())
@@ -300,7 +341,7 @@ def test_every_way_to_search_has_its_own_answer() -> None:
         {"filters": (Filter("level", AnyOf(("first",))),), "exclude_item_ids": ("i2",)},
         {"filters": (Filter("hours", Range()),), "allow_item_ids": ("i3", "i20", "i21")},
     )
-    here = world(4)
+    here = world(9)
     asked = [TopKQuery(KnownUser("u1"), 6, LIMITS, include_seen=True, **way) for way in ways]
     answers = here.recommender.top_k_batch(asked)
     for query, answer in zip(asked, answers, strict=True):
