@@ -34,7 +34,7 @@ from gnnrec_training.data.moments import TimeReader
 from gnnrec_training.data.node_tables import NodeTable, read_node_table
 from gnnrec_training.data.reading.progress import ReadProgress
 from gnnrec_training.data.reading.sources import source_name
-from gnnrec_training.data.split import split
+from gnnrec_training.data.split import foreseen, split
 from gnnrec_training.data.summary import DataSummary
 from gnnrec_training.errors import InvalidData
 from gnnrec_training.reporter import Reporter, Silent
@@ -65,6 +65,14 @@ def load_dataset(config: Config, beside: Path, reporter: Reporter | None = None)
     `beside`: the folder that the configuration's relative paths start from. Raises InvalidData for
     data that cannot be read as configured.
     """
+    return read_data(config, beside, reporter).split()
+
+
+def read_data(config: Config, beside: Path, reporter: Reporter | None = None) -> "Data":
+    """Read, check and number the data set of a configuration: steps 1 to 3.
+
+    `beside` and errors are those of load_dataset.
+    """
     reporter = reporter or Silent()
     summary = DataSummary()
     tables = _read(config.data, data_folder(config.data, beside), reporter, summary)
@@ -74,18 +82,81 @@ def load_dataset(config: Config, beside: Path, reporter: Reporter | None = None)
     _check_times(config, tables.time_reader)
     _describe_interactions(summary, interactions, tables.time_reader, config.data)
     _warn_of_missing_ids(summary)
-    dataset = _split(config, tables, interactions, is_test, low, summary)
-    if tables.items is not None:
-        dataset = replace(
-            dataset,
-            item_titles=tables.items.titles_of(dataset.item_ids),
-            item_attributes=tables.items.attributes_of(dataset.item_ids),
+    seen_only = _seen_only(config.data, low, interactions, tables.ids)
+    summary.seen_only = len(seen_only)
+    # nodes that tables alone know get their rows here, whatever part is asked for
+    in_tables = (
+        _rows_of_table(tables.ids.users, tables.users),
+        _rows_of_table(tables.ids.items, tables.items),
+    )
+    return Data(config, tables, interactions, is_test, seen_only, in_tables, summary, reporter)
+
+
+@dataclass(frozen=True)
+class Data:
+    """What was read of a data set, to be split into parts or taken as a whole."""
+
+    config: Config
+    tables: _Tables
+    interactions: Interactions
+    is_test: NDArray[np.bool_] | None
+    """(E,): which interactions are of the given test part; None without one."""
+    seen_only: Interactions
+    """Pairs below data.min_weight."""
+    in_tables: tuple[Rows, Rows]
+    """The rows of users, and of items, that tables with features have."""
+    summary: DataSummary
+    reporter: Reporter
+
+    def split(self) -> Dataset:
+        """Return train, validation and test parts, and say what was read: steps 4 to 6."""
+        config = self.config
+        generator = np.random.default_rng([config.seed, seeds.SPLIT])
+        parts = split(self.interactions, config.split, self.is_test, generator)
+        _warn_of_few_users(parts[1], self.summary)
+        later = foreseen(self.seen_only, parts, config.split)
+        dataset = self._numbered(*parts, self.seen_only.take(~later), self.seen_only.take(later))
+        for line in self.summary.lines():
+            self.reporter.tell(line)
+        for warning in self.summary.warnings:
+            self.reporter.tell(f"warning: {warning}")
+        return add_features(dataset, self.tables.users, self.tables.items)
+
+    def whole(self) -> Dataset:
+        """Return all interactions as one training part: steps 5 and 6."""
+        nothing = no_interactions()
+        dataset = self._numbered(self.interactions, nothing, nothing, self.seen_only, nothing)
+        return add_features(dataset, self.tables.users, self.tables.items)
+
+    def _numbered(
+        self,
+        train: Interactions,
+        validation: Interactions,
+        test: Interactions,
+        seen_only: Interactions,
+        seen_later: Interactions,
+    ) -> Dataset:
+        """Number users and items for the models, and attach titles and attributes."""
+        ids, items = self.tables.ids, self.tables.items
+        dataset = Dataset(
+            self.config.name,
+            ids.users.ids.to_list(),
+            ids.items.ids.to_list(),
+            train,
+            validation,
+            test,
+            seen_only,
+            seen_later,
+            summary=self.summary,
         )
-    for line in summary.lines():
-        reporter.tell(line)
-    for warning in summary.warnings:
-        reporter.tell(f"warning: {warning}")
-    return add_features(dataset, tables.users, tables.items)
+        dataset = restrict_to_catalogue(dataset, *self.in_tables)
+        if items is None:
+            return dataset
+        return replace(
+            dataset,
+            item_titles=items.titles_of(dataset.item_ids),
+            item_attributes=items.attributes_of(dataset.item_ids),
+        )
 
 
 def _read(data: DataConfig, folder: str, reporter: Reporter, summary: DataSummary) -> _Tables:
@@ -221,36 +292,6 @@ def _warn_of_missing_ids(summary: DataSummary) -> None:
             f'first: {summary.missing_at}); data.missing_ids = "error" refuses them, "keep" takes '
             "texts such as nan for ids"
         )
-
-
-def _split(
-    config: Config,
-    tables: _Tables,
-    interactions: Interactions,
-    is_test: NDArray[np.bool_] | None,
-    low: list[Interactions],
-    summary: DataSummary,
-) -> Dataset:
-    """Split the interactions and number users and items for the models: steps 4 and 5."""
-    ids = tables.ids
-    user_table = _rows_of_table(ids.users, tables.users)
-    item_table = _rows_of_table(ids.items, tables.items)
-    generator = np.random.default_rng([config.seed, seeds.SPLIT])
-    train, validation, test = split(interactions, config.split, is_test, generator)
-    seen_only = _seen_only(config.data, low, interactions, ids)
-    summary.seen_only = len(seen_only)
-    _warn_of_few_users(validation, summary)
-    dataset = Dataset(
-        config.name,
-        ids.users.ids.to_list(),
-        ids.items.ids.to_list(),
-        train,
-        validation,
-        test,
-        seen_only,
-        summary=summary,
-    )
-    return restrict_to_catalogue(dataset, user_table, item_table)
 
 
 def _warn_of_few_users(validation: Interactions, summary: DataSummary) -> None:

@@ -2,7 +2,6 @@
 
 from typing import Literal
 
-from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset, concatenate
 from gnnrec_training.graph.sparse import Csr, by_user
 
@@ -10,17 +9,11 @@ Split = Literal["validation", "test"]
 """A part of the data that models are measured on."""
 
 
-def seen_before(config: Config, dataset: Dataset, split: Split) -> Csr:
+def seen_before(dataset: Dataset, split: Split) -> Csr:
     """Return what a server would leave out of each user's ranking before a part: (U, I).
 
-    That is all interactions of the parts before it, and the pairs below data.min_weight. Where the
-    split is by one moment for all, such pairs count only if they are earlier than the part.
+    That is all interactions of the parts before it, and the pairs below data.min_weight that were
+    known then.
     """
     known = dataset.train if split == "validation" else dataset.known
-    held_out = dataset.validation if split == "validation" else dataset.test
-    disliked = dataset.disliked
-    if config.split.method == "time" and len(disliked) and len(held_out):
-        assert disliked.times is not None
-        assert held_out.times is not None
-        disliked = disliked.take(disliked.times < held_out.times.min())
-    return by_user(concatenate(known, disliked), len(dataset.user_ids))
+    return by_user(concatenate(known, dataset.disliked), len(dataset.user_ids))

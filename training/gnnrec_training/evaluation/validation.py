@@ -32,7 +32,7 @@ def validation(config: Config, dataset: Dataset, *, all_users: bool = False) -> 
         asked = there[:: -(-len(there) // WATCHED_USERS)]
         part = part.take(np.isin(part.user_rows, asked))
     users, items = len(dataset.user_ids), len(dataset.item_ids)
-    seen, held_out = seen_before(config, dataset, "validation"), heldout(part, users, items)
+    seen, held_out = seen_before(dataset, "validation"), heldout(part, users, items)
     k = config.evaluation.k[0]
 
     def validate(embeddings: EmbeddingPair) -> float:

@@ -35,12 +35,10 @@ import torch
 from torch import Tensor
 
 from gnnrec_training.config import EaseConfig
-from gnnrec_training.data.dataset import Interactions
 from gnnrec_training.errors import InvalidConfig
 from gnnrec_training.graph.propagation import EmbeddingPair
 from gnnrec_training.models.item_lists import ListModel, largest, list_model
-from gnnrec_training.models.spectral import Spectrum, spectrum
-from gnnrec_training.reporter import ShareDone
+from gnnrec_training.models.spectral import Spectrum
 
 _EXACT = 20_000
 """Up to so many items the matrix of the regression is inverted."""
@@ -51,19 +49,15 @@ _HALF = 10_000
 _LEAST = 1e-3
 
 
-def ease_spectrum(
-    train: Interactions,
-    users: int,
-    items: int,
-    config: EaseConfig,
-    generator: torch.Generator,
-    share_done: ShareDone = lambda share: None,
-) -> Spectrum:
-    """Return the spectrum of W: all of it where the smaller side is small."""
+def ease_exponents(config: EaseConfig) -> tuple[float, float]:
+    """Return the exponents of W's spectrum, those of users and items."""
+    return config.user_exponent / 2, config.item_exponent
+
+
+def ease_width(config: EaseConfig, users: int, items: int) -> int:
+    """Return how many vectors the spectrum needs: all where the smaller side is small."""
     assert config.embedding_dim is not None  # config.defaults has filled it in
-    width = items if min(users, items) <= _SMALL else config.embedding_dim
-    exponents = config.user_exponent / 2, config.item_exponent
-    return spectrum(train, users, items, exponents, width, generator, share_done)
+    return items if min(users, items) <= _SMALL else config.embedding_dim
 
 
 def ease(found: Spectrum, config: EaseConfig) -> tuple[EmbeddingPair, Tensor]:
