@@ -34,10 +34,12 @@ def published(world: Path) -> list[str]:
 
 def test_train_prints_one_json_object_for_programs(world: Path) -> None:
     first = json.loads((world / "versions.json").read_text())[0]
-    assert set(first) == {"model", "version", "seconds", "metrics"}
+    assert set(first) == {"model", "version", "seconds", "metrics", "verdict"}
     assert first["model"] == "courses"
     assert 0 < first["metrics"]["test"]["recall@20"] < 1
     assert 0 < first["metrics"]["validation"]["ndcg@20"] < 1
+    assert first["verdict"]["beats_baselines"] is True
+    assert {row["model"] for row in first["verdict"]["rows"]} >= {"hybrid", "popularity"}
 
 
 def test_the_whole_path_ends_in_a_recommendation(world: Path) -> None:

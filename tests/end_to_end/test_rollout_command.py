@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from gnnrec import Client
@@ -58,6 +59,46 @@ def test_a_worse_or_damaged_version_needs_force_and_a_reason(root: Path, say: Sa
     assert said == "production is now worse (was v1)\nnot checked: --force\n"
     history = say("history", *at)
     assert re.search(r"promote \(forced\) +v1 +worse +new items matter more", history)
+
+
+UNTRAINED = """
+name = "poor"
+[data]
+interactions = "poor.csv"
+[lightgcn]
+embedding_dim = 4
+[lightgcn.training]
+epochs = 1
+learning_rate = 1e-9
+[evaluation]
+k = [5]
+"""
+
+
+def test_a_model_that_loses_to_popularity_is_published_and_needs_force_to_be_served(
+    tmp_path: Path, say: Say
+) -> None:
+    """People have what is popular, and the model is as random as it began."""
+    generator = np.random.default_rng(0)
+    pairs = {(u, int(item)) for u in range(200) for item in generator.zipf(1.3, 15) % 60}
+    lines = [f"u{user},i{item}" for user, item in sorted(pairs)]
+    (tmp_path / "poor.csv").write_text("\n".join(["user_id,item_id", *lines]) + "\n")
+    (tmp_path / "poor.toml").write_text(UNTRAINED)
+    at = ("--registry", tmp_path / "registry")
+    printed = say("train", tmp_path / "poor.toml", *at, "--promote", "production")
+    *table, sentence = printed.splitlines()
+    assert sentence.startswith("lightgcn is served: NDCG@5 ")
+    assert sentence.endswith("; it is not promoted unless forced.")
+    beside = next(place for place, line in enumerate(table) if line.startswith("on test"))
+    assert [line.split()[0] for line in table[beside + 1 :]][:2] == ["lightgcn", "popularity"]
+    store = ModelStore(tmp_path / "registry", "poor")
+    (version,) = store.versions()
+    refused = say("promote", version.name, *at)
+    assert "does not beat the simple baseline 'popularity' (lightgcn is served: " in refused
+    assert "nothing was moved" in refused
+    assert store.aliases.history() == []
+    forced = say("promote", version.name, *at, "--force", "--why", "to see it in the shadow")
+    assert forced.startswith(f"production is now {version.name}")
 
 
 def test_what_does_not_fit_together_is_said(root: Path, say: Say) -> None:

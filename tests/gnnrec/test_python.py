@@ -400,9 +400,18 @@ def test_a_training_shows_its_metrics_and_its_report(tmp_path: Path) -> None:
     assert repr(trained).startswith(f"Training(shop {trained.version} in {tmp_path}; spectral, ")
     assert recall in repr(trained)
     assert len(repr(trained).splitlines()) == 1
-    header, *rows, last = str(trained).splitlines()
+    assert trained.verdict is not None
+    header, *rows, sentence, last = str(trained).splitlines()
     assert header.split()[:2] == ["split", "model"]
-    assert {line.split()[1] for line in rows} == {"spectral", "random", "popularity"}
+    beside = rows.index(next(line for line in rows if line.startswith("on test")))
+    assert {line.split()[1] for line in rows[:beside]} == {"spectral", "random", "popularity"}
+    served, *others = [line.split()[0] for line in rows[beside + 1 :]]
+    assert served == "spectral"
+    assert set(others) == set(trained.baselines) - {"random"}
+    assert sentence == trained.verdict.sentence
+    kept = opened(trained).manifest.verdict
+    assert kept is not None
+    assert kept.sentence == sentence
     assert trained.version in last
     with pytest.raises(FrozenInstanceError):
         trained.model = "other"  # type: ignore[misc]

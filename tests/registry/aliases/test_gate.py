@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gnnrec_registry import ModelStore
+from gnnrec_registry import ModelStore, VerdictEntry
 from gnnrec_registry.errors import NoSuchVersion, PromotionRefused
 from gnnrec_registry.gate import check
 from tests import made
@@ -64,6 +64,32 @@ def test_newer_data_are_compared_and_mentioned(store: ModelStore) -> None:
     assert note == "compared with 'old' on test, measured on other data"
     publish(store, "other", 0.5, data=data.model_copy(update={"name": "another"}))
     assert "other data sets" in check(store, "other", alias="production")
+
+
+def judged(beats: bool) -> VerdictEntry:
+    sentence = "lightgcn is served: NDCG@10 0.1 on test, 50% below popularity."
+    return VerdictEntry(beats_baselines=beats, baseline="popularity", sentence=sentence)
+
+
+@pytest.mark.parametrize("alias", ["production", "a new one"])
+def test_what_does_not_beat_the_baselines_is_refused_at_its_first_promotion_too(
+    store: ModelStore, alias: str
+) -> None:
+    publish(store, "new", 0.9, verdict=judged(beats=False))
+    with pytest.raises(
+        PromotionRefused,
+        match=r"'new' does not beat the simple baseline 'popularity' \(lightgcn is served: .*50% "
+        r"below popularity\); nothing was moved; .*--force --why",
+    ):
+        check(store, "new", alias=alias)
+
+
+def test_what_beats_the_baselines_is_compared_as_ever(store: ModelStore) -> None:
+    publish(store, "new", 0.5, verdict=judged(beats=True))
+    assert check(store, "new", alias="production") == "compared with 'old' on test"
+    publish(store, "worse", 0.4, verdict=judged(beats=True))
+    with pytest.raises(PromotionRefused, match="recall@20 0"):
+        check(store, "worse", alias="production")
 
 
 def test_a_damaged_version_is_refused(store: ModelStore) -> None:

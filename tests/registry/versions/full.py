@@ -22,6 +22,7 @@ from gnnrec_registry import (
     NodeModel,
     Segment,
     VariantExport,
+    VerdictEntry,
     Version,
 )
 from gnnrec_registry.features.encoders import CategoricalEncoding, NumericEncoding
@@ -99,6 +100,7 @@ def export() -> Export:
         features=FeaturesExport(
             encoding, made.embeddings(4, 1), np.eye(2, dtype=np.float32)[[0, 1] * 3]
         ),
+        verdict=VerdictEntry(beats_baselines=True, baseline="random", sentence="It is better."),
         report_arrays={
             # users 0, 2 and 3 have held-out items; user 0 a hit at rank 2, user 2 at ranks 1 and 3
             "report/test.held_out.npy": np.array([1, 0, 2, 1], np.uint8),

@@ -340,6 +340,11 @@ BROKEN: list[tuple[str, Spoil, str]] = [
     ),
     ("null only without models", setting("features", to=None), "a model, and the version no feat"),
     ("metrics by baseline and split", setting("baselines", to={"random": 1}), "baselines.random"),
+    (
+        "null where nothing was measured",
+        setting("verdict", to={"baseline": "x"}),
+        "beats_baselines",
+    ),
     ("versions of what trained it", setting("libraries", to={"numpy": 2}), "libraries.numpy"),
     ("how long parts of the training took", setting("seconds", to={"all": -1.0}), "seconds.all"),
     ("by path: `size`, `sha256`", setting("files", "gone.npy", to={"size": 1}), "sha256"),

@@ -63,7 +63,9 @@ def measure(
     on_train: on the validation part these stand in for variants that are embedded over it.
     """
     models = variants | _baselines(config, dataset, variants, reporter)
-    measured = Measured(metrics={name: {} for name in models})
+    measured = Measured(
+        metrics={name: {} for name in models}, per_user={name: {} for name in models}
+    )
     if len(dataset.validation) > 0:
         part = _Part("validation", dataset.validation, dataset.train, config, dataset)
         _measure_part(config, part, models | on_train, set(variants), measured, reporter)
@@ -109,7 +111,7 @@ def _measure_part(
         result = evaluate(users, items, part.seen, part.held_out, config.evaluation.k, share_done)
         measured.metrics[name][part.name] = result.metrics
         measured.shown.setdefault(name, {})[part.name] = result.shown
-        measured.per_user.setdefault(name, {})[part.name] = {
+        measured.per_user[name][part.name] = {
             metric: result.per_user[metric] for metric in judged_by(config)
         }
         if name in variants:
