@@ -10,7 +10,6 @@ from gnnrec_registry import (
     DataEntry,
     Export,
     ItemAttribute,
-    ItemLists,
     ModelStore,
     VariantExport,
     Version,
@@ -81,27 +80,3 @@ def publish(
         titles=[f"Title {row}" for row in range(30)],
     )
     return ModelStore(root, "toy").publish(made, version=version)
-
-
-def item_lists(
-    items: int,
-    density: float,
-    seed: int = 0,
-    *,
-    whole: bool = False,
-    scale: float = 1.0,
-    degree_exponent: float = 0.5,
-) -> ItemLists:
-    """Return random lists in which each item stands with a chance of `density`.
-
-    Weights are up to `scale`; `whole` ones are small integers, of which many sums are equal.
-    """
-    generator = np.random.default_rng(seed)
-    rows, columns = np.nonzero(generator.random((items, items)) < density)
-    weights = generator.integers(1, 3, len(rows)) if whole else 1 - generator.random(len(rows))
-    return ItemLists(
-        np.cumsum([0, *np.bincount(rows, minlength=items)]).astype(np.int64),
-        columns.astype(np.int32),
-        np.maximum(weights * scale, 1e-45).astype(np.float32),
-        degree_exponent,
-    )

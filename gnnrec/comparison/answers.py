@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from gnnrec_registry import Version
 from gnnrec_registry.files.arrays import Embeddings
-from gnnrec_registry.scoring.ranking import NO_ROW, Rows, Scores, max_norm, top_k
+from gnnrec_registry.scoring.ranking import NO_ROW, Additions, Rows, Scores, max_norm, top_k
 
 _USERS = 1000
 _AT_A_TIME = 64
@@ -107,20 +107,33 @@ def _lists(
     """Return the k best unseen items of users (B,) as a server would: rows (B, k)."""
     users, items = (np.asarray(half) for half in version.embeddings(variant))
     indptr, seen = version.seen
+    lists, liked = version.lists(variant), version.liked
     longest = max_norm(items)
     answers = []
     for start in range(0, len(user_rows), _AT_A_TIME):
         which = user_rows[start : start + _AT_A_TIME]
-        had = [seen[indptr[row] : indptr[row + 1]] for row in which]
-        answers.append(_best(users[which], items, had, longest, min(k, len(items))))
+        places = [slice(indptr[row], indptr[row + 1]) for row in which]
+        had = [seen[place] for place in places]
+        added = None
+        if lists is not None:
+            marks = [slice(None) if liked is None else liked[place] for place in places]
+            added = lists.additions([rows[mark] for rows, mark in zip(had, marks, strict=True)])
+        answers.append(_best(users[which], items, had, longest, min(k, len(items)), added))
         advance((start + len(which)) / len(user_rows))
     return np.concatenate(answers)
 
 
 def _best(
-    queries: Embeddings, items: Embeddings, had: list[NDArray[np.int32]], longest: float, k: int
+    queries: Embeddings,
+    items: Embeddings,
+    had: list[NDArray[np.int32]],
+    longest: float,
+    k: int,
+    added: Additions | None,
 ) -> Rows:
     scores = queries @ items.T  # (B, I)
+    if added is not None:
+        scores[added.lines, added.rows] += added.sums.astype(np.float32)
     for line, rows in zip(scores, had, strict=True):
         line[rows] = -np.inf
 
@@ -132,7 +145,7 @@ def _best(
         found, rows = np.take_along_axis(found, order, 1), np.take_along_axis(rows, order, 1)
         return found, np.where(found == -np.inf, NO_ROW, rows)
 
-    return top_k(find, queries, items, longest, k, lambda query: had[query])[1]
+    return top_k(find, queries, items, longest, k, lambda query: had[query], added=added)[1]
 
 
 def _titles(version: Version) -> dict[str, str]:

@@ -96,7 +96,7 @@ def _train(
         name: (users.numpy(), np.ascontiguousarray(items.numpy()))
         for name, (users, items) in built.on_train.items()
     }
-    measured = measure(config, dataset, variants, on_train, reporter)
+    measured = measure(config, dataset, variants, on_train, reporter, built.lists)
     reporter.start("report", REPORT_STEPS)
     contents = Contents(
         config=config,
@@ -106,6 +106,7 @@ def _train(
         losses=built.losses,
         validations=built.validations,
         measured=measured,
+        lists=built.lists,
     )
     report = build_report(contents, reporter.advance)
     reporter.start("publishing", 1)

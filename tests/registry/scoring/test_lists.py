@@ -5,7 +5,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gnnrec_registry import ItemLists
 from gnnrec_registry.files.arrays import Embeddings
 from gnnrec_registry.scoring import lists as scoring
 from gnnrec_registry.scoring.lists import Added, depth, with_lists
@@ -19,26 +18,8 @@ from gnnrec_registry.scoring.ranking import (
     rank_all,
     top_k,
 )
-from tests import made
-
-
-def by_hand(lists: ItemLists, history: list[int]) -> dict[int, float]:
-    """What a history adds, word by word, in plain Python."""
-    sums: dict[int, float] = {}
-    for had in history:
-        for place in range(lists.indptr[had], lists.indptr[had + 1]):
-            item = int(lists.items[place])
-            sums[item] = sums.get(item, 0.0) + float(lists.weights[place])
-    return {item: total * len(history) ** -lists.degree_exponent for item, total in sums.items()}
-
-
-def totals(vector: Embeddings, items: Embeddings, added: dict[int, float]) -> Scores:
-    products = np.vecdot(items.astype(np.float64), vector.astype(np.float64))
-    with np.errstate(over="ignore"):
-        scores: Scores = (products + [added.get(row, 0.0) for row in range(len(items))]).astype(
-            np.float32
-        )
-    return scores
+from tests import item_lists, made
+from tests.item_lists import random_lists
 
 
 def scores_of(vector: Embeddings, items: Embeddings, rows: Rows, added: Doubles) -> Scores:
@@ -59,10 +40,10 @@ def histories(generator: np.random.Generator, count: int, items: int) -> list[Ro
 @settings(max_examples=60, deadline=None)
 def test_what_is_added_equals_the_definition_to_the_last_bit(seed: int, density: float) -> None:
     generator = np.random.default_rng(seed)
-    lists = made.item_lists(60, density, seed)
+    lists = random_lists(60, density, seed)
     for history in histories(generator, 4, 60):
         rows, sums = lists.added(history)
-        expected = by_hand(lists, history.tolist())
+        expected = item_lists.added(lists, history)
         assert rows.tolist() == sorted(expected)
         assert sums.tolist() == [expected[row] for row in rows.tolist()]
         assert lists.entries(history) == sum(map(int, np.diff(lists.indptr)[history]))
@@ -71,7 +52,7 @@ def test_what_is_added_equals_the_definition_to_the_last_bit(seed: int, density:
 def test_many_entries_are_added_up_in_parts_between_pauses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    lists, history, pauses = made.item_lists(50, 0.5, 0), np.arange(50), list[int]()
+    lists, history, pauses = random_lists(50, 0.5, 0), np.arange(50), list[int]()
     whole = lists.added(history)
     monkeypatch.setattr(scoring, "_AT_A_TIME", 10)
     parts = lists.added(history, lambda: pauses.append(1))
@@ -95,7 +76,7 @@ def test_the_best_with_lists_equal_brute_force(
     items = made.embeddings(150, 3, seed)
     if ties:
         items = items.round()[generator.integers(0, 20, 150)]
-    lists = made.item_lists(150, density, seed, whole=ties)
+    lists = random_lists(150, density, seed, whole=ties)
     vector = made.embeddings(1, 3, seed + 1)[0].round()
     (history,) = histories(generator, 1, 150)
     permitted = np.flatnonzero(generator.random(150) < 0.8)
@@ -112,7 +93,7 @@ def test_the_best_with_lists_equal_brute_force(
     scored: list[int] = []
     added: Added = rows[inside], sums[inside]
     scores, best = with_lists(score, k, (dense[order], permitted[order]), asked, added)
-    expected = totals(vector, items, by_hand(lists, history[:20].tolist()))
+    expected = item_lists.scores(vector, items, lists, history[:20])
     assert best.tolist() == best_of(expected, permitted.tolist(), k)
     assert scores.tolist() == expected[best].tolist()
     assert set(scored) <= {*permitted.tolist()}
@@ -153,7 +134,7 @@ def test_candidates_found_with_additions_are_settled_exactly(
     if ties:
         items = items.round()[generator.integers(0, 9, 80)]
         queries = queries.round()
-    lists = made.item_lists(80, 0.1, seed, whole=ties, scale=scale)
+    lists = random_lists(80, 0.1, seed, whole=ties, scale=scale)
     had = histories(generator, 4, 80)
     added = lists.additions(had)
     left_out = histories(generator, 4, 20)
@@ -175,7 +156,7 @@ def test_candidates_found_with_additions_are_settled_exactly(
     np.testing.assert_array_equal(all_rows, rows)
     np.testing.assert_array_equal(all_scores, scores)
     for query in range(4):
-        expected = totals(queries[query], items, by_hand(lists, had[query].tolist()))
+        expected = item_lists.scores(queries[query], items, lists, had[query])
         permitted = [row for row in range(80) if row not in left_out[query]]
         best = best_of(expected, permitted, k)
         assert rows[query, : len(best)].tolist() == best

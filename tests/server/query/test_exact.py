@@ -39,7 +39,7 @@ from gnnrec_server.query.recommender import Recommender
 from gnnrec_server.rpc.replies import score_reply, top_k_reply
 from gnnrec_server.telemetry.metrics import Metrics
 from gnnrec_server.version import loader
-from tests import made
+from tests import item_lists, made
 from tests.server.serving import serving_only
 
 LIMITS = Limits()
@@ -96,7 +96,9 @@ def world(number: int) -> World:
     ]
     fold = generator.integers(-2, 3, (count, 3)).astype(np.float32)
     rule = FoldIn(segments=(Segment(width=3, degree_exponent=0.5),), weighted=True)
-    lists = made.item_lists(count, 0.15, number, whole=bool(number % 2)) if has_lists else None
+    lists = (
+        item_lists.random_lists(count, 0.15, number, whole=bool(number % 2)) if has_lists else None
+    )
     with TemporaryDirectory() as folder:
         export = made.export(users, items, seen, attributes=attributes)
         variants = {"lightgcn": VariantExport(users, items, fold=fold, fold_in=rule, lists=lists)}
@@ -165,15 +167,7 @@ def all_scores(world: World, subject: Subject) -> Scores:
             vector = folded(world, interactions)
             known = {int(each.item_id[1:]) for each in interactions}
             history = sorted(row for row in known if row < len(world.items))
-    sums = np.zeros(len(world.items))
-    if world.lists is not None and history:
-        for had in history:
-            for place in range(world.lists.indptr[had], world.lists.indptr[had + 1]):
-                sums[world.lists.items[place]] += float(world.lists.weights[place])
-        sums *= len(history) ** -world.lists.degree_exponent
-    products = np.vecdot(world.items.astype(np.float64), vector.astype(np.float64))
-    scores: Scores = (products + sums).astype(np.float32)
-    return scores
+    return item_lists.scores(vector, world.items, world.lists, history)
 
 
 def folded(world: World, interactions: Sequence[Interaction]) -> Embeddings:

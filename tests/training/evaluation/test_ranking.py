@@ -5,11 +5,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gnnrec_registry import ItemLists
 from gnnrec_training.data.dataset import Interactions
 from gnnrec_training.evaluation.ranking import evaluate, heldout, rank
 from gnnrec_training.graph.sparse import by_user
-from tests import made
+from tests import item_lists, made
+from tests.item_lists import random_lists
 from tests.training.boards import interactions, random_interactions
 
 
@@ -79,7 +79,7 @@ def test_ranks_with_item_lists_equal_brute_force(seed: int, k: int, ties: bool) 
     if ties:
         embeddings = [half.round() for half in embeddings]
     user_embeddings, item_embeddings = embeddings
-    lists = made.item_lists(items, generator.choice([0.0, 0.05, 0.5]), seed, whole=ties)
+    lists = random_lists(items, generator.choice([0.0, 0.05, 0.5]), seed, whole=ties)
     seen = by_user(random_interactions(users, items, 2 * users, seed), users)
     liked = random_interactions(users, items, 3 * users, seed + 1)
     history = by_user(liked.take(liked.user_rows % 3 > 0), users)
@@ -88,7 +88,7 @@ def test_ranks_with_item_lists_equal_brute_force(seed: int, k: int, ties: bool) 
         user_embeddings[which], item_embeddings, which, seen, k, lists=lists, history=history
     )
     for line, user in enumerate(which):
-        expected = with_lists_by_hand(
+        expected = item_lists.scores(
             user_embeddings[user], item_embeddings, lists, history.rows(which[line : line + 1])[0]
         )
         had = set(seen.rows(which[line : line + 1])[0].tolist())
@@ -97,26 +97,11 @@ def test_ranks_with_item_lists_equal_brute_force(seed: int, k: int, ties: bool) 
         assert scores[line, : len(best)].tolist() == expected[best].tolist()
 
 
-def with_lists_by_hand(
-    user: np.ndarray, items: np.ndarray, lists: ItemLists, history: np.ndarray
-) -> np.ndarray:
-    """The definition, word by word: the lists of the history are added up in its order."""
-    sums = np.zeros(len(items))
-    for had in history:
-        for place in range(lists.indptr[had], lists.indptr[had + 1]):
-            sums[lists.items[place]] += float(lists.weights[place])
-    if len(history):
-        sums *= len(history) ** -lists.degree_exponent
-    products = np.vecdot(items.astype(float), user.astype(float))
-    totals: np.ndarray = (products + sums).astype(np.float32)
-    return totals
-
-
 def test_metrics_with_item_lists_are_those_of_their_ranking(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     users, items = made.embeddings(50, 8), made.embeddings(50, 8, 1)
-    lists = made.item_lists(50, 0.1)
+    lists = random_lists(50, 0.1)
     seen = by_user(random_interactions(50, 50, 200, 0), 50)
     test = heldout(random_interactions(50, 50, 100, 1), 50, 50)
     _, rows = rank(users, items, np.arange(50), seen, 10, lists=lists, history=seen)

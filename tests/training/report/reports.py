@@ -48,7 +48,7 @@ def contents(
         item_titles=titles,
     )
     variants = {"lightgcn": halves or (embeddings(users, 4, 1), embeddings(items, 4, 2))}
-    measured = measure(config, dataset, variants, {}, Silent())
+    measured = measure(config, dataset, variants, {}, Silent(), {})
     return Contents(
         config=config,
         dataset=dataset,

@@ -172,7 +172,7 @@ def test_people_get_what_they_have_not_had_with_shares_that_sum_to_one() -> None
     dataset = made.dataset
     seen = by_user(dataset.known, len(dataset.user_ids))
     titles = [f"T{row}" for row in range(len(dataset.item_ids))]
-    people = sample_people(dataset, seen, *made.variants["lightgcn"], titles, 10)
+    people = sample_people(dataset, seen, *made.variants["lightgcn"], titles, 10, None)
     assert len(people) == 10
     activity = [len(person.had) + person.more for person in people]
     assert activity == sorted(activity)

@@ -20,13 +20,14 @@ def golden(
     user_ids: list[str],
     item_ids: list[str],
     seen: Csr,
-    lists: Mapping[str, ItemLists | None],
+    lists: Mapping[str, ItemLists],
 ) -> Json:
     """Return the best unseen items of 16 users, evenly spaced by row, for each variant.
 
     {"k", "queries": [{"variant", "user_id", "item_ids", "scores"}]}
 
-    lists: those of each variant, added up over what users have seen with a value above 0
+    lists: those of the variants that have some, added up over what users have seen with a value
+    above 0
     """
     history = seen.positive()
     which = np.unique(np.linspace(0, len(user_ids) - 1, _QUERIES).astype(np.int64))
@@ -35,7 +36,7 @@ def golden(
         k = min(_K, len(item_ids))
         scores, rows = rank(
             np.ascontiguousarray(users[which]), items, which, seen, k,
-            lists=lists[variant], history=history,
+            lists=lists.get(variant), history=history,
         )  # fmt: skip
         for user, user_scores, user_items in zip(which, scores, rows, strict=True):
             there = user_items != NO_ROW

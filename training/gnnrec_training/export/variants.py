@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gnnrec_registry import VariantExport
+from gnnrec_registry import ItemLists, VariantExport
 from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset, Interactions
 from gnnrec_training.export.closed_forms import ClosedForms
@@ -48,6 +48,15 @@ class Built:
     def lessons(self) -> Lessons:
         """What a second fit may repeat of this one."""
         return Lessons(self.epochs, self.factors)
+
+    @property
+    def lists(self) -> dict[str, ItemLists]:
+        """The item lists of the variants that have some."""
+        return {
+            name: variant.lists
+            for name, variant in self.variants.items()
+            if variant.lists is not None
+        }
 
     def add_history(self, name: str, history: History) -> None:
         """Take in how a variant's training went."""

@@ -22,7 +22,6 @@ def version_export(
     config, dataset = contents.config, contents.dataset
     variants, metrics = contents.variants, contents.measured.metrics
     seen = by_user(dataset.seen, len(dataset.user_ids))
-    lists = {name: variant.lists for name, variant in built.variants.items()}
     return Export(
         user_ids=dataset.user_ids,
         item_ids=dataset.item_ids,
@@ -37,7 +36,7 @@ def version_export(
         features=dataset.features,
         attributes=dataset.item_attributes,
         default_variant=contents.default_variant,
-        golden=golden(variants, dataset.user_ids, dataset.item_ids, seen, lists),
+        golden=golden(variants, dataset.user_ids, dataset.item_ids, seen, contents.lists),
         report=_report_numbers(contents, built),
         report_arrays=contents.measured.arrays,
         report_files=report,

@@ -41,7 +41,13 @@ def build_report(
     users, items = contents.variants[contents.default_variant]
     dataset = contents.dataset
     people = sample_people(
-        dataset, by_user(dataset.seen, len(dataset.user_ids)), users, items, contents.titles, _LIST
+        dataset,
+        by_user(dataset.seen, len(dataset.user_ids)),
+        users,
+        items,
+        contents.titles,
+        _LIST,
+        contents.lists.get(contents.default_variant),
     )
     page = render_page(contents, sections, people, bias(contents))
     return files | {REPORT_PAGE: page.encode()}

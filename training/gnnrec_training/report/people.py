@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnrec_registry import ItemLists
 from gnnrec_registry.files.arrays import Embeddings
 from gnnrec_registry.scoring.ranking import NO_ROW, Scores
 from gnnrec_training.data.dataset import Dataset
@@ -40,7 +41,13 @@ class Person:
 
 
 def sample_people(
-    dataset: Dataset, seen: Csr, users: Embeddings, items: Embeddings, titles: list[str], k: int
+    dataset: Dataset,
+    seen: Csr,
+    users: Embeddings,
+    items: Embeddings,
+    titles: list[str],
+    k: int,
+    lists: ItemLists | None,
 ) -> list[Person]:
     """Return ten users from the least to the most active, with their k best unseen items."""
     activity = np.diff(seen.indptr)
@@ -50,7 +57,7 @@ def sample_people(
     rows = order[places]
     scores, ranked = rank(
         np.ascontiguousarray(users[rows]), np.ascontiguousarray(items), rows, seen,
-        min(k, len(items)),
+        min(k, len(items)), lists=lists, history=seen.positive(),
     )  # fmt: skip
     part = dataset.test if len(dataset.test) else dataset.validation
     people = []
