@@ -14,6 +14,8 @@ from gnnrec_registry.versions.manifest import (
     Manifest,
     NodeModel,
     Segment,
+    FitEntry,
+    FitsEntry,
     VerdictEntry,
 )
 from gnnrec_registry.versions.version import Damaged, Version
@@ -38,6 +40,8 @@ __all__ = [
     "RegistryError",
     "Segment",
     "VariantExport",
+    "FitEntry",
+    "FitsEntry",
     "VerdictEntry",
     "Version",
 ]

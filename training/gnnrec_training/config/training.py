@@ -56,8 +56,10 @@ class SplitConfig(Section):
 class GraphConfig(Section):
     """[graph]: how much an interaction counts as an edge of the graph."""
 
-    weighted: bool = False
-    """Whether an edge counts by the weight of its interaction. If not, all edges count alike."""
+    weighted: bool | Literal["log"] = False
+    """Whether an edge counts by the weight of its interaction. If not, all edges count alike.
+    "log" takes the logarithm of 1 + the weight in multiples of the median one, which suits counts
+    that range over several orders of magnitude; new users' items then count alike."""
     disliked_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
     """What an interaction below data.min_weight counts, beside the 1 of those above: people took an
     interest in what they then disliked, and that says what else they may like. 0 leaves them out of
@@ -189,7 +191,7 @@ class Config(Section):
             )
         for name in ("lightgcn", "sage", "hybrid"):
             model = getattr(self, name)
-            patient = model is not None and model.training.patience is not None
+            patient = model is not None and model.training.patience > 0
             if patient and not self.split.has_validation:
                 yield f"{name}.training.patience needs a validation part; see [split]"
         yield from self._serve_problems()

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec_registry import FeaturesExport, ItemAttribute
+from gnnrec_registry.files.arrays import distinct
 from gnnrec_registry.files.json import canonical_json
+from gnnrec_training.config.defaults import Figures
 from gnnrec_training.data.summary import DataSummary
 from gnnrec_training.errors import InvalidData
 
@@ -83,6 +85,8 @@ class Dataset:
     not recommended either, and a graph may count them for a little."""
     seen_later: Interactions = field(default_factory=no_interactions)
     """Such pairs that only came later, where the split is by time."""
+    new_user_ids: list[str] = field(default_factory=list)
+    """The ids of the users beyond user_ids, whom no model knows, by row from len(user_ids) on."""
     item_titles: list[str] | None = None
     features: FeaturesExport | None = None
     """The encoded features of all users and items, by row; None if none are configured."""
@@ -124,6 +128,16 @@ class Dataset:
         """Return the interactions between users and items that have ids."""
         known = (part.user_rows < len(self.user_ids)) & (part.item_rows < len(self.item_ids))
         return part.take(known)
+
+    @property
+    def figures(self) -> Figures:
+        """What defaults follow from."""
+        return Figures(
+            users=len(distinct(self.train.user_rows)),
+            items=len(distinct(self.train.item_rows)),
+            catalogue=len(self.item_ids),
+            interactions=len(self.train),
+        )
 
     def counts(self) -> dict[str, int]:
         """Return the number of interactions by part."""
@@ -172,6 +186,7 @@ def restrict_to_catalogue(dataset: Dataset, user_table: Rows, item_table: Rows) 
         dataset,
         user_ids=[dataset.user_ids[row] for row in users],
         item_ids=[dataset.item_ids[row] for row in items],
+        new_user_ids=[dataset.user_ids[row] for row in np.argsort(user_row)[len(users) :]],
         train=renumbered(dataset.train),
         validation=renumbered(dataset.validation),
         test=renumbered(dataset.test),

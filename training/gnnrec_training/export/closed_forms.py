@@ -45,7 +45,6 @@ class ClosedForms:
 
     def spectral(self, config: SpectralConfig) -> VariantExport:
         """Compute the spectral model of [spectral]."""
-        assert config.embedding_dim is not None  # config.defaults has filled it in
         exponents = config.user_exponent, config.item_exponent
         found = self._spectrum(exponents, config.embedding_dim)
         return self._variant(*from_spectrum(found, config), 0)

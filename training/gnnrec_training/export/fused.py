@@ -45,7 +45,7 @@ def build_fused(
         zeros = torch.zeros(len(members[0].items), 1)
         segment = one_segment(zeros, 1, weighted=False)
         return variant_export(placed, fold=zeros, fold_in=segment, lists=both)
-    fold, fold_in = _folds(dense, weighted=config.graph.weighted)
+    fold, fold_in = _folds(dense, weighted=config.graph.weighted is True)
     return variant_export(placed, fold=fold, fold_in=fold_in, lists=both)
 
 

@@ -41,7 +41,7 @@ def build_lightgcn(
     assert config.lightgcn is not None
     shape = config.lightgcn
     model, batches, generator = _begun(config, dataset, beside, edges)
-    validate = _validate(config, dataset, all_users=shape.training.patience is not None)
+    validate = _validate(config, dataset, all_users=shape.training.patience > 0)
     reporter.start("lightgcn", stop_after or shape.training.epochs)
     embeddings, history = fit_lightgcn(
         model, batches, shape.training, generator, validate, checkpoint, reporter.advance,
@@ -120,7 +120,7 @@ def _variant(
     if shape.num_layers == 0:
         return variant_export(placed)  # nothing comes from neighbours: no fold-in
     fold, exponent = fold_in(model, shape, edges)
-    segment = one_segment(fold, exponent, weighted=config.graph.weighted)
+    segment = one_segment(fold, exponent, weighted=config.graph.weighted is True)
     return variant_export(placed, fold=fold, fold_in=segment)
 
 

@@ -61,7 +61,7 @@ def build_sage(
     """
     assert config.sage is not None
     inputs, device = _inputs(dataset, edges), training_device(config)
-    stops = config.sage.training.patience is not None
+    stops = config.sage.training.patience > 0
     validate = validation(config, dataset, all_users=stops)
     model, history = fit_sage(
         inputs, config.sage, config.seed, device, progress, validate, checkpoint, stop_after
@@ -89,7 +89,7 @@ def build_hybrid(
     assert config.hybrid is not None
     inputs, device = _inputs(dataset, edges), training_device(config)
     graph = _seen_only(tensors(lightgcn), inputs)
-    stops = config.hybrid.training.patience is not None
+    stops = config.hybrid.training.patience > 0
     validate = validation(config, dataset, all_users=stops)
     model, history = fit_hybrid(
         inputs, graph, config.hybrid, config.seed, device, progress, validate, checkpoint,

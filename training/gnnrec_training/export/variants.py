@@ -99,7 +99,7 @@ def _compute(
     users, items = len(dataset.user_ids), len(dataset.item_ids)
     forms = ClosedForms(
         graph, users, items, config.seed,
-        weighted=config.graph.weighted, share_done=reporter.advance,
+        weighted=config.graph.weighted is True, share_done=reporter.advance,
     )  # fmt: skip
     for name in ("spectral", "ease", "als", "cooccurrence"):
         section = getattr(config, name)

@@ -33,7 +33,12 @@ def edges(dataset: Dataset, config: GraphConfig) -> Interactions:
 
 def _aged(part: Interactions, train: Interactions, config: GraphConfig) -> Interactions:
     """Return a part of the data with each weight as an edge; ages count from those of `train`."""
-    weights = part.weights if config.weighted else np.ones_like(part.weights)
+    weights = np.ones_like(part.weights)
+    if config.weighted == "log":
+        # a median interaction counts ln 2; one of a thousand times its weight ten times as much
+        weights = np.log1p(part.weights / max(float(np.median(train.weights)), 1e-12))
+    elif config.weighted:
+        weights = part.weights
     moment = as_of(train, config)
     if moment is not None and part.times is not None and config.half_life_days is not None:
         age = np.maximum(moment - part.times, 0) / (config.half_life_days * _DAY_S)

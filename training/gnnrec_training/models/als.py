@@ -47,7 +47,6 @@ def als(
     A new user's embedding is the weighted sum of the fold's rows over their items, divided by the
     total weight to the power FOLD_EXPONENT.
     """
-    assert config.embedding_dim is not None  # config.defaults has filled it in
     by_users = sparse_matrix(train.user_rows, train.item_rows, train.weights, (users, items))
     by_items = sparse_matrix(train.item_rows, train.user_rows, train.weights, (items, users))
     item_half = _INIT_STD * torch.randn(items, config.embedding_dim, generator=generator)

@@ -56,7 +56,6 @@ def ease_exponents(config: EaseConfig) -> tuple[float, float]:
 
 def ease_width(config: EaseConfig, users: int, items: int) -> int:
     """Return how many vectors the spectrum needs: all where the smaller side is small."""
-    assert config.embedding_dim is not None  # config.defaults has filled it in
     return items if min(users, items) <= _SMALL else config.embedding_dim
 
 

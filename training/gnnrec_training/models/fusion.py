@@ -27,22 +27,26 @@ class Part:
     """A model with lists has nothing else that matters: its embeddings are left out."""
 
 
+def spreads(parts: Sequence[Part], edges: Interactions) -> list[float]:
+    """Return the standard deviation of the scores of each part.
+
+    It is taken over a sample of users and the items of the edges, so that items count by how
+    popular they are and the many that nobody would be recommended do not matter.
+    """
+    sample = _sample(edges)
+    return [max(_deviation(part, *sample), 1e-30) for part in parts]
+
+
 def scales(
     parts: Sequence[Part], weights: Sequence[float], edges: Interactions
 ) -> list[float]:
     """Return what the scores of each part are multiplied by before they are added up.
 
     That is weight * deviation of the first part's scores / deviation of its own: the weight itself
-    where all parts' scores have the same standard deviation. Deviations are taken over the items of
-    the edges, so that items count by how popular they are and the many that nobody would be
-    recommended do not matter.
+    where all parts' scores have the same standard deviation.
     """
-    sample = _sample(edges)
-    spreads = [_deviation(part, *sample) for part in parts]
-    return [
-        weight * spreads[0] / max(spread, 1e-30)
-        for weight, spread in zip(weights, spreads, strict=True)
-    ]
+    found = spreads(parts, edges)
+    return [weight * found[0] / spread for weight, spread in zip(weights, found, strict=True)]
 
 
 def fuse(parts: Sequence[Part], factors: Sequence[float]) -> EmbeddingPair:

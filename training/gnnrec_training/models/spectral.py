@@ -103,7 +103,6 @@ def spectral(
     A user's embedding is the weighted sum of the latter over the user's items. D is at most the
     number of items.
     """
-    assert config.embedding_dim is not None  # config.defaults has filled it in
     exponents = config.user_exponent, config.item_exponent
     found = spectrum(train, users, items, exponents, config.embedding_dim, generator, share_done)
     return from_spectrum(found, config)

@@ -6,7 +6,6 @@ from typing import Any
 
 from gnnrec_registry.files.layout import REPORT_PAGE
 from gnnrec_registry.versions.manifest import Metrics
-from gnnrec_training.graph.sparse import by_user
 from gnnrec_training.report.bars import activity_bars, item_bars, metric_bars
 from gnnrec_training.report.contents import Contents
 from gnnrec_training.report.curves import loss_curve, validation_curve
@@ -38,17 +37,8 @@ def build_report(
         for picture in section.pictures
         for form, content in (("png", picture.png), ("svg", picture.svg))
     }
-    users, items = contents.variants[contents.default_variant]
-    dataset = contents.dataset
-    people = sample_people(
-        dataset,
-        by_user(dataset.seen, len(dataset.user_ids)),
-        users,
-        items,
-        contents.titles,
-        _LIST,
-        contents.lists.get(contents.default_variant),
-    )
+    served = contents.variants[contents.default_variant]
+    people = sample_people(contents.dataset, contents.seen, served, contents.titles, _LIST)
     page = render_page(contents, sections, people, bias(contents))
     return files | {REPORT_PAGE: page.encode()}
 
@@ -73,7 +63,7 @@ def _training(contents: Contents) -> Section:
             pictures.append(loss_curve(name, losses))
         if validations := contents.validations.get(name):
             patience = getattr(config, name).training.patience
-            curve = validation_curve(name, validations, metric, keeps_best=patience is not None)
+            curve = validation_curve(name, validations, metric, keeps_best=patience > 0)
             pictures.append(curve)
     said = "" if pictures else "Nothing was fitted in epochs: the model is a closed form."
     return Section("training", "Training", said, pictures)
@@ -120,12 +110,10 @@ def _colours(contents: Contents) -> dict[str, str]:
 
 def _data(contents: Contents) -> Section:
     dataset = contents.dataset
-    seen = by_user(dataset.seen, len(dataset.user_ids))
-    users, items = contents.variants[contents.default_variant]
-    labels = contents.titles
+    served, labels = contents.variants[contents.default_variant], contents.titles
     pictures = [
-        *maps(users, items, dataset.user_ids, labels, contents.popularity),
-        *graph_pictures(seen, dataset.user_ids, labels),
+        *maps(served.users, served.items, dataset.user_ids, labels, contents.popularity),
+        *graph_pictures(contents.seen, dataset.user_ids, labels),
     ]
     said = f"The map is of the embeddings of {contents.default_variant}, the default variant."
     return Section("data", "Map and graph", said, pictures, packed=True)

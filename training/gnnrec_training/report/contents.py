@@ -6,10 +6,12 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnrec_registry.files.json import Json
 from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset
-from gnnrec_training.evaluation.measurement import Matrices, Measured
+from gnnrec_training.evaluation.measurement import Measured, Models
 from gnnrec_training.evaluation.verdict import Verdict, judge
+from gnnrec_training.graph.sparse import Csr, by_user
 
 
 @dataclass(frozen=True)
@@ -21,11 +23,13 @@ class Contents:
 
     config: Config
     dataset: Dataset
-    variants: dict[str, Matrices]
+    variants: Models
     default_variant: str
     losses: dict[str, list[float]]
     validations: dict[str, list[tuple[int, float]]]
     measured: Measured
+    search: Json | None = None
+    """What a search for the models tried (search/record)."""
 
     @cached_property
     def verdict(self) -> Verdict | None:
@@ -36,6 +40,12 @@ class Contents:
     def split(self) -> str:
         """The part that the report judges by: test, else validation; "" if neither was measured."""
         return "" if self.verdict is None else self.verdict.split
+
+    @property
+    def seen(self) -> Csr:
+        """What users had (U, I); the value is above 0 for the edges of the graph."""
+        seen = self.dataset.seen(self.config.graph.disliked_weight)
+        return by_user(seen, len(self.dataset.user_ids))
 
     @property
     def titles(self) -> list[str]:
