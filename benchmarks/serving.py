@@ -36,6 +36,7 @@ TOP_K, SCORE, BATCH = SERVICE + "TopK", SERVICE + "Score", SERVICE + "BatchTopK"
 GNNREC = Path(sys.executable).parent / "gnnrec"
 USERS = 20_000
 ROUNDS = 3
+LIST_ENTRIES = 100
 
 
 @dataclass(frozen=True)
@@ -189,6 +190,29 @@ def overload(bench: Bench, registry: Path, pending: int) -> None:
     )
 
 
+def lists(items: int, width: int, seconds: float) -> None:
+    """Measure what item lists cost: a server beside one of the same version without lists."""
+    bench = Bench(seconds)
+    varied = [top_k(user) for user in range(USERS)]
+    batch = pb.BatchTopKRequest(
+        requests=[pb.TopKRequest(user_id=f"user-{user}", k=20) for user in range(256)]
+    ).SerializeToString()
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
+
+        def start(entries: int) -> int:
+            registry = Path(folder) / str(entries)
+            worlds.publish(registry, items=items, users=USERS, width=width, lists=entries)
+            return stack.enter_context(serving(registry, "--answer-cache", "0")).port
+
+        ports = start(0), start(LIST_ENTRIES)
+        bench.beside("TopK, 64 in flight, all users", "", *ports, TOP_K, varied, 64)
+        bench.beside("BatchTopK 256, 2 in flight", "", *ports, BATCH, [batch, batch], 2)
+        bench.delay(*ports, varied)
+        bench.rows[-1][-1] = ""
+    title = f"{items} x {width}, lists of {LIST_ENTRIES}"
+    report(title, ["work", "without", "with lists", "ratio or difference", ""], bench.rows)
+
+
 def size(bench: Bench, server: Process, items: int) -> None:
     """Add rows: the server's memory, the recall of its index, and its start time."""
     with grpc.insecure_channel(f"127.0.0.1:{server.port}") as channel:
@@ -247,12 +271,18 @@ def main(items: str, seconds: float, only: str) -> None:
     if shutil.which("h2load") is None:
         print("h2load (Debian nghttp2-client) is not installed: our own client loads every row")
     for count in items.split(","):
-        measure(int(count), seconds, set(only.split(",")))
+        if only == "lists":
+            for width in (64, 256):
+                lists(int(count), width, seconds)
+        else:
+            measure(int(count), seconds, set(only.split(",")))
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", default="41000", help="sizes of catalogues, with commas")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
-    parser.add_argument("--only", default="one,cache,workers,overload", help="groups of rows")
+    parser.add_argument(
+        "--only", default="one,cache,workers,overload", help="groups of rows, or lists"
+    )
     main(**vars(parser.parse_args()))

@@ -1,11 +1,12 @@
 """Published versions of random embeddings, of any size, for measurements of serving."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnrec_registry import DataEntry, Export, ModelStore, VariantExport
+from gnnrec_registry import DataEntry, Export, ItemLists, ModelStore, VariantExport
 from gnnrec_registry.files.arrays import Embeddings
 from gnnrec_registry.files.json import Json
 
@@ -16,12 +17,19 @@ _CLUSTER = 1000
 
 
 def publish(
-    root: Path, *, items: int, users: int = 20_000, width: int = 64, seen: float = 30.0
+    root: Path,
+    *,
+    items: int,
+    users: int = 20_000,
+    width: int = 64,
+    seen: float = 30.0,
+    lists: int = 0,
 ) -> None:
     """Publish and promote a version with random embeddings of `width` numbers.
 
     A user has interacted with `seen` items on average, some with ten times as many. The embeddings
-    form `items / 1000` clusters, as trained embeddings do.
+    form `items / 1000` clusters, as trained embeddings do. With `lists`, each item has a list of so
+    many others, half of them among a tenth of the items, as lists name popular items more often.
     """
     generator = np.random.default_rng(0)
     centres = generator.standard_normal((max(1, items // _CLUSTER), width), np.float32)
@@ -35,6 +43,9 @@ def publish(
         np.cumsum([0, *map(len, rows)]).astype(np.int64),
         np.concatenate(rows),
     )
+    if lists:
+        variant = replace(made.variants[VARIANT], lists=_lists(generator, items, lists))
+        made = replace(made, variants={VARIANT: variant})
     store = ModelStore(root, MODEL)
     store.publish(made, version=VERSION)
     store.aliases.promote(VERSION, alias="production")
@@ -68,6 +79,18 @@ def export(
         metric_definition="none",
         baselines={},
         libraries={},
+    )
+
+
+def _lists(generator: np.random.Generator, items: int, entries: int) -> ItemLists:
+    drawn = generator.integers(0, items, (items, 2 * entries), np.int32)
+    drawn[:, ::2] //= 10
+    rows = [np.sort(generator.permutation(np.unique(line))[:entries]) for line in drawn]
+    return ItemLists(
+        np.cumsum([0, *map(len, rows)]).astype(np.int64),
+        np.concatenate(rows),
+        1 - generator.random(sum(map(len, rows)), np.float32),
+        degree_exponent=0.5,
     )
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnrec_registry import ModelStore, Version
+from gnnrec_registry import ItemLists, ModelStore, Version
 from gnnrec_registry.files.arrays import Embeddings
 from gnnrec_registry.scoring.metrics import Hits, narrow
 from tests import made
@@ -25,13 +25,16 @@ def publish(
     config: dict[str, object] | None = None,
     fingerprint: str = "0",
     hits: Hits | None = None,
+    seen: Sequence[Sequence[int]] | None = None,
+    seen_liked: NDArray[np.bool_] | None = None,
+    lists: ItemLists | None = None,
 ) -> Version:
-    """Publish a version with an NDCG for each user, and without seen items.
+    """Publish a version with an NDCG for each user, and without seen items unless given.
 
     Metrics are stored for each user, as in older versions; or, with `hits`, as the ranks of hits of
     every second user.
     """
-    export = made.export(*halves, user_ids=user_ids, item_ids=item_ids, titles=titles)
+    export = made.export(*halves, seen, user_ids=user_ids, item_ids=item_ids, titles=titles)
     name = "report/lightgcn.test.npy"
     metrics = {"test": {"ndcg@10": float(ndcg.mean()), "coverage@10": 0.5}}
     entry: dict[str, object] = {"per_user": name, "per_user_columns": ["user_row", "ndcg@10"]}
@@ -43,9 +46,10 @@ def publish(
         arrays = {name: hits.packed(), "report/test.held_out.npy": narrow(sizes)}  # type: ignore[dict-item]
     export = replace(
         export,
-        variants={"lightgcn": replace(export.variants["lightgcn"], metrics=metrics)},
+        variants={"lightgcn": replace(export.variants["lightgcn"], metrics=metrics, lists=lists)},
         config=config or {"name": "toy", "lightgcn": {"embedding_dim": halves[0].shape[1]}},
         data=export.data.model_copy(update={"fingerprint": fingerprint}),
+        seen_liked=seen_liked,
         baselines={"popularity": {"test": {"ndcg@10": 0.1}}},
         report={"slices": {"lightgcn": {"test": entry}}},
         report_arrays=arrays,

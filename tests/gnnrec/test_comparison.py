@@ -10,7 +10,7 @@ from gnnrec.comparison.answers import overlap
 from gnnrec.comparison.facts import differences
 from gnnrec.comparison.metrics import bootstrap
 from gnnrec.pages.comparison import render_page
-from gnnrec_registry import RegistryError
+from gnnrec_registry import ItemLists, RegistryError
 from gnnrec_registry.scoring.metrics import Hits
 from tests.gnnrec.measured import publish
 from tests.made import embeddings
@@ -110,6 +110,25 @@ def test_winners_and_losers_are_the_items_that_change_places(tmp_path: Path) -> 
     assert sum(-one.change for one in found.answers.losers) == USERS
     assert found.answers.overlap.mean == pytest.approx(2 / 3)
     assert found.metrics[0].verdict == "worse"
+
+
+def test_item_lists_count_in_the_answers_for_those_who_liked_an_item(tmp_path: Path) -> None:
+    """In B, whoever liked i1 gets i0; a third of the users liked it, and a third did not."""
+    halves = HALVES[0], np.concatenate([np.zeros((1, 4), np.float32), HALVES[1][1:]])
+    seen = [[1] if user % 3 < 2 else [] for user in range(USERS)]
+    liked = np.array([user % 3 == 0 for user in range(USERS) if user % 3 < 2])
+    lists = ItemLists(
+        indptr=np.array([0, 0, *[1] * (ITEMS - 1)]),
+        items=np.zeros(1, np.int32),
+        weights=np.array([100], np.float32),
+        degree_exponent=0.5,
+    )
+    a = publish(tmp_path, "a", halves, NDCG, seen=seen, seen_liked=liked)
+    b = publish(tmp_path, "b", halves, NDCG, seen=seen, seen_liked=liked, lists=lists)
+    found = compare(a, b, k=1)
+    assert found.answers is not None
+    (winner,) = found.answers.winners
+    assert (winner.item_id, winner.a, winner.b) == ("i0", 0, liked.sum())
 
 
 def test_lists_cut_short_overlap_by_what_there_is() -> None:

@@ -31,11 +31,11 @@ Score = Callable[[Rows, Doubles], Scores]
 _AT_A_TIME = 1 << 18
 
 # Where the entries are fewer than this share of the items, they are sorted and not counted by item.
-_SPARSE = 8
+_SPARSE = 32
 
-# Of the best by inner product, so many more than 2 k are found: the deeper, the fewer of the items
-# that something is added to can still enter.
-_DEPTH = 64
+# Of the best by inner product, at least so many more than k are found: with k alone most items that
+# something is added to could still enter, and would have to be scored.
+_DEEPER = 10
 
 
 @dataclass(frozen=True, eq=False)
@@ -109,7 +109,7 @@ class ItemLists:
             before = ends[first - 1] if first else 0
             items, weights = self._gather(starts[first:last], ends[first:last] - before)
             np.add.at(sums, items, weights)
-        rows = np.flatnonzero(sums)
+        rows = np.flatnonzero(sums > 0)  # of numbers it takes five times as long
         return rows, sums[rows]
 
     def _gather(self, starts: Rows, ends: Rows) -> Added:
@@ -136,16 +136,22 @@ def added_to(rows: NDArray[np.integer], added: Added) -> Doubles:
 
 def depth(k: int, items: int) -> int:
     """Return how many of the best by inner product to find, for the k best of `items` items."""
-    return min(2 * k + _DEPTH, items)
+    return min(k + max(k, _DEEPER), items)
 
 
 def with_lists(
-    score: Score, k: int, found: tuple[Scores, Rows], asked: int, added: Added
+    score: Score,
+    k: int,
+    found: tuple[Scores, Rows],
+    asked: int,
+    added: Added,
+    permits: Callable[[Rows], NDArray[np.bool_]],
 ) -> tuple[Scores, Rows]:
     """Return the k best items with what lists add, from the best by inner product alone.
 
     found: scores (N,) and rows (N,) by inner product, best first, of which `asked` >= k were asked
-    for: fewer where fewer are permitted; added: to permitted items alone -> scores (k,), rows (k,)
+    for: fewer where fewer are permitted; permits(rows (C,)) -> which of them are (C,)
+    -> scores (k,), rows (k,), fewer where fewer are permitted
 
     It is exact where `found` is. An item that is neither found nor added to has a total equal to
     its inner product, and k items stand before it by their inner products alone; additions are
@@ -154,36 +160,54 @@ def with_lists(
 
     Of the latter, few can enter. One that was not found has an inner product that rounds to at most
     the last one found, s, so it is below the next float32 s+. Rounding is monotone, so its total is
-    at most float32(s+ + what is added to it). Those with the largest additions are scored first;
-    the k-th best total so far is the bar, and what cannot reach it is left out.
+    at most float32(s+ + what is added to it). The k-th best total so far is the bar: what cannot
+    reach it is left out. Where many can, those with the largest additions raise it first.
     """
     scores, rows = found
-    support, sums = added
-    if len(support) == 0:
+    if len(added[0]) == 0:
         return scores[:k], rows[:k]
-    places = np.minimum(np.searchsorted(support, rows), len(support) - 1)
-    is_new = np.ones(len(support), bool)
-    is_new[places[support[places] == rows]] = False
-    new, new_sums = support[is_new], sums[is_new]
-    if len(rows) < asked:
-        return _best(score, k, rows, new, added)
-    first = np.argpartition(-new_sums, k)[:k] if len(new) > k else np.arange(len(new))
-    best_scores, best_rows = _best(score, k, rows, new[first], added)
+    best = _best(score, k, rows, added)
+    limit = scores[-1] if len(rows) == asked else np.float32(np.inf)
+    more = _may_enter(limit, best, added)
+    if len(more) == 0:
+        return best
+    more = more[~_is_in(added[0][more], np.sort(rows)) & permits(added[0][more])]
+    if len(more) > 2 * (k + _DEEPER) and len(rows) == asked:
+        sums = added[1][more]
+        first = more[np.argpartition(-sums, k)[:k]]
+        best = _best(score, k, np.concatenate([best[1], added[0][first]]), added)
+        more = np.setdiff1d(np.intersect1d(more, _may_enter(limit, best, added)), first)
+    if len(more) == 0:
+        return best
+    return _best(score, k, np.concatenate([best[1], added[0][more]]), added)
+
+
+def _may_enter(limit: np.float32, best: tuple[Scores, Rows], added: Added) -> Rows:
+    """Return the places of the additions that may bring an item among the best.
+
+    limit: at most so large are the inner products, once rounded
+    """
     with np.errstate(over="ignore"):
-        beyond = np.nextafter(scores[-1], np.float32(np.inf)).astype(np.float64)
-        may_enter = (beyond + new_sums).astype(np.float32) >= best_scores[-1]
-    may_enter[first] = False
-    if not may_enter.any():
-        return best_scores, best_rows
-    return _best(score, k, best_rows, new[may_enter], added)
+        beyond = np.nextafter(limit, np.float32(np.inf)).astype(np.float64)
+        totals = (beyond + added[1]).astype(np.float32)
+    bar = best[0].min(initial=np.float32(np.inf))
+    return np.flatnonzero(totals >= bar)
 
 
-def _best(score: Score, k: int, rows: Rows, more: Rows, added: Added) -> tuple[Scores, Rows]:
-    """Score items of two distinct parts and return the k best, best first."""
-    candidates = np.concatenate([rows, more])
-    scores = score(candidates, added_to(candidates, added))
-    best = order(scores, candidates)[:k]
-    return scores[best], candidates[best]
+def _best(score: Score, k: int, rows: Rows, added: Added) -> tuple[Scores, Rows]:
+    """Score distinct rows and return the k best, best first."""
+    scores = score(rows, added_to(rows, added))
+    best = order(scores, rows)[:k]
+    return scores[best], rows[best]
+
+
+def _is_in(rows: Rows, ascending: Rows) -> NDArray[np.bool_]:
+    """Return which of the rows are in an ascending array."""
+    if len(ascending) == 0:
+        return np.zeros(len(rows), bool)
+    places = np.minimum(np.searchsorted(ascending, rows), len(ascending) - 1)
+    found: NDArray[np.bool_] = ascending[places] == rows
+    return found
 
 
 def problem(lists: ItemLists) -> str | None:

@@ -131,4 +131,4 @@ def _compute(snapshot: Snapshot, query: TopKQuery | ScoreQuery) -> None:
     variant = snapshot.variant(query.target.variant)
     placed = place(snapshot, variant, query.subject, Uncounted(), include_seen=True)
     rows = snapshot.item_ids.rows(query.item_ids)
-    variant.index.scores(placed.vector, rows[rows != NO_ROW])
+    variant.scores(placed.vector, rows[rows != NO_ROW], placed.history)

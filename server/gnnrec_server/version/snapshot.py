@@ -72,14 +72,13 @@ class LoadedVariant:
         """
         if self.lists is None or len(history) == 0:
             return found
-        rows, sums = self.lists.added(history, pause)
-        kept = permits(rows)
         return with_lists(
             lambda rows, added: self.index.scores(vector, rows, added),
             k,
             found,
             self.depth(k, history),
-            (rows[kept], sums[kept]),
+            self.lists.added(history, pause),
+            permits,
         )
 
     def scores(self, vector: Embeddings, rows: Rows, history: Rows) -> Scores:

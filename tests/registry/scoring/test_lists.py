@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from gnnrec_registry.files.arrays import Embeddings
 from gnnrec_registry.scoring import lists as scoring
-from gnnrec_registry.scoring.lists import Added, depth, with_lists
+from gnnrec_registry.scoring.lists import depth, with_lists
 from gnnrec_registry.scoring.ranking import (
     NO_ROW,
     Doubles,
@@ -63,7 +64,7 @@ def test_many_entries_are_added_up_in_parts_between_pauses(
 @given(
     seed=st.integers(0, 10_000),
     k=st.sampled_from([1, 3, 10, 60, 200]),
-    density=st.sampled_from([0.0, 0.01, 0.2]),
+    density=st.sampled_from([0.0, 0.01, 0.2, 0.7]),
     ties=st.booleans(),
     deeper=st.integers(0, 64),
 )
@@ -80,8 +81,6 @@ def test_the_best_with_lists_equal_brute_force(
     vector = made.embeddings(1, 3, seed + 1)[0].round()
     (history,) = histories(generator, 1, 150)
     permitted = np.flatnonzero(generator.random(150) < 0.8)
-    rows, sums = lists.added(history[:20])
-    inside = np.isin(rows, permitted)
     dense = exact_scores(vector[None], items, permitted[None])[0]
     asked = k + deeper
     order = np.lexsort((permitted, -dense))[:asked]
@@ -91,8 +90,12 @@ def test_the_best_with_lists_equal_brute_force(
         return scores_of(vector, items, some, added)
 
     scored: list[int] = []
-    added: Added = rows[inside], sums[inside]
-    scores, best = with_lists(score, k, (dense[order], permitted[order]), asked, added)
+
+    def permits(some: Rows) -> NDArray[np.bool_]:
+        return np.isin(some, permitted)
+
+    found = dense[order], permitted[order]
+    scores, best = with_lists(score, k, found, asked, lists.added(history[:20]), permits)
     expected = item_lists.scores(vector, items, lists, history[:20])
     assert best.tolist() == best_of(expected, permitted.tolist(), k)
     assert scores.tolist() == expected[best].tolist()
@@ -114,7 +117,8 @@ def test_what_cannot_reach_the_bar_is_not_scored() -> None:
         scored.extend(rows.tolist())
         return scores_of(vector, items, rows, added)
 
-    with_lists(score, 10, (dense[best], best), asked, (np.arange(10_000), sums))
+    added = np.arange(10_000), sums
+    with_lists(score, 10, (dense[best], best), asked, added, lambda rows: np.ones(len(rows), bool))
     assert len(scored) < 200
 
 

@@ -4,6 +4,7 @@ B users at a time, I items, D dimensions, K list length.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -38,11 +39,11 @@ DEFINITION = f"{PROTOCOL} {'; '.join(f'{name} = {meaning}' for name, meaning in 
 # The best of each block of so many items are compared before any item is sorted.
 _BLOCK = 64
 
-# The largest score matrix held at once, in bytes, and how many each score takes: with lists also
-# what is added to it in double precision, and where.
+# About so many bytes of scores are held at once; a score takes so many, and an addition to one, in
+# double precision and with its place.
 _SCORES_BYTES = 256 << 20
 _SCORE_BYTES = 4
-_ADDED_SCORE_BYTES = 40
+_ADDITION_BYTES = 40
 
 
 @dataclass(frozen=True)
@@ -109,19 +110,17 @@ def evaluate(
     hits = np.zeros((len(users), longest), bool)
     item_hits = np.zeros(len(item_embeddings), np.int64)
     shown = {k: np.zeros(len(item_embeddings), np.int64) for k in ks}
-    score_bytes = _SCORE_BYTES if lists is None else _ADDED_SCORE_BYTES
-    chunk = max(1, _SCORES_BYTES // (score_bytes * len(item_embeddings)))
-    for start in range(0, len(users), chunk):
-        which = users[start : start + chunk]
+    for start, end in pairwise(_chunks(users, len(item_embeddings), lists, history)):
+        which = users[start:end]
         queries = user_embeddings[which]
         _, rows = rank(queries, item_embeddings, which, seen, longest, lists=lists, history=history)
         found = np.isin(which[:, None] * len(item_embeddings) + rows, held_out.keys)
         found &= rows != NO_ROW
-        hits[start : start + len(which)] = found
+        hits[start:end] = found
         item_hits += np.bincount(rows[found], minlength=len(item_hits))
         for k in ks:
             shown[k] += np.bincount(rows[:, :k][rows[:, :k] != NO_ROW], minlength=len(item_hits))
-        share_done((start + len(which)) / len(users))
+        share_done(end / len(users))
     places, columns = np.nonzero(hits)
     found_at = Hits(places, columns + 1, held_out.sizes[users])
     per_user = {name: values for k in ks for name, values in found_at.metrics(k).items()}
@@ -129,6 +128,18 @@ def evaluate(
     metrics = {name: float(values.sum() / counted) for name, values in per_user.items()}
     metrics |= {f"coverage@{k}": float((shown[k] > 0).mean()) for k in ks}
     return Evaluation(users, per_user, found_at, metrics, item_hits, shown[ks[0]])
+
+
+def _chunks(
+    users: NDArray[np.int64], items: int, lists: ItemLists | None, history: Csr | None
+) -> list[int]:
+    """Return where chunks of the users (V,) begin and end, such that each fits into memory."""
+    needed = np.full(len(users), _SCORE_BYTES * items)
+    if lists is not None and history is not None:
+        entries = np.diff(history.indptr)[users] * lists.longest
+        needed += _ADDITION_BYTES * np.minimum(entries, items)
+    chunk = np.cumsum(needed) // _SCORES_BYTES
+    return [*(np.flatnonzero(np.diff(chunk, prepend=-1))).tolist(), len(users)]
 
 
 def rank(
