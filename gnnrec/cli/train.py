@@ -75,6 +75,10 @@ def train(
         typer.Argument(metavar="CONFIG.toml|DATA...", help="What to train, or the data alone."),
     ],
     registry: options.Registry = options.REGISTRY,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="The time to search for models; by the size of the data if not set."),
+    ] = None,
     promote: Annotated[
         str, typer.Option(metavar="ALIAS", help="Point this alias at it, if it is no worse.")
     ] = "",
@@ -92,10 +96,11 @@ def train(
 ) -> None:
     """Train as a configuration says, or what fits the data, evaluate, and publish a version."""
     from gnnrec.terminal.progress import Progress
-    from gnnrec.training.run import configured, store_of
+    from gnnrec.training.run import configured, store_of, with_minutes
 
     with Progress(starts=True) as progress:
         config, beside = configured(data, progress.tell)
+        config = with_minutes(config, minutes)
         store = store_of(config, registry, promote)
         if dry_run:
             expected = _estimated(config, beside, progress)

@@ -18,6 +18,7 @@ from gnnrec.training.run import (
     metrics_table,
     store_of,
     unknown_texts,
+    with_minutes,
 )
 from gnnrec.training.run import promote as point
 
@@ -112,6 +113,7 @@ def train(
     name: str = "",
     items: "Place | Frame | None" = None,
     users: "Place | Frame | None" = None,
+    minutes: float | None = None,
     promote: str = "",
     resume: bool = False,
     progress: bool = True,
@@ -125,7 +127,8 @@ def train(
     `items`, `users`: with data alone, a table of their features, one row each.
 
     `registry`: its folder or URL. `name`: the model's name there, with data alone; by default from
-    the files' names, "model" for a frame. `promote`: an alias to point at the version, if it is
+    the files' names, "model" for a frame. `minutes`: how long to search for models; by the size of
+    the data if not given, and 0 tries each kind once. `promote`: an alias to point at the version, if it is
     whole and no worse than the version that the alias names. `resume`: continue the same training
     where it was interrupted. `progress`: whether to print what was detected, and the progress.
 
@@ -142,6 +145,7 @@ def train(
         folder = Path(stack.enter_context(TemporaryDirectory(prefix=FRAMES)))
         reporter: Reporter = stack.enter_context(Progress()) if progress else Silent()
         config, beside = _configured(data, reporter, folder, name=name, items=items, users=users)
+        config = with_minutes(config, minutes)
         # PyTorch is imported here, after a mistake in the configuration has been reported
         from gnnrec_training.train import train as run
 

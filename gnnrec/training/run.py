@@ -48,6 +48,29 @@ def configured(
     return proposal.config, proposal.beside
 
 
+def with_minutes(config: "Config", minutes: float | None) -> "Config":
+    """Return a configuration whose search takes so many minutes; None leaves it as it is.
+
+    Raises InvalidConfig where the configuration names its models, so that nothing is searched.
+    """
+    from gnnrec_training.config import SearchConfig
+    from gnnrec_training.errors import InvalidConfig
+
+    if minutes is None:
+        return config
+    if config.variants:
+        raise InvalidConfig(
+            f"minutes are those of a search, and the configuration names [{config.variants[0]}]; "
+            "take the models out of it, or do without minutes"
+        )
+    if not 0 <= minutes < float("inf"):
+        raise InvalidConfig(
+            f"{minutes:g} minutes are no time for a search; 0 tries each model once"
+        )
+    search = (config.search or SearchConfig()).model_copy(update={"minutes": minutes})
+    return config.model_copy(update={"search": search})
+
+
 def store_of(config: "Config", registry: str, promote: str) -> ModelStore:
     """Return the store to publish to; an invalid alias raises InvalidName before the training."""
     store = ModelStore(registry, config.name)

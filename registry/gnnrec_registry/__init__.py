@@ -10,12 +10,12 @@ from gnnrec_registry.store import ModelStore
 from gnnrec_registry.versions.export import Export, FeaturesExport, VariantExport
 from gnnrec_registry.versions.manifest import (
     DataEntry,
+    FitEntry,
+    FitsEntry,
     FoldIn,
     Manifest,
     NodeModel,
     Segment,
-    FitEntry,
-    FitsEntry,
     VerdictEntry,
 )
 from gnnrec_registry.versions.version import Damaged, Version
@@ -28,6 +28,8 @@ __all__ = [
     "Export",
     "FeatureEncoder",
     "FeaturesExport",
+    "FitEntry",
+    "FitsEntry",
     "FoldIn",
     "Guard",
     "ItemAttribute",
@@ -40,8 +42,6 @@ __all__ = [
     "RegistryError",
     "Segment",
     "VariantExport",
-    "FitEntry",
-    "FitsEntry",
     "VerdictEntry",
     "Version",
 ]

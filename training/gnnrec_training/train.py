@@ -25,6 +25,7 @@ from gnnrec_training.report import REPORT_STEPS, Contents, build_report
 from gnnrec_training.reporter import Reporter
 from gnnrec_training.search.search import search
 
+
 @dataclass(frozen=True)
 class Outcome:
     """A published version, and how long it took: in all, and to the embeddings."""
@@ -134,9 +135,7 @@ class _Training:
             config, dataset, self.beside, self.reporter, self.checkpoints, lessons
         )
 
-    def _published(
-        self, config: Config, data: Data, contents: Contents, built: Built
-    ) -> Published:
+    def _published(self, config: Config, data: Data, contents: Contents, built: Built) -> Published:
         """Fit what was measured once more, on everything; without refit return it as it is."""
         dataset = contents.dataset
         measured = FitEntry(interactions=len(dataset.train), epochs=built.epochs)

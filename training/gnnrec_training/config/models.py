@@ -12,7 +12,6 @@ from pydantic import Field
 from gnnrec_training.config.section import Fraction, Section
 from gnnrec_training.config.sources import Source
 
-
 Width = Annotated[int, Field(ge=1, le=4096)]
 """The width of embeddings."""
 
@@ -69,11 +68,11 @@ class FitConfig(LoopConfig):
     number follows from that of the items. bpr and bce: items drawn for each interaction, among
     those the user has no interaction with; 1 if not set."""
     candidate_exponent: Annotated[float, Field(ge=0, le=1)] = 0.5
-    """softmax and bsl: how candidate items are drawn. 1 draws from the interactions of the batch,
+    """softmax and bsl: how candidate items are drawn; if not set, by how dense the data are. 1 draws from the interactions of the batch,
     so that an item is drawn as often as it is popular. Less than 1 draws from all items, in
     proportion to their popularity to this power; 0 draws all alike. The higher it is, the lower
     popular items are ranked."""
-    temperature: Annotated[float, Field(gt=0)] = 0.12
+    temperature: Annotated[float, Field(gt=0)] = 0.15
     """softmax and bsl: the cosine of user and item is divided by this. Lower puts more weight on
     the candidates that score highest."""
     negative_exponent: Annotated[float, Field(gt=0)] = 1.0

@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from gnnrec_registry import FoldIn, VariantExport
+from gnnrec_registry import FoldIn, Segment, VariantExport
 from gnnrec_training.config import Config, FusionConfig
 from gnnrec_training.data.dataset import Interactions
 from gnnrec_training.export.arrays import one_segment, place_unseen, tensors, variant_export
@@ -62,7 +63,8 @@ def _folds(
     dense: Sequence[tuple[VariantExport, float]], *, weighted: bool
 ) -> tuple[torch.Tensor | None, FoldIn | None]:
     """Return the fold-ins of the parts with embeddings as one; None where a part has none."""
-    folds, segments = [], []
+    folds: list[NDArray[np.float32]] = []
+    segments: list[Segment] = []
     for member, factor in dense:
         if member.fold is None or member.fold_in is None:
             return None, None

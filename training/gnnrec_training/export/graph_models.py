@@ -59,9 +59,7 @@ class LightGCNTrial:
         self._model, batches, generator = _begun(config, dataset, Path(), edges)
         validate = _validate(config, dataset, all_users=True)
         assert config.lightgcn is not None
-        self.run = LightGCNRun(
-            self._model, batches, config.lightgcn.training, generator, validate
-        )
+        self.run = LightGCNRun(self._model, batches, config.lightgcn.training, generator, validate)
 
     def variant(self) -> VariantExport:
         """Return what would be published now; end of the trial."""

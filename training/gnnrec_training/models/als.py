@@ -76,7 +76,9 @@ def _solved(matrix: Tensor, other: Tensor, config: AlsConfig) -> Tensor:
         outer = torch.stack(
             [
                 mine.T @ (mine * more)
-                for mine, more in zip(taken.split(lengths), extra.split(lengths), strict=True)
+                for mine, more in zip(
+                    torch.split(taken, lengths), torch.split(extra, lengths), strict=True
+                )
             ]
         )
         lines = torch.repeat_interleave(torch.arange(len(counts)), counts)

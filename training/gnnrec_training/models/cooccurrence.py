@@ -43,9 +43,7 @@ def cooccurrence(
     history = sparse_matrix(
         some.item_rows, some.user_rows, some.weights * of_users * of_history, (items, users)
     )
-    ranked = sparse_matrix(
-        some.user_rows, some.item_rows, some.weights * of_items, (users, items)
-    )
+    ranked = sparse_matrix(some.user_rows, some.item_rows, some.weights * of_items, (users, items))
 
     def weights(rows: Tensor) -> Tensor:
         found: Tensor = (take_rows(history, rows) @ ranked).to_dense()

@@ -37,9 +37,7 @@ def spreads(parts: Sequence[Part], edges: Interactions) -> list[float]:
     return [max(_deviation(part, *sample), 1e-30) for part in parts]
 
 
-def scales(
-    parts: Sequence[Part], weights: Sequence[float], edges: Interactions
-) -> list[float]:
+def scales(parts: Sequence[Part], weights: Sequence[float], edges: Interactions) -> list[float]:
     """Return what the scores of each part are multiplied by before they are added up.
 
     That is weight * deviation of the first part's scores / deviation of its own: the weight itself

@@ -34,7 +34,8 @@ class Contents:
     @cached_property
     def verdict(self) -> Verdict | None:
         """How the default variant stands beside the baselines; None if nothing was measured."""
-        return judge(self.config, self.measured, self.default_variant)
+        by_search = self.search is not None
+        return judge(self.config, self.measured, self.default_variant, chosen_by_search=by_search)
 
     @property
     def split(self) -> str:

@@ -64,7 +64,9 @@ def _best_weight(
     )
     assert isinstance(others, Tensor)
     mine = scores[name] / spreads[name]
-    tried = [(weight, judge.per_fused_user(torch.add(others, mine, alpha=weight))) for weight in _WEIGHTS]
+    tried = [
+        (weight, judge.per_fused_user(torch.add(others, mine, alpha=weight))) for weight in _WEIGHTS
+    ]
     weight, per_user = max(tried, key=lambda pair: float(pair[1].mean()))
     return {**weights, name: weight}, per_user
 

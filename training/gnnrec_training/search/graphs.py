@@ -31,9 +31,7 @@ def alternatives(config: Config, dataset: Dataset) -> list[list[GraphConfig]]:
 def joined(chosen: GraphConfig, varied: GraphConfig, base: GraphConfig) -> GraphConfig:
     """Return the chosen graph with what a varied one changes about the base."""
     changed = {
-        key: value
-        for key, value in varied.model_dump().items()
-        if value != getattr(base, key)
+        key: value for key, value in varied.model_dump().items() if value != getattr(base, key)
     }
     return chosen.model_copy(update=changed)
 

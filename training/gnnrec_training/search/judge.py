@@ -22,6 +22,7 @@ _MOST_USERS = 5000
 _MATRIX_BYTES = 256 << 20
 """The most that the scores of one model for users of `Judge.scores` may take."""
 
+
 class Judge:
     """Scores models by NDCG at the longest configured list length, over validation users.
 
@@ -75,7 +76,8 @@ class Judge:
         discounts = 1 / np.log2(np.arange(2, self.k + 2))
         ideal = np.cumsum(discounts)
         sizes = self._held_out.sizes[self.fused_users]
-        return (hits @ discounts) / ideal[np.minimum(sizes, self.k) - 1]
+        per_user: PerUser = (hits @ discounts) / ideal[np.minimum(sizes, self.k) - 1]
+        return per_user
 
     def _wanted_by(self, users: NDArray[np.int64], items: int) -> Tensor:
         """Return which items are held out for some users: (W, I)."""

@@ -66,7 +66,7 @@ class Diary:
         """Tell whether the time is up; what was tried before an interruption is gone through."""
         if len(self.trials) < len(self._earlier):
             return False
-        over = self._clock() - self._began > self._seconds
+        over: bool = self._clock() - self._began > self._seconds
         self.out_of_time |= over
         return over
 
@@ -153,9 +153,7 @@ class Diary:
     ) -> Trial:
         mean = mean_of(per_user)
         seconds = round(self._clock() - started, 2)
-        return Trial(
-            stage, model, settings, "done", mean.value, mean.standard_error, seconds
-        )
+        return Trial(stage, model, settings, "done", mean.value, mean.standard_error, seconds)
 
     def _earlier_trial(self, stage: str, model: str) -> tuple[Trial, PerUser | None] | None:
         place = len(self.trials)

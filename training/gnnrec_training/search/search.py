@@ -14,7 +14,6 @@ plan and all random numbers follow from the configuration, so a search is repeat
 is kept: a resumed search asks for the same proposals again and takes their results from the file.
 """
 
-import time
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -27,7 +26,7 @@ from gnnrec_training import seeds
 from gnnrec_training.config import Config, Family, GraphConfig
 from gnnrec_training.config.defaults import Values, with_defaults
 from gnnrec_training.data.dataset import Dataset
-from gnnrec_training.errors import InvalidConfig, TrainingError
+from gnnrec_training.errors import InvalidConfig
 from gnnrec_training.evaluation.intervals import PerUser, first_as_good, mean_of
 from gnnrec_training.evaluation.seen import history
 from gnnrec_training.export.arrays import tensors
@@ -140,7 +139,7 @@ class _Search:
         base = chosen = self._config.graph
         probe: Family = next(
             (family for family in ("ease", "spectral", "als") if family in self._families), "ease"
-        )  # type: ignore[assignment]
+        )
         if self._plan.costs.get(probe, 0) * 8 > self._plan.seconds / 5:
             return
         for group in alternatives(self._config, self._dataset):
@@ -241,7 +240,9 @@ class _Search:
             settings = proposals.ask()
 
             def run(settings: Values = settings) -> tuple[PerUser, Any]:
-                config = self._models.config("hybrid", settings, lightgcn=self._settings["lightgcn"])
+                config = self._models.config(
+                    "hybrid", settings, lightgcn=self._settings["lightgcn"]
+                )
                 fitted = build_hybrid(
                     config, self._dataset, self._models.edges, self._built.variants["lightgcn"],
                     lambda epochs, note: None, self._checkpoints.of("hybrid"),
@@ -251,7 +252,9 @@ class _Search:
             per_user, fitted = self._diary.do("models", "hybrid", settings, run, again=True)
             proposals.tell(None if per_user is None else float(per_user.mean()))
             before = self._per_user.get("hybrid")
-            if per_user is not None and (before is None or per_user.mean() > before.mean()):
+            if per_user is None or fitted is None:
+                continue
+            if before is None or per_user.mean() > before.mean():
                 self._built.add_fitted("hybrid", fitted)
                 self._per_user["hybrid"] = per_user
                 self._keep("hybrid", settings, fitted.variant)
@@ -291,11 +294,13 @@ class _Search:
         config = with_defaults(Config.model_validate(values), self._dataset.figures)
         built = replace(
             self._built,
-            variants={name: self._built.variants[name] for name in config.variants if name in needed},
+            variants={
+                name: self._built.variants[name] for name in config.variants if name in needed
+            },
         )
         for kept in (built.losses, built.validations, built.epochs):
             for name in set(kept) - needed:
-                del kept[name]  # type: ignore[attr-defined]
+                del kept[name]
         if served == "fused":
             built.variants["fused"] = build_fused(config, self._models.edges, built.variants)
         mean = mean_of(per_user)

@@ -123,7 +123,7 @@ def _hybrid(proposer: Proposer, figures: Figures) -> Values:
 def _width(proposer: Proposer, default: int, figures: Figures, *, limited: bool = True) -> int:
     """Propose a width of half to twice the default."""
     factor = proposer.suggest_categorical("width", [0.5, 1.0, 2.0])
-    width = max(8, round(default * factor))
+    width = max(8, round(default * float(factor)))
     return min(width, figures.catalogue, 4096) if limited else min(width, 4096)
 
 

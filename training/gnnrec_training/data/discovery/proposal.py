@@ -316,13 +316,12 @@ def _feature(side: str, feature: FeatureColumn) -> Iterator[str]:
 
 
 def _models(items: int) -> list[str]:
-    """Write the model that takes seconds to compute, and how it is measured, for so many items."""
-    width = int(min(64, max(2, items // 4)))
+    """Write that models are searched for, and how they are measured, for so many items."""
     list_lengths = [length for length in _LIST_LENGTHS if length <= items] or [items]
     return [
         "",
-        _commented("[spectral]", "in closed form: seconds"),
-        f"embedding_dim = {width}",
+        _commented("[search]", "models and settings are chosen on the validation part"),
+        _commented("# minutes = 5", "how long; if not set, it follows from the data"),
         "",
         "[evaluation]",
         f"k = {list_lengths}",
