@@ -116,6 +116,7 @@ def metrics_table(models: Mapping[str, Splits], default: str) -> list[list[str]]
             [split, model, *(f"{metrics[split][name]:.4f}" for name in names)]
             for split in splits
             for model, metrics in models.items()
+            if split in metrics
         ),
     ]
 

@@ -147,7 +147,7 @@ def node_fit(figures: Figures) -> Values:
 def _passes(steps: int, steps_of_a_pass: float, least: int, most: int) -> Values:
     """Return how many epochs make so many steps, and every how many of them to validate."""
     epochs = round(min(most, max(least, steps / max(1.0, steps_of_a_pass))))
-    return {"epochs": epochs, "validate_every": max(1, round(epochs / 15))}
+    return {"epochs": epochs, "validate_every": max(1, round(epochs / 12))}
 
 
 def _power_of_two(wanted: float, least: int, most: int, limit: int | None = None) -> int:

@@ -46,7 +46,7 @@ class LoopConfig(Section):
     0 all epochs are trained, and what the last one gave is published. If not set it is 6 where
     there is a validation part."""
     validate_every: Annotated[int, Field(ge=1)] = 5
-    """Epochs from one validation to the next; if not set, a fifteenth of all. Without patience,
+    """Epochs from one validation to the next; if not set, a twelfth of all. Without patience,
     validation only draws the curve in the report."""
 
 

@@ -50,18 +50,23 @@ def measure(config: Config, dataset: Dataset, variants: Models, reporter: Report
     """Evaluate variants and baselines on the validation and test parts, where these hold something.
 
     All of them know the training part alone, and leave out of a user's ranking what the user had
-    before the part.
+    before the part. Baselines are measured on the part that is judged by: test, if there is one.
     """
-    models = {**variants, **baselines(config, dataset, reporter)}
     measured = Measured(
-        metrics={name: {} for name in models}, per_user={name: {} for name in models}
+        metrics={name: {} for name in variants}, per_user={name: {} for name in variants}
     )
+    beside = (
+        baselines(config, dataset, reporter) if len(dataset.validation) + len(dataset.test) else {}
+    )
+    for name in beside:
+        measured.metrics[name], measured.per_user[name] = {}, {}
     if len(dataset.validation) > 0:
         part = _Part("validation", dataset.validation, dataset.train, config, dataset)
+        models = variants if len(dataset.test) else {**variants, **beside}
         _measure_part(config, part, models, set(variants), measured, reporter)
     if len(dataset.test) > 0:
         part = _Part("test", dataset.test, dataset.known, config, dataset)
-        _measure_part(config, part, models, set(variants), measured, reporter)
+        _measure_part(config, part, {**variants, **beside}, set(variants), measured, reporter)
     return measured
 
 

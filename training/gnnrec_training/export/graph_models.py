@@ -41,7 +41,7 @@ def build_lightgcn(
     assert config.lightgcn is not None
     shape = config.lightgcn
     model, batches, generator = _begun(config, dataset, beside, edges)
-    validate = _validate(config, dataset, all_users=shape.training.patience > 0)
+    validate = _validate(config, dataset, decides=shape.training.patience > 0)
     reporter.start("lightgcn", stop_after or shape.training.epochs)
     embeddings, history = fit_lightgcn(
         model, batches, shape.training, generator, validate, checkpoint, reporter.advance,
@@ -57,7 +57,7 @@ class LightGCNTrial:
         """Begin the LightGCN of [lightgcn]."""
         self._config, self._edges = config, edges
         self._model, batches, generator = _begun(config, dataset, Path(), edges)
-        validate = _validate(config, dataset, all_users=True)
+        validate = _validate(config, dataset, decides=True)
         assert config.lightgcn is not None
         self.run = LightGCNRun(self._model, batches, config.lightgcn.training, generator, validate)
 
@@ -102,9 +102,9 @@ def _batches(
     return PairBatches(dataset.train, positives, items, shape.training, device)
 
 
-def _validate(config: Config, dataset: Dataset, *, all_users: bool) -> Validate | None:
+def _validate(config: Config, dataset: Dataset, *, decides: bool) -> Validate | None:
     assert config.lightgcn is not None
-    shape, watch = config.lightgcn, validation(config, dataset, all_users=all_users)
+    shape, watch = config.lightgcn, validation(config, dataset, decides=decides)
     return None if watch is None else lambda learned: watch(published(learned, shape))
 
 

@@ -62,7 +62,7 @@ def build_sage(
     assert config.sage is not None
     inputs, device = _inputs(dataset, edges), training_device(config)
     stops = config.sage.training.patience > 0
-    validate = validation(config, dataset, all_users=stops)
+    validate = validation(config, dataset, decides=stops)
     model, history = fit_sage(
         inputs, config.sage, config.seed, device, progress, validate, checkpoint, stop_after
     )
@@ -90,7 +90,7 @@ def build_hybrid(
     inputs, device = _inputs(dataset, edges), training_device(config)
     graph = _seen_only(tensors(lightgcn), inputs)
     stops = config.hybrid.training.patience > 0
-    validate = validation(config, dataset, all_users=stops)
+    validate = validation(config, dataset, decides=stops)
     model, history = fit_hybrid(
         inputs, graph, config.hybrid, config.seed, device, progress, validate, checkpoint,
         stop_after,

@@ -5,6 +5,7 @@ same each time. What a model costs is estimated for two cores of a server of tod
 slower, the clock ends the search when the time is up, and the record says so.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,17 +18,26 @@ _GATHERS = 5e8
 """Numbers of scattered rows that are added up, a second."""
 _STEP_S = 0.004
 """What a training step costs besides its products."""
-_SPENT = 0.8
+_PLANNED = 0.8
 """The share of the time that is planned for; the rest is slack."""
+_ALONE = 0.6
+"""The share of all time that one training of LightGCN may take, if there is none to compare."""
+SHORT = 0.25
+"""A trial of LightGCN has this share of its epochs."""
 _USERS_ASKED = 5000
 
 _MOST_TRIALS = 40
 _SHARES: dict[Family, float] = {
-    "spectral": 0.15, "ease": 0.2, "als": 0.15, "cooccurrence": 0.1, "lightgcn": 0.3, "hybrid": 0.1,
+    "ease": 0.12, "spectral": 0.1, "als": 0.12, "cooccurrence": 0.08, "lightgcn": 0.45,
+    "hybrid": 0.13,
 }  # fmt: skip
-"""How the time is shared."""
-_AFTERWARDS = 0.15
+"""How the time is shared, in the order of trials."""
+_FUSION = 0.1
 """The share of the time that is kept for fusion."""
+_GRAPH = 0.15
+"""The most that the choice of a graph may take."""
+GRAPH_PROBES = 8
+"""About so many models are computed to choose a graph."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +46,21 @@ class Plan:
 
     minutes: float
     trials: dict[Family, int]
-    """0 for a kind that there is no time for."""
+    """0 for a kind that there is no time for; of LightGCN 1 for its defaults, trained in full."""
     costs: dict[Family, float]
-    """About how many seconds one of each takes."""
+    """About how many seconds one of each takes; of LightGCN a whole training."""
+    until: dict[Family, float]
+    """After so many seconds of the search no further trial of a kind begins."""
 
     @property
     def seconds(self) -> float:
-        """After so many seconds no further trial begins; no limit without a search."""
-        return self.minutes * 60 if self.minutes else float("inf")
+        """The time for all of it; no limit without minutes."""
+        return self.minutes * 60 if self.minutes else math.inf
+
+    def has_time_for_graphs(self, probe: Family) -> bool:
+        """Tell whether graphs can be compared by one kind of model."""
+        cost = self.costs.get(probe, math.inf)
+        return self.minutes > 0 and GRAPH_PROBES * cost <= _GRAPH * self.seconds
 
 
 def minutes_for(figures: Figures) -> float:
@@ -61,20 +78,35 @@ def plan(config: Config, figures: Figures, families: Sequence[Family]) -> Plan:
     minutes = minutes_for(figures) if minutes is None else minutes
     costs = {family: cost(family, figures) for family in families}
     if minutes == 0:
-        return Plan(0.0, dict.fromkeys(families, 1), costs)
-    seconds = minutes * 60 * _SPENT * (1 - _AFTERWARDS)
+        once = dict.fromkeys(families, 1)
+        return Plan(0.0, once, costs, dict.fromkeys(families, math.inf))
+    seconds = minutes * 60 * (1 - _FUSION)
     shares = sum(_SHARES[family] for family in families)
-    trials = {}
-    for family in families:
+    trials, until, passed = {}, {}, 0.0
+    for family in _SHARES:
+        if family not in families:
+            continue
         share = seconds * _SHARES[family] / shares
-        # a first trial may take what others leave, as long as it leaves half of the time
-        count = int(share // costs[family]) or int(costs[family] < seconds / 2)
-        trials[family] = min(_MOST_TRIALS, count)
-    return Plan(minutes, trials, costs)
+        passed += share
+        until[family] = passed
+        trials[family] = _trials(family, costs[family], share * _PLANNED, seconds)
+    return Plan(minutes, trials, costs, until)
+
+
+def _trials(family: Family, cost: float, share: float, seconds: float) -> int:
+    """Return how many trials of a kind there is time for.
+
+    cost: of one, in seconds; share: what this kind may take of the `seconds` for all
+    """
+    if family == "lightgcn":
+        # the best is trained in full, after short trials for what is left
+        short = int((share - cost) // (cost * SHORT))
+        return min(_MOST_TRIALS, short) if short > 1 else int(cost < seconds * _ALONE)
+    return min(_MOST_TRIALS, int(share // cost)) or int(cost < seconds * _ALONE / 4)
 
 
 def cost(family: Family, figures: Figures) -> float:
-    """Return about how many seconds one trial takes: the fit at its defaults, and its validation."""
+    """Return about how many seconds a fit at the defaults takes, with its validation."""
     users, items, edges = figures.users, figures.catalogue, figures.interactions
     sections = defaults(figures, patient=True)
     width = sections[family].get("embedding_dim", 64) if family in sections else 64
@@ -89,13 +121,12 @@ def cost(family: Family, figures: Figures) -> float:
         case "cooccurrence":
             return edges * (edges / users) / 1e8 + items**2 / 1e9 + validation
         case "lightgcn":
-            # a trial has a quarter of the epochs
-            return lightgcn_seconds(figures, width) / 4 + 4 * validation
+            return _lightgcn(figures, width) + 8 * validation
         case "hybrid":
             return 30e-6 * edges + 20 + 4 * validation
 
 
-def lightgcn_seconds(figures: Figures, width: int) -> float:
+def _lightgcn(figures: Figures, width: int) -> float:
     """Return about how many seconds LightGCN's whole training takes at its defaults."""
     fit = defaults(figures, patient=True)["lightgcn"]["training"]
     steps = fit["epochs"] * max(1, figures.users / fit["batch_size"])

@@ -48,12 +48,10 @@ class Trial:
 class Diary:
     """The trials of a search in their order; those of an interrupted one are not run again."""
 
-    def __init__(
-        self, checkpoint: Checkpoint, seconds: float, clock: Callable[[], float] = time.monotonic
-    ) -> None:
-        """Go on from the checkpoint if there is one; begin no trial after so many seconds."""
+    def __init__(self, checkpoint: Checkpoint, clock: Callable[[], float] = time.monotonic) -> None:
+        """Go on from the checkpoint if there is one."""
         self.trials: list[Trial] = []
-        self._checkpoint, self._seconds, self._clock = checkpoint, seconds, clock
+        self._checkpoint, self._clock = checkpoint, clock
         saved = checkpoint.load() or {"trials": [], "per_user": [], "seconds": 0.0}
         self._earlier = [Trial(**entry) for entry in saved["trials"]]
         self._earlier_scores: list[Any] = saved["per_user"]
@@ -62,11 +60,14 @@ class Diary:
         self.out_of_time = False
         """Whether a trial was planned and did not begin, for want of time."""
 
-    def is_over(self) -> bool:
-        """Tell whether the time is up; what was tried before an interruption is gone through."""
+    def is_over(self, seconds: float) -> bool:
+        """Tell whether the search has had so many seconds.
+
+        What was tried before an interruption is gone through all the same.
+        """
         if len(self.trials) < len(self._earlier):
             return False
-        over: bool = self._clock() - self._began > self._seconds
+        over: bool = self._clock() - self._began > seconds
         self.out_of_time |= over
         return over
 

@@ -41,7 +41,7 @@ from gnnrec_training.reporter import Reporter
 from gnnrec_training.search.fusion import Weights, fusions
 from gnnrec_training.search.graphs import alternatives, joined
 from gnnrec_training.search.judge import Judge
-from gnnrec_training.search.plan import Plan, plan
+from gnnrec_training.search.plan import SHORT, Plan, plan
 from gnnrec_training.search.proposals import Proposals
 from gnnrec_training.search.record import Diary, Trial
 
@@ -106,7 +106,7 @@ class _Search:
         self._families: list[Family] = families
         self._plan = plan(config, dataset.figures, families)
         self._judge = Judge(config, dataset)
-        self._diary = Diary(checkpoints.of("search"), self._plan.seconds)
+        self._diary = Diary(checkpoints.of("search"))
         self._models = _Models(config, dataset)
         self._built = Built()
         self._settings: dict[str, Values] = {}
@@ -118,8 +118,7 @@ class _Search:
         """Go through all steps."""
         planned = sum(self._plan.trials.values())
         self._reporter.start("search", planned)
-        if self._plan.minutes > 0:
-            self._choose_graph()
+        self._choose_graph()
         for family in self._families:
             if family in _CLOSED:
                 self._try(family)
@@ -140,7 +139,7 @@ class _Search:
         probe: Family = next(
             (family for family in ("ease", "spectral", "als") if family in self._families), "ease"
         )
-        if self._plan.costs.get(probe, 0) * 8 > self._plan.seconds / 5:
+        if not self._plan.has_time_for_graphs(probe):
             return
         for group in alternatives(self._config, self._dataset):
             options = [chosen, *(joined(chosen, varied, base) for varied in group)]
@@ -325,7 +324,7 @@ class _Search:
         count = self._plan.trials[family]
         if count == 0:
             self._diary.leave_out(family, self._plan.costs[family], self._plan.seconds)
-        return Turns(self._diary, self._reporter, count)
+        return Turns(self._diary, self._reporter, count, self._plan.until[family])
 
     def _keep(self, family: Family, settings: Values, model: VariantExport) -> None:
         self._settings[family] = settings
@@ -335,14 +334,15 @@ class _Search:
 class Turns:
     """So many trials, as long as there is time."""
 
-    def __init__(self, diary: Diary, reporter: Reporter, count: int) -> None:
-        self._diary, self._reporter, self._left = diary, reporter, count
+    def __init__(self, diary: Diary, reporter: Reporter, count: int, until: float) -> None:
+        """Begin none after `until` seconds of the search."""
+        self._diary, self._reporter, self._left, self._until = diary, reporter, count, until
 
     def __iter__(self) -> "Turns":
         return self
 
     def __next__(self) -> None:
-        if self._left == 0 or self._diary.is_over():
+        if self._left == 0 or self._diary.is_over(self._until):
             raise StopIteration
         self._left -= 1
         self._reporter.advance(len(self._diary.trials), self._diary.best())
@@ -384,7 +384,7 @@ class _Models:
         if not quarter or config.lightgcn is None:
             return config
         fit = config.lightgcn.training
-        epochs = max(2, round(fit.epochs / 4))
+        epochs = max(2, round(fit.epochs * SHORT))
         short = fit.model_copy(
             update={"epochs": epochs, "validate_every": max(1, epochs // 4), "patience": 0}
         )
