@@ -21,10 +21,11 @@ from threadpoolctl import threadpool_limits
 
 from benchmarks.measure import report
 from gnnrec_registry import ModelStore
-from gnnrec_training.config import load
+from gnnrec_training.config import Config, load
 from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.data.load import load_dataset
 from gnnrec_training.evaluation.ranking import evaluate, heldout
+from gnnrec_training.evaluation.seen import seen_before
 from gnnrec_training.graph.sparse import by_user
 
 RECIPE = Path(__file__).parent / "recipes" / "movielens.toml"
@@ -78,21 +79,22 @@ def candidates(matrix: scipy.sparse.csr_matrix) -> Iterator[tuple[str, str, Matr
                 )
 
 
-def others(dataset: Dataset) -> list[list[object]]:
+def others(config: Config, dataset: Dataset) -> list[list[object]]:
     users, items = len(dataset.user_ids), len(dataset.item_ids)
     train = by_user(dataset.train, users)
     ones = np.ones(len(train.columns), np.float32)
     matrix = scipy.sparse.csr_matrix((ones, train.columns, train.indptr), shape=(users, items))
-    validation = heldout(dataset.validation, users, items)
-    test, known = heldout(dataset.test, users, items), by_user(dataset.known, users)
+    validation, test = (heldout(part, users, items) for part in (dataset.validation, dataset.test))
+    before_validation = seen_before(config, dataset, "validation")
+    before_test = seen_before(config, dataset, "test")
     best: dict[str, tuple[float, str, Matrices]] = {}
     for name, setting, model in candidates(matrix):
-        score = evaluate(*model, train, validation, (K,)).metrics[f"ndcg@{K}"]
+        score = evaluate(*model, before_validation, validation, (K,)).metrics[f"ndcg@{K}"]
         if name not in best or score > best[name][0]:
             best[name] = (score, setting, model)
     rows: list[list[object]] = []
     for name, (_, setting, model) in best.items():
-        metrics = evaluate(*model, known, test, (K,)).metrics
+        metrics = evaluate(*model, before_test, test, (K,)).metrics
         rows.append([name, setting, metrics[f"recall@{K}"], metrics[f"ndcg@{K}"]])
     return rows
 
@@ -117,7 +119,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         rows = ours(Path(folder))
     with threadpool_limits(1, "blas"):  # implicit warns otherwise
-        rows += others(load_dataset(load(RECIPE), RECIPE.parent))
+        config = load(RECIPE)
+        rows += others(config, load_dataset(config, RECIPE.parent))
     rows.sort(key=lambda row: -float(str(row[3])))
     report(
         "MovieLens (latest, small), rating >= 3.5, each person's last five",

@@ -57,6 +57,7 @@ def test_a_disliked_item_makes_nobody_more_active() -> None:
     assert by_activity["users_with"] == "2 to 2 interactions"
 
 
+@pytest.mark.parametrize("method", ["time", "leave_last_out"])
 @pytest.mark.parametrize(
     ("split", "disliked_at", "seen"),
     [
@@ -67,7 +68,7 @@ def test_a_disliked_item_makes_nobody_more_active() -> None:
     ],
 )
 def test_a_split_by_time_does_not_know_what_is_disliked_later(
-    split: Split, disliked_at: float, seen: list[int]
+    method: str, split: Split, disliked_at: float, seen: list[int]
 ) -> None:
     def at(part: Interactions, moment: float) -> Interactions:
         return replace(part, times=np.array([moment]))
@@ -79,6 +80,22 @@ def test_a_split_by_time_does_not_know_what_is_disliked_later(
         test=at(DISLIKED.test, 30),
         seen_only=at(DISLIKED.seen_only, disliked_at),
     )
-    assert seen_before(config({"method": "time"}), dataset, split).columns.tolist() == seen
+    assert seen_before(config({"method": method}), dataset, split).columns.tolist() == seen
     everything = [0, 1] if split == "validation" else [0, 1, 2]
     assert seen_before(RANDOM, dataset, split).columns.tolist() == everything
+
+
+def test_what_is_later_is_by_the_moment_that_the_split_goes_by() -> None:
+    """Another user's test part begins at 12, and the dislike is of 15."""
+    two = Dataset(
+        name="x",
+        user_ids=["u", "v"],
+        item_ids=["a", "b", "c"],
+        train=replace(interactions([(0, 0), (1, 0)]), times=np.array([1.0, 2.0])),
+        test=replace(interactions([(0, 2), (1, 2)]), times=np.array([20.0, 12.0])),
+        seen_only=replace(interactions([(0, 1)]), times=np.array([15.0])),
+    )
+    own = seen_before(config({"method": "leave_last_out"}), two, "test")
+    assert own.columns.tolist() == [0, 1, 0]
+    everybodys = seen_before(config({"method": "time"}), two, "test")
+    assert everybodys.columns.tolist() == [0, 0]

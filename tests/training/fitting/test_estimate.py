@@ -52,6 +52,11 @@ def config(folder: Path, counts: list[int], split: dict[str, Any]) -> Config:
             "validation part: no user has 3 interactions; take another split.method",
         ),
         ([1], {"method": "leave_last_out"}, "test part: no user has 2 interactions"),
+        (
+            [4],
+            {"method": "leave_last_out", "last": 3},
+            "validation part: no user has 5 interactions",
+        ),
         ([1, 1], {"method": "time"}, "test part: interactions are too few; set a larger"),
         ([1, 2], {"method": "time", "test": 0.4}, "validation part: interactions are too few"),
     ],

@@ -2,6 +2,7 @@
 
 from typing import Literal
 
+
 from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset, concatenate
 from gnnrec_training.graph.sparse import Csr, by_user
@@ -21,5 +22,5 @@ def seen_before(dataset: Dataset, split: Split) -> Csr:
 
 
 def history(config: Config, dataset: Dataset) -> Csr:
-    """Return the interactions whose item lists add to a user's scores, the graph's edges: (U, I)."""
+    """Return the interactions whose item lists add to a user's scores, by the graph (U, I)."""
     return by_user(dataset.seen(config.graph.disliked_weight), len(dataset.user_ids)).positive()

@@ -83,7 +83,7 @@ def check_sizes(config: Config, dataset: Dataset) -> None:
 def _way_out(part: str, split: SplitConfig) -> str:
     """Return why a part is empty that was asked for, and what to set."""
     if split.method == "leave_last_out":
-        needed = split.last + (1 if part == "test" else 2)
+        needed = 2 if part == "test" else split.last + 2
         return (
             f"no user has {needed} interactions; take another split.method, such as "
             '"random" with split.validation = 0'
