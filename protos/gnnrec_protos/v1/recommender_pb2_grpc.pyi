@@ -8,9 +8,10 @@ GetModel states an index_recall below 1 for the variant. Then some of the best i
 may be missing; scores, order, lists and filters are exact all the same.
 
 Scores. A score is the inner product of the query embedding and the item
-embedding, computed in double precision and rounded to float. It orders items
-for one query; it is not a probability, and scores of different versions or
-variants cannot be compared.
+embedding, computed in double precision and rounded to float. In a variant with
+item lists, the lists of what the user had and liked add to it; of a new user those
+of all interactions, of an item its own. It orders items for one query; it is not a
+probability, and scores of different versions or variants cannot be compared.
 
 Errors. Every error carries google.rpc.ErrorInfo (domain "gnnrec"), and
 INVALID_ARGUMENT also google.rpc.BadRequest with the field's name.

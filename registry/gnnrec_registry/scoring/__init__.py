@@ -1,4 +1,4 @@
-"""What a score is, how items are ordered by it, and the metrics of the lists that come of it.
+"""What a score is, item lists included, how items are ordered, and the metrics of what comes of it.
 
 May import `files`.
 """

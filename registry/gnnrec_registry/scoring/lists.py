@@ -27,8 +27,8 @@ Added = tuple[Rows, Doubles]
 Score = Callable[[Rows, Doubles], Scores]
 """score(item rows (C,), what is added to each (C,)) -> the scores (C,)"""
 
-# So many entries of lists are added up at a time.
-_AT_A_TIME = 1 << 18
+# So many entries of lists are added up at a time: as many as fit a processor's cache.
+_AT_A_TIME = 1 << 15
 
 # Where the entries are fewer than this share of the items, they are sorted and not counted by item.
 _SPARSE = 32
@@ -72,13 +72,14 @@ class ItemLists:
         `pause` is called now and then, and may raise an error to stop.
         """
         starts = self.indptr[history]
-        ends = np.cumsum(self.indptr[history + 1] - starts)
-        if len(ends) == 0 or ends[-1] == 0:
+        counts = self.indptr[history + 1] - starts
+        entries = counts.sum()
+        if entries == 0:
             return np.empty(0, np.int64), np.empty(0)
-        if _SPARSE * ends[-1] < len(self):
-            rows, sums = self._sorted(starts, ends)
+        if _SPARSE * entries < len(self):
+            rows, sums = self._sorted(starts, counts)
         else:
-            rows, sums = self._counted(starts, ends, pause)
+            rows, sums = self._counted(starts, counts, pause)
         return rows, sums * float(len(history)) ** -self.degree_exponent
 
     def additions(self, histories: Sequence[NDArray[np.integer]]) -> Additions:
@@ -92,30 +93,29 @@ class ItemLists:
             np.concatenate([np.empty(0), *(sums for _, sums in added)]),
         )
 
-    def _sorted(self, starts: Rows, ends: Rows) -> Added:
-        """Add up the entries of lists that begin at `starts`; `ends` counts them from the first."""
-        items, weights = self._gather(starts, ends)
+    def _sorted(self, starts: Rows, counts: Rows) -> Added:
+        """Add up the entries of lists that begin at `starts` and are so long."""
+        items, weights = self._gather(starts, counts)
         rows, places = np.unique(items, return_inverse=True)
         sums: Doubles = np.bincount(places, weights).astype(np.float64, copy=False)
         return rows, sums
 
-    def _counted(self, starts: Rows, ends: Rows, pause: Callable[[], None]) -> Added:
+    def _counted(self, starts: Rows, counts: Rows, pause: Callable[[], None]) -> Added:
         """Do the same in an array of all items, for many entries."""
         sums = np.zeros(len(self))
+        ends = np.cumsum(counts)
         cuts = np.searchsorted(ends, np.arange(_AT_A_TIME, ends[-1], _AT_A_TIME))
-        lists = np.unique(np.concatenate([[0], cuts, [len(ends)]]))
-        for first, last in pairwise(lists.tolist()):
+        for first, last in pairwise(dict.fromkeys([0, *cuts.tolist(), len(ends)])):
             pause()
-            before = ends[first - 1] if first else 0
-            items, weights = self._gather(starts[first:last], ends[first:last] - before)
-            np.add.at(sums, items, weights)
+            np.add.at(sums, *self._gather(starts[first:last], counts[first:last]))
         rows = np.flatnonzero(sums > 0)  # of numbers it takes five times as long
         return rows, sums[rows]
 
-    def _gather(self, starts: Rows, ends: Rows) -> Added:
+    def _gather(self, starts: Rows, counts: Rows) -> Added:
         """Return the entries of lists, one list after another: items and weights."""
-        counts = np.diff(ends, prepend=0)
-        places = np.arange(ends[-1] if len(ends) else 0) + np.repeat(starts - ends + counts, counts)
+        ends = np.cumsum(counts)
+        places = np.repeat(starts - ends + counts, counts)
+        places += np.arange(len(places))
         return self.items[places].astype(np.int64), self.weights[places].astype(np.float64)
 
 

@@ -72,10 +72,11 @@ class VersionContents:
         entry = self.manifest.variants[variant].lists
         if entry is None:
             return None
+        # as plain arrays, whose look-ups are quicker
         return ItemLists(
-            indptr=self.array(layout.lists_array(variant, "indptr")),
-            items=self.array(layout.lists_array(variant, "items")),
-            weights=self.array(layout.lists_array(variant, "weights")),
+            indptr=np.asarray(self.array(layout.lists_array(variant, "indptr"))),
+            items=np.asarray(self.array(layout.lists_array(variant, "items"))),
+            weights=np.asarray(self.array(layout.lists_array(variant, "weights"))),
             degree_exponent=entry.degree_exponent,
         )
 

@@ -25,7 +25,7 @@ _SHORT_FILTERED_NUMBERS = 8_000_000
 SHORT_WHOLE_NUMBERS = 500_000
 # So many entries of item lists are added up within a few milliseconds, and so many in a fraction of
 # one.
-SHORT_ENTRIES = 200_000
+SHORT_ENTRIES = 100_000
 _FEW_ENTRIES = 20_000
 # What it costs to add lists to an answer, and each entry of them, in numbers that are looked at.
 _LISTS_NUMBERS = 4_000_000

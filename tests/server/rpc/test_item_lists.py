@@ -23,8 +23,10 @@ from gnnrec_training.export.golden import golden
 from gnnrec_training.graph.sparse import Csr, by_user
 from tests import item_lists, made
 from tests.registry.versions.full import Damage
+from tests.server.rollout.test_aliases import wait_for
 from tests.server.running import Running, running
 from tests.server.serving import serving_only
+from tests.server.trying import trial, try_out
 from tests.training.boards import random_interactions
 
 PEOPLE, ITEMS, K = 40, 60, 10
@@ -142,6 +144,19 @@ def test_similar_items_are_those_of_its_own_list(server: Running) -> None:
     assert [(each.item_id, each.score) for each in answer.items] == [
         (f"i{row}", scores[row]) for row in best
     ]
+
+
+def test_a_shadow_with_the_same_lists_does_not_drift(tmp_path: Path) -> None:
+    same, served = publish(tmp_path), publish(tmp_path)
+    assert same.name != served.name
+    with running(tmp_path) as server:
+        try_out(ModelStore(tmp_path, "toy"), server, same.name, shadow=True)
+        for user in range(10):
+            server.client.top_k(f"u{user}", k=5)
+            server.client.score(["i1", "i2", "nothing"], user_id=f"u{user}")
+        wait_for(lambda: trial(server).shadowed.compared == 20, "the shadow has computed")
+        shadowed = trial(server).shadowed
+        assert (shadowed.failed, shadowed.overlap, shadowed.score_drift) == (0, 1, 0)
 
 
 @pytest.mark.parametrize("wrong", ["weights", "manifest"])
