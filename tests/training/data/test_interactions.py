@@ -76,11 +76,11 @@ def test_what_people_did_not_like_is_seen_and_no_interaction(tmp_path: Path) -> 
     dataset = load(tmp_path, rows, min_weight=3)
     assert weighted(dataset) == {("u", "a"): 5, ("v", "b"): 4}
     assert seen_only(dataset) == {("u", "b"), ("v", "a")}
-    assert len(dataset.seen) == 4
+    assert len(dataset.seen(0.5)) == 4
     assert (dataset.summary.low, dataset.summary.seen_only) == (2, 2)
     dropped = load(tmp_path, rows, min_weight=3, low_weights="drop")
     assert weighted(dropped) == weighted(dataset)
-    assert len(dropped.seen) == 2
+    assert len(dropped.seen(0.5)) == 2
 
 
 def test_a_later_low_rating_takes_an_earlier_high_one_back(tmp_path: Path) -> None:

@@ -23,12 +23,13 @@ def test_the_vectors_span_the_leading_singular_space(users: int, items: int, gro
     part = interactions(sorted(pairs | set(grouped)))
     matrix = sparse_matrix(part.user_rows, part.item_rows, part.weights, (users, items))
     transposed = sparse_matrix(part.item_rows, part.user_rows, part.weights, (items, users))
-    vectors = right_singular_vectors(matrix, transposed, groups, generator())
+    vectors, values = right_singular_vectors(matrix, transposed, groups, generator())
     assert vectors.shape == (items, groups)
     torch.testing.assert_close(vectors.T @ vectors, torch.eye(groups), atol=1e-4, rtol=0)
     exact = torch.linalg.svdvals(matrix.to_dense().double())
     kept = (matrix.to_dense() @ vectors).square().sum()
     assert kept > 0.999 * exact[:groups].square().sum()
+    assert float(values.sum()) == pytest.approx(float(kept), rel=1e-3)
 
 
 def test_a_matrix_of_low_rank_gives_zero_columns_past_it() -> None:
@@ -36,8 +37,9 @@ def test_a_matrix_of_low_rank_gives_zero_columns_past_it() -> None:
     part = interactions([(u, i) for u in range(600) for i in range(700) if u % 7 == i % 7])
     matrix = sparse_matrix(part.user_rows, part.item_rows, part.weights, (600, 700))
     transposed = sparse_matrix(part.item_rows, part.user_rows, part.weights, (700, 600))
-    vectors = right_singular_vectors(matrix, transposed, 40, generator())
+    vectors, values = right_singular_vectors(matrix, transposed, 40, generator())
     assert torch.isfinite(vectors).all()
+    assert torch.isfinite(values).all()
     dense = matrix.to_dense()
     torch.testing.assert_close(dense @ vectors @ vectors.T, dense, atol=1e-3, rtol=0)
 

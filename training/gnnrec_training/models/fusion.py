@@ -113,7 +113,7 @@ def _deviation(part: Part, users: Tensor, items: Tensor, had: Csr) -> float:
     """Return the standard deviation of the scores that a sample of users give some items."""
     if part.lists is None:
         user_half, item_half = part.embeddings
-        return float((user_half[users] @ item_half[items].T).std())
+        return float((user_half[users] @ item_half[items].T).std(correction=0))
     width = len(part.lists)
     scores = np.zeros((len(users), width), np.float32)
     for line, history in enumerate(had.rows(users.numpy())):
