@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gnnrec.cli import options
+from gnnrec.cli.complete import complete_versions
 
 if TYPE_CHECKING:
     from gnnrec.terminal.progress import Progress
-    from gnnrec_registry import Manifest, ModelStore
+    from gnnrec_registry import Manifest, ModelStore, Version
     from gnnrec_training.config import Config
     from gnnrec_training.fitting.estimate import Estimate
     from gnnrec_training.train import Outcome
@@ -81,6 +82,15 @@ def train(
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from where this training was stopped.")
     ] = False,
+    from_: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="VERSION|ALIAS",
+            help="Start LightGCN from the embeddings of this version.",
+            autocompletion=complete_versions,
+        ),
+    ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read everything, tell what would be trained, stop.")
     ] = False,
@@ -92,15 +102,18 @@ def train(
 ) -> None:
     """Train as a configuration says, or what fits the data, evaluate, and publish a version."""
     from gnnrec.terminal.progress import Progress
-    from gnnrec.training.run import configured, store_of
+    from gnnrec.training.run import configured, named, store_of
 
     with Progress(starts=True) as progress:
         config, beside = configured(data, progress.tell)
         store = store_of(config, registry, promote)
+        start = named(store, from_) if from_ else None
         if dry_run:
             expected = _estimated(config, beside, progress)
         else:
-            outcome = _trained(config, beside, store, progress, checkpoint, resume=resume)
+            outcome = _trained(
+                config, beside, store, progress, checkpoint, resume=resume, start=start
+            )
     if dry_run:
         if json:
             options.print_json(expected.record())
@@ -128,6 +141,7 @@ def _trained(
     checkpoint: Path | None,
     *,
     resume: bool,
+    start: "Version | None",
 ) -> "Outcome":
     """Train and publish; an interrupted training ends the command with its own exit code."""
     # PyTorch is imported here, after a mistake in the configuration has been reported
@@ -135,7 +149,7 @@ def _trained(
     from gnnrec_training.train import train as run
 
     try:
-        return run(config, beside, store, progress, checkpoint, resume=resume)
+        return run(config, beside, store, progress, checkpoint, resume=resume, start=start)
     except Interrupted as error:
         progress.tell(f"gnnrec: {error}")
         raise typer.Exit(_INTERRUPTED) from None

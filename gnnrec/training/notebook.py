@@ -16,6 +16,7 @@ from gnnrec.training.run import (
     Splits,
     configured,
     metrics_table,
+    named,
     store_of,
     unknown_texts,
 )
@@ -108,6 +109,7 @@ def train(
     users: "Place | Frame | None" = None,
     promote: str = "",
     resume: bool = False,
+    start_from: str = "",
     progress: bool = True,
 ) -> Training:
     """Train, evaluate and publish a version, as the command `gnnrec train` does.
@@ -121,7 +123,9 @@ def train(
     `registry`: its folder or URL. `name`: the model's name there, with data alone; by default from
     the files' names, "model" for a frame. `promote`: an alias to point at the version, if it is
     whole and no worse than the version that the alias names. `resume`: continue the same training
-    where it was interrupted. `progress`: whether to print what was detected, and the progress.
+    where it was interrupted. `start_from`: a version of the model, or an alias that names one,
+    whose embeddings LightGCN starts from. `progress`: whether to print what was detected, and the
+    progress.
 
     Raises gnnrec_training.errors.TrainingError for a configuration or data that cannot be trained
     on, before anything is published, and gnnrec_registry.errors.RegistryError for a registry that
@@ -140,7 +144,8 @@ def train(
         from gnnrec_training.train import train as run
 
         store = store_of(config, place, promote)
-        outcome = run(config, beside, store, reporter, resume=resume)
+        start = named(store, start_from) if start_from else None
+        outcome = run(config, beside, store, reporter, resume=resume, start=start)
         if sentence := unknown_texts(outcome):
             reporter.tell(sentence)
         if promote:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gnnrec_registry import ModelStore
+from gnnrec_registry import ModelStore, Version
+from gnnrec_registry.errors import NoSuchVersion
 from gnnrec_registry.gate import check
 from gnnrec_registry.versions.manifest import Metrics
 
@@ -54,6 +55,24 @@ def store_of(config: "Config", registry: str, promote: str) -> ModelStore:
     if promote:
         store.layout.alias(promote)
     return store
+
+
+def named(store: ModelStore, name: str) -> Version:
+    """Return the version that an alias names, or the version of this name.
+
+    Raises NoSuchVersion if there is neither.
+    """
+    aliases = store.layout.alias_names()
+    if name in aliases:
+        return store.open(store.aliases.get(name).version)
+    try:
+        return store.open(name)
+    except NoSuchVersion:
+        model = store.layout.model
+        raise NoSuchVersion(
+            f"no version and no alias {name!r} of {model!r} to start from; aliases there: "
+            f"{', '.join(aliases) or 'none yet'}; versions: gnnrec versions --model {model}"
+        ) from None
 
 
 def promote(store: ModelStore, version: str, alias: str) -> str:

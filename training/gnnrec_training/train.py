@@ -11,7 +11,7 @@ from gnnrec_registry import ModelStore, RegistryError, Version
 from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.data.load import load_dataset
-from gnnrec_training.errors import Interrupted
+from gnnrec_training.errors import Interrupted, InvalidConfig
 from gnnrec_training.evaluation.measurement import best_variant, measure
 from gnnrec_training.export.variants import build_variants
 from gnnrec_training.export.version import version_export
@@ -41,14 +41,21 @@ def train(
     checkpoints: Path | None = None,
     *,
     resume: bool = False,
+    start: Version | None = None,
 ) -> Outcome:
     """Train as configured and publish. A version is there only when all went well.
 
     `beside`: the folder that the configuration's relative paths start from; `checkpoints`: the
     folder of checkpoints, one in the registry if not given; `resume`: go on from
-    there. Raises Interrupted for a KeyboardInterrupt.
+    there; `start`: a version whose embeddings LightGCN starts from. Raises Interrupted for a
+    KeyboardInterrupt.
     """
     started = time.monotonic()
+    if start is not None and config.lightgcn is None:
+        raise InvalidConfig(
+            f"only LightGCN can start from a version such as {start.name}, and this configuration "
+            "has no [lightgcn]; add it, or train without"
+        )
     memory.keep_freed()
     store.check_writable()
     dataset = load_dataset(config, beside, reporter)
@@ -57,12 +64,16 @@ def train(
     store.check_writable(disk_bytes(config, dataset))
     kept = Checkpoints(
         checkpoints or store.checkpoints,
-        {"config": config.model_dump(mode="json"), "data": dataset.fingerprint()},
+        {
+            "config": config.model_dump(mode="json"),
+            "data": dataset.fingerprint(),
+            **({} if start is None else {"start": start.name}),
+        },
         reporter,
         resume=resume,
     )
     try:
-        outcome = _train(config, beside, store, reporter, dataset, kept, started)
+        outcome = _train(config, beside, store, reporter, dataset, kept, started, start)
     except KeyboardInterrupt:
         raise Interrupted(f"stopped; {kept.what_remains()}") from None
     except (RegistryError, OSError):
@@ -81,9 +92,10 @@ def _train(
     dataset: Dataset,
     checkpoints: Checkpoints,
     started: float,
+    start: Version | None,
 ) -> Outcome:
     """Build the variants, measure them, write their report and publish all of it."""
-    built = build_variants(config, dataset, beside, reporter, checkpoints)
+    built = build_variants(config, dataset, beside, reporter, checkpoints, start)
     seconds_to_embeddings = time.monotonic() - started
     variants = {
         name: (np.ascontiguousarray(variant.users), np.ascontiguousarray(variant.items))

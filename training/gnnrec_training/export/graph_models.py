@@ -23,9 +23,13 @@ from gnnrec_training.graph.sparse import by_user
 from gnnrec_training.models.fold_in import fold_in
 from gnnrec_training.models.fusion import compress, fuse
 from gnnrec_training.models.initial_embeddings import Features, initial_embeddings
-from gnnrec_training.models.lightgcn import LightGCN
+from gnnrec_training.models.lightgcn import LightGCN, coefficients
 from gnnrec_training.models.spectral import spectral
+from gnnrec_training.models.warm_start import layer0_of
 from gnnrec_training.reporter import Reporter, ShareDone
+
+LightGCNBuilt = tuple[VariantExport, History]
+"""LightGCN as a variant, and how its training went."""
 
 
 def build_spectral(
@@ -48,16 +52,24 @@ def build_lightgcn(
     edges: Interactions,
     checkpoint: Checkpoint,
     reporter: Reporter,
-) -> tuple[VariantExport, History]:
-    """Fit the LightGCN of [lightgcn]; return it, and how its training went."""
+    start: EmbeddingPair | None = None,
+) -> LightGCNBuilt:
+    """Fit the LightGCN of [lightgcn]; return it, and how its training went.
+
+    start: final embeddings to begin at, users (U, D) and items (I, D); as configured if not given
+    """
     assert config.lightgcn is not None
     shape = config.lightgcn
-    features = _features(config, shape, dataset, beside)
     device = training_device(config)
     generator = torch.Generator().manual_seed(config.seed)
     users, items = len(dataset.user_ids), len(dataset.item_ids)
-    layer0 = initial_embeddings(shape, edges, users, items, generator, features)
-    graph = adjacency(edges, users, items, shape.aggregation).to(device)
+    adjacent = adjacency(edges, users, items, shape.aggregation)
+    if start is None:
+        features = _features(config, shape, dataset, beside)
+        layer0 = initial_embeddings(shape, edges, users, items, generator, features)
+    else:
+        layer0 = layer0_of(start, adjacent, coefficients(shape))
+    graph = adjacent.to(device)
     model = LightGCN(graph, shape, layer0).to(device)
     batches = _batches(shape, dataset, device)
     watch = validation(config, dataset, all_users=shape.training.patience is not None)

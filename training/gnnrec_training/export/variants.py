@@ -4,10 +4,17 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from gnnrec_registry import VariantExport
+from gnnrec_registry import VariantExport, Version
+from gnnrec_registry.files.json import Json
 from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset
-from gnnrec_training.export.graph_models import build_fused, build_lightgcn, build_spectral
+from gnnrec_training.export.graph_models import (
+    LightGCNBuilt,
+    build_fused,
+    build_lightgcn,
+    build_spectral,
+)
+from gnnrec_training.export.warm_start import build_warm
 from gnnrec_training.fitting.checkpoint import Checkpoint, Checkpoints, NoCheckpoint
 from gnnrec_training.fitting.device import training_device
 from gnnrec_training.fitting.loop import History
@@ -31,6 +38,8 @@ class Built:
     on_train: dict[str, EmbeddingPair] = field(default_factory=dict)
     """For variants that are embedded over more than the training part: their embeddings over the
     training part alone, which validation may measure."""
+    warm_start: Json | None = None
+    """What LightGCN was started from, where it was started from another version."""
 
     def add_history(self, name: str, history: History) -> None:
         """Take in how a variant's training went."""
@@ -49,10 +58,12 @@ def build_variants(
     beside: Path,
     reporter: Reporter,
     checkpoints: Checkpoints | None = None,
+    version: Version | None = None,
 ) -> Built:
     """Train or compute every configured variant, going on from the checkpoints that are there.
 
-    `beside`: the folder that the configuration's relative paths start from.
+    `beside`: the folder that the configuration's relative paths start from; `version`: one whose
+    embeddings LightGCN starts from.
     """
     built = Built()
 
@@ -64,9 +75,17 @@ def build_variants(
         reporter.start("spectral", 1)
         built.variants["spectral"] = build_spectral(config, dataset, weighted, reporter.advance)
     if config.lightgcn is not None:
-        built.variants["lightgcn"], history = build_lightgcn(
-            config, dataset, beside, weighted, checkpoint("lightgcn"), reporter
-        )
+
+        def fit(name: str, settings: Config, begun: EmbeddingPair | None) -> LightGCNBuilt:
+            kept = checkpoint(name)
+            return build_lightgcn(settings, dataset, beside, weighted, kept, reporter, begun)
+
+        if version is None:
+            built.variants["lightgcn"], history = fit("lightgcn", config, None)
+        else:
+            built.variants["lightgcn"], history, built.warm_start = build_warm(
+                version, config, dataset, weighted, reporter, fit
+            )
         built.add_history("lightgcn", history)
     if config.fusion is not None:
         reporter.start("fusion", 1)

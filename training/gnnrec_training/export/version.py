@@ -59,6 +59,7 @@ def version_export(
 def _report_numbers(contents: Contents, built: Built) -> Json:
     """Return the report in numbers, for report/metrics.json."""
     return {
+        **({} if built.warm_start is None else {"warm_start": built.warm_start}),
         "loss": built.losses,
         "validations": {
             name: [list(entry) for entry in entries] for name, entries in built.validations.items()
