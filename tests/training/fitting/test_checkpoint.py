@@ -140,8 +140,8 @@ def test_a_failed_training_goes_on_bit_by_bit(
     loss: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = configured(tmp_path, loss)
-    with monkeypatch.context() as patched, pytest.raises(Fault):
-        patched.setattr(checkpoint, "_INTERVAL_S", 0.0)
+    monkeypatch.setattr(checkpoint, "_INTERVAL_S", 0.0)
+    with pytest.raises(Fault):
         run(config, tmp_path, "stopped", Told("lightgcn", 5, fail))
     assert kept(tmp_path) == ["lightgcn.pt"]
     goes_on_bit_by_bit(config, tmp_path)
@@ -162,9 +162,8 @@ def test_what_is_stopped_says_what_is_kept_and_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = configured(tmp_path)
-    interrupt = Told("lightgcn", 3, interrupt)
     with pytest.raises(Interrupted, match=r"^stopped; nothing of it is kept: a model is, once"):
-        run(config, tmp_path, "stopped", interrupt)
+        run(config, tmp_path, "stopped", Told("lightgcn", 3, interrupt))
     monkeypatch.setattr(checkpoint, "_INTERVAL_S", 0.0)
     with pytest.raises(Interrupted, match="kept: lightgcn, epoch 3; the same command with --resu"):
         run(config, tmp_path, "stopped", Told("lightgcn", 3, interrupt))
