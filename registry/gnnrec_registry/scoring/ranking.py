@@ -2,9 +2,9 @@
 
 A score is the inner product of two float32 embeddings, summed in double precision and rounded to
 float32; where a variant has item lists, what they add is added before it is rounded (see `lists`).
-Items are ordered by score descending, equal scores by the lower row. So the order does not
-depend on the matrix library, the batch size or the index that found the items. With an exact index,
-served answers are the ones whose metrics stand in the manifest.
+Items are ordered by score descending, equal scores by the lower row. So the order does not depend
+on the matrix library, the batch size or the index that found the items. With an exact index, served
+answers are the ones whose metrics stand in the manifest.
 
 B queries, I items, D dimensions, C candidates.
 """
@@ -124,10 +124,9 @@ def top_k(
     queries (B, D), items (I, D) -> scores (B, k), rows (B, k)
 
     `find` may compute scores in float32, what is `added` to them included; it must not return rows
-    that are `left_out`. Where
-    rounding or ties could hide a member of the top k, `find` is called again for more candidates,
-    and if that is not enough every item is scored. `pause` is called between steps, and may raise
-    an error to stop.
+    that are `left_out`. Where rounding or ties could hide a member of the top k, `find` is called
+    again for more candidates, and if that is not enough every item is scored. `pause` is called
+    between steps, and may raise an error to stop.
     """
     count = candidates(k, len(items))
     approximate, rows = find(np.arange(len(queries)), count)

@@ -159,6 +159,14 @@ def test_a_shadow_with_the_same_lists_does_not_drift(tmp_path: Path) -> None:
         assert (shadowed.failed, shadowed.overlap, shadowed.score_drift) == (0, 1, 0)
 
 
+def sealed(damage: Damage, root: Path) -> Version:
+    """Give a damaged version right checksums, and open it."""
+    damage.seal()
+    (version,) = ModelStore(root, "toy").versions()
+    assert isinstance(version, Version)
+    return version
+
+
 @pytest.mark.parametrize("wrong", ["weights", "manifest"])
 def test_lists_that_are_not_those_of_training_are_refused(tmp_path: Path, wrong: str) -> None:
     """The latter is what a server sees that does not know of lists."""
@@ -167,9 +175,7 @@ def test_lists_that_are_not_those_of_training_are_refused(tmp_path: Path, wrong:
         damage.put("lightgcn/lists.weights.npy", 2 * LISTS.weights)
     else:
         damage.manifest["variants"]["lightgcn"]["lists"] = None
-    damage.seal()
-    (version,) = ModelStore(tmp_path, "toy").versions()
-    assert isinstance(version, Version)
+    version = sealed(damage, tmp_path)
     with pytest.raises(UnservableVersion, match=r"does not reproduce golden\.json: .*'lightgcn'"):
         loader.load(version)
 
@@ -177,9 +183,7 @@ def test_lists_that_are_not_those_of_training_are_refused(tmp_path: Path, wrong:
 def test_lists_with_a_weight_that_is_no_number_are_refused(tmp_path: Path) -> None:
     damage = Damage(publish(tmp_path).folder)
     damage.put("lightgcn/lists.weights.npy", np.full(len(LISTS.weights), np.nan, np.float32))
-    damage.seal()
-    (version,) = ModelStore(tmp_path, "toy").versions()
-    assert isinstance(version, Version)
+    version = sealed(damage, tmp_path)
     with pytest.raises(VersionCorrupt, match=r"its item lists have a weight that is not finite"):
         loader.load(version)
 
