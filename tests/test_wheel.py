@@ -88,7 +88,8 @@ def env(project: Path) -> dict[str, str]:
 def registry(environment: Path, project: Path, env: dict[str, str]) -> Path:
     """A registry with one version, which the installed command has trained and promoted."""
     command, data, root = environment / "bin" / "gnnrec", project / "data", project / "registry"
-    sizes = ("--users", 40, "--items", 20, "--interactions", 400)
+    # enough that the model is better than what is popular: a promotion asks for that
+    sizes = ("--users", 200, "--items", 60, "--interactions", 2500)
     ok("generate", data, *sizes, env=env, command=command)
     (data / "small.toml").write_text(SMALL_MODEL)
     options = ("--registry", root, "--promote", "production", "--json")
