@@ -3,7 +3,7 @@ import torch
 from torch_geometric.nn import LGConv
 
 from gnnrec_training.config import GraphConfig, LightGCNConfig
-from gnnrec_training.data.dataset import Interactions
+from gnnrec_training.data.dataset import Dataset, Interactions
 from gnnrec_training.graph.adjacency import adjacency
 from gnnrec_training.graph.edges import edges
 from gnnrec_training.graph.propagation import propagate, propagate_rows
@@ -28,7 +28,9 @@ def dense_adjacency(part: Interactions, users: int, items: int, aggregation: str
 def test_propagation_equals_pygs_lgconv(shape: tuple[int, int, int, int], weighted: bool) -> None:
     """Weighted edges included, layer by layer, to 1e-5."""
     users, items = shape[:2]
-    part = edges(random_interactions(*shape), GraphConfig(weighted=weighted))
+    names = [f"n{row}" for row in range(max(users, items))]
+    dataset = Dataset("x", names[:users], names[:items], random_interactions(*shape))
+    part = edges(dataset, GraphConfig(weighted=weighted))
     dense = torch.randn(users + items, 16, generator=torch.Generator().manual_seed(0))
     source = torch.from_numpy(part.user_rows).long()
     target = torch.from_numpy(part.item_rows).long() + users

@@ -4,7 +4,12 @@ import torch
 from gnnrec_training.config import SpectralConfig
 from gnnrec_training.evaluation.ranking import evaluate, heldout
 from gnnrec_training.graph.sparse import by_user, sparse_matrix
-from gnnrec_training.models.spectral import right_singular_vectors, spectral
+from gnnrec_training.models.spectral import (
+    from_spectrum,
+    right_singular_vectors,
+    spectral,
+    spectrum,
+)
 from tests.training.boards import checkerboard, interactions, random_interactions
 
 
@@ -23,12 +28,13 @@ def test_the_vectors_span_the_leading_singular_space(users: int, items: int, gro
     part = interactions(sorted(pairs | set(grouped)))
     matrix = sparse_matrix(part.user_rows, part.item_rows, part.weights, (users, items))
     transposed = sparse_matrix(part.item_rows, part.user_rows, part.weights, (items, users))
-    vectors = right_singular_vectors(matrix, transposed, groups, generator())
+    vectors, values = right_singular_vectors(matrix, transposed, groups, generator())
     assert vectors.shape == (items, groups)
     torch.testing.assert_close(vectors.T @ vectors, torch.eye(groups), atol=1e-4, rtol=0)
     exact = torch.linalg.svdvals(matrix.to_dense().double())
     kept = (matrix.to_dense() @ vectors).square().sum()
     assert kept > 0.999 * exact[:groups].square().sum()
+    assert float(values.sum()) == pytest.approx(float(kept), rel=1e-3)
 
 
 def test_a_matrix_of_low_rank_gives_zero_columns_past_it() -> None:
@@ -36,8 +42,9 @@ def test_a_matrix_of_low_rank_gives_zero_columns_past_it() -> None:
     part = interactions([(u, i) for u in range(600) for i in range(700) if u % 7 == i % 7])
     matrix = sparse_matrix(part.user_rows, part.item_rows, part.weights, (600, 700))
     transposed = sparse_matrix(part.item_rows, part.user_rows, part.weights, (700, 600))
-    vectors = right_singular_vectors(matrix, transposed, 40, generator())
+    vectors, values = right_singular_vectors(matrix, transposed, 40, generator())
     assert torch.isfinite(vectors).all()
+    assert torch.isfinite(values).all()
     dense = matrix.to_dense()
     torch.testing.assert_close(dense @ vectors @ vectors.T, dense, atol=1e-3, rtol=0)
 
@@ -64,3 +71,41 @@ def test_the_checkerboard_is_solved_without_training() -> None:
     seen, held_out = by_user(board.train, 30), heldout(board.test, 30, 30)
     result = evaluate(users.numpy(), items.numpy(), seen, held_out, (1,))
     assert result.metrics["recall@1"] == 1
+
+
+@pytest.mark.parametrize("width", [1, 5, 8])
+def test_embeddings_from_a_wider_spectrum_are_those_of_the_model(width: int) -> None:
+    part = random_interactions(12, 8, 40, 0)
+    config = SpectralConfig(
+        embedding_dim=width, user_exponent=0.3, item_exponent=0.6, output_exponent=0.2
+    )
+    wide = spectrum(part, 12, 8, (0.3, 0.6), 8, generator())
+    (users, items), fold = from_spectrum(wide, config)
+    (own_users, own_items), own_fold = spectral(part, 12, 8, config, generator())
+    torch.testing.assert_close(users, own_users)
+    torch.testing.assert_close(items, own_items)
+    torch.testing.assert_close(fold, own_fold)
+
+
+def test_a_spectrum_says_what_it_is_of() -> None:
+    part = random_interactions(12, 8, 40, 0)
+    found = spectrum(part, 12, 8, (0.5, 0.25), 8, generator())
+    dense = torch.zeros(12, 8, dtype=torch.float64)
+    dense[part.user_rows, part.item_rows] = torch.from_numpy(part.weights).double()
+    weighted = dense.sum(1, keepdim=True) ** -0.5 * dense * dense.sum(0) ** -0.25
+    gram = weighted.T @ weighted
+    torch.testing.assert_close(found.gram(torch.float64), gram, atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(found.values, torch.linalg.eigvalsh(gram).flip(0), atol=1e-5, rtol=0)
+    assert found.trace == pytest.approx(float(gram.trace()), rel=1e-5)
+    torch.testing.assert_close(found.had.to_dense().double(), dense)
+    torch.testing.assert_close(found.item_degree[:, 0].double(), dense.sum(0))
+
+
+def test_a_spectrum_is_complete_with_as_many_vectors_as_the_rank() -> None:
+    """Three groups of users with the same items each: all but three eigenvalues are zero."""
+    part = interactions([(u, i) for u in range(9) for i in range(12) if u % 3 == i % 3])
+    complete = {
+        count: spectrum(part, 9, 12, (0, 0), count, generator()).is_complete
+        for count in (1, 2, 3, 4, 12)
+    }
+    assert complete == {1: False, 2: False, 3: True, 4: True, 12: True}

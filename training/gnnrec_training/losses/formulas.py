@@ -26,8 +26,8 @@ def softmax(
     """Return the mean over positives of -(score) + negative_exponent * log-sum-exp(negatives).
 
     positive_sums (): the sum of the scores of all positives; log_sums (): the sum over users of
-    their number of positives times the log-sum-exp of their negatives; counts (B,): the numbers of
-    positives -> (). A user without negatives must count 0 in all three.
+    what their positives count times the log-sum-exp of their negatives; counts (B,): what the
+    positives of each user count together -> (). A user without negatives must count 0 in all three.
 
     Scores come divided by the temperature. The positive itself is not in its denominator. With an
     exponent of 1 it is the sampled softmax loss (Wu et al. 2022, "On the Effectiveness of Sampled
@@ -35,7 +35,7 @@ def softmax(
     ratio of the two temperatures (Wu et al. 2024, "BSL: Understanding and Improving Softmax Loss
     for Recommendation").
     """
-    return (negative_exponent * log_sums - positive_sums) / counts.sum().clamp(min=1)
+    return (negative_exponent * log_sums - positive_sums) / counts.sum().clamp(min=1e-6)
 
 
 def listwise(scores: Tensor, target: Tensor, weights: Tensor) -> Tensor:

@@ -1,33 +1,66 @@
-"""Two models as one: the sum of their scores is the inner product of concatenated embeddings.
+"""Several models as one: the sum of their scores is the inner product of joined embeddings.
 
-U users, I items, D and D' dimensions.
+U users, I items, D dimensions.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 from torch import Tensor
 
+from gnnrec_registry import ItemLists
+from gnnrec_training.data.dataset import Interactions
 from gnnrec_training.graph.propagation import EmbeddingPair
+from gnnrec_training.graph.sparse import Csr, by_user
 
-_SAMPLE = 4096
+_SAMPLE = 2048
 
 
-def fuse(
-    first: EmbeddingPair, second: EmbeddingPair, weight: float, competing: Tensor
-) -> tuple[EmbeddingPair, float]:
-    """Return embeddings whose scores are those of the first plus scale times those of the second.
+@dataclass(frozen=True)
+class Part:
+    """A model to be fused: its embeddings, and what lists add to its scores."""
 
-    (U, D), (I, D) and (U, D'), (I, D') -> (U, D + D'), (I, D + D'), and the scale, which the second
-    users are multiplied by.
+    embeddings: EmbeddingPair
+    lists: ItemLists | None = None
+    """A model with lists has nothing else that matters: its embeddings are left out."""
 
-    The scale is `weight` where both models' scores have the same standard deviation, and in
-    general weight * deviation of the first / deviation of the second. competing (C,): the item
-    rows over which the deviations are taken, those of the interactions, so that items count by how
+
+def spreads(parts: Sequence[Part], edges: Interactions) -> list[float]:
+    """Return the standard deviation of the scores of each part.
+
+    It is taken over a sample of users and the items of the edges, so that items count by how
     popular they are and the many that nobody would be recommended do not matter.
     """
-    sample = competing[:: max(1, len(competing) // _SAMPLE)]
-    scale = weight * _deviation(first, sample) / _deviation(second, sample)
-    joint = torch.cat([first[0], second[0] * scale], 1), torch.cat([first[1], second[1]], 1)
-    return joint, scale
+    sample = _sample(edges)
+    return [max(_deviation(part, *sample), 1e-30) for part in parts]
+
+
+def scales(parts: Sequence[Part], weights: Sequence[float], edges: Interactions) -> list[float]:
+    """Return what the scores of each part are multiplied by before they are added up.
+
+    That is weight * deviation of the first part's scores / deviation of its own: the weight itself
+    where all parts' scores have the same standard deviation.
+    """
+    found = spreads(parts, edges)
+    return [weight * found[0] / spread for weight, spread in zip(weights, found, strict=True)]
+
+
+def fuse(parts: Sequence[Part], factors: Sequence[float]) -> EmbeddingPair:
+    """Return embeddings whose scores are the sum of factor times those of each part.
+
+    Parts with embeddings (U, D1), (I, D1) and so on -> (U, D), (I, D), D the sum of all Ds. Without
+    any such part D is 1 and all scores are zero.
+    """
+    dense = [(part, factor) for part, factor in zip(parts, factors, strict=True) if not part.lists]
+    if not dense:
+        users, items = (len(half) for half in parts[0].embeddings)
+        return torch.zeros(users, 1), torch.zeros(items, 1)
+    return (
+        torch.cat([part.embeddings[0] * factor for part, factor in dense], 1),
+        torch.cat([part.embeddings[1] for part, _ in dense], 1),
+    )
 
 
 def compress(embeddings: EmbeddingPair, width: int) -> EmbeddingPair:
@@ -59,8 +92,31 @@ def _roots(gram: Tensor) -> tuple[Tensor, Tensor]:
     return (vectors * values) @ vectors.T, (vectors / values) @ vectors.T
 
 
-def _deviation(embeddings: EmbeddingPair, item_rows: Tensor) -> float:
+Sample = tuple[Tensor, Tensor, Csr]
+"""Rows of users (B,), rows of items (C,), and the items that the users had (B, I)."""
+
+
+def _sample(edges: Interactions) -> Sample:
+    """Return evenly spaced users and interactions' items, at most _SAMPLE of each."""
+    users, _ = np.unique(edges.user_rows, return_index=True)
+    users = users[:: -(-len(users) // _SAMPLE)]
+    step = -(-len(edges) // _SAMPLE)
+    had = by_user(edges, int(edges.user_rows.max()) + 1)
+    return (
+        torch.from_numpy(users.astype(np.int64)),
+        torch.from_numpy(edges.item_rows[::step].astype(np.int64)),
+        had,
+    )
+
+
+def _deviation(part: Part, users: Tensor, items: Tensor, had: Csr) -> float:
     """Return the standard deviation of the scores that a sample of users give some items."""
-    users, items = embeddings
-    sample = users[:: max(1, len(users) // _SAMPLE)]
-    return float((sample @ items[item_rows].T).std())
+    if part.lists is None:
+        user_half, item_half = part.embeddings
+        return float((user_half[users] @ item_half[items].T).std(correction=0))
+    width = len(part.lists)
+    scores = np.zeros((len(users), width), np.float32)
+    for line, history in enumerate(had.rows(users.numpy())):
+        rows, sums = part.lists.added(history)
+        scores[line, rows] = sums
+    return float(scores[:, items.numpy()].std())

@@ -35,6 +35,7 @@ U users, I items, D dimensions, M basis vectors.
 """
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -57,6 +58,36 @@ _DENSE = 512
 _LOST = 1e-2
 # Eigenvalues below this share of the largest count as zero.
 _RANK = 1e-6
+# A spectrum that lacks less than this share of the sum of all eigenvalues is complete.
+_COMPLETE = 1e-4
+
+
+@dataclass(frozen=True)
+class Spectrum:
+    """The leading singular vectors of the degree-weighted interactions W = D_u^-a R D_i^-b."""
+
+    vectors: Tensor
+    """V (I, D); columns beyond the rank of W are zero."""
+    values: Tensor
+    """S^2 (D,): the eigenvalues of W^T W, descending, in double precision."""
+    item_degree: Tensor
+    """(I, 1): 1 for an item without interactions."""
+    trace: float
+    """The sum of all eigenvalues of W^T W, those beyond D included."""
+    had: Tensor
+    """R (U, I), sparse."""
+    weighted: tuple[Tensor, Tensor]
+    """W (U, I) and its transpose (I, U), sparse."""
+
+    def gram(self, dtype: torch.dtype) -> Tensor:
+        """Return W^T W as a dense matrix (I, I)."""
+        matrix, transposed = self.weighted
+        return _gram(transposed, matrix, dtype)
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether no eigenvalue of any size is left out."""
+        return float(self.values.sum()) >= (1 - _COMPLETE) * self.trace
 
 
 def spectral(
@@ -72,21 +103,50 @@ def spectral(
     A user's embedding is the weighted sum of the latter over the user's items. D is at most the
     number of items.
     """
+    exponents = config.user_exponent, config.item_exponent
+    found = spectrum(train, users, items, exponents, config.embedding_dim, generator, share_done)
+    return from_spectrum(found, config)
+
+
+def from_spectrum(found: Spectrum, config: SpectralConfig) -> tuple[EmbeddingPair, Tensor]:
+    """Return the same from a spectrum of these exponents that is at least as wide."""
+    vectors = found.vectors[:, : config.embedding_dim]
+    folded = vectors * found.item_degree**-config.item_exponent
+    return (found.had @ folded, vectors * found.item_degree**config.output_exponent), folded
+
+
+def spectrum(
+    train: Interactions,
+    users: int,
+    items: int,
+    exponents: tuple[float, float],
+    count: int,
+    generator: torch.Generator,
+    share_done: ShareDone = lambda share: None,
+) -> Spectrum:
+    """Return the `count` leading singular vectors of W, at most as many as there are items.
+
+    exponents: a and b of W = D_u^-a R D_i^-b
+    """
     user_degree = _degrees(train.user_rows, train.weights, users)
     item_degree = _degrees(train.item_rows, train.weights, items)
     values = train.weights * (
-        user_degree[train.user_rows] ** -config.user_exponent
-        * item_degree[train.item_rows] ** -config.item_exponent
+        user_degree[train.user_rows] ** -exponents[0]
+        * item_degree[train.item_rows] ** -exponents[1]
     )
     weighted = sparse_matrix(train.user_rows, train.item_rows, values, (users, items))
     transposed = sparse_matrix(train.item_rows, train.user_rows, values, (items, users))
-    vectors = right_singular_vectors(
-        weighted, transposed, min(config.embedding_dim, items), generator, share_done
+    vectors, eigenvalues = right_singular_vectors(
+        weighted, transposed, min(count, items), generator, share_done
     )
-    had = sparse_matrix(train.user_rows, train.item_rows, train.weights, (users, items))
-    degree = torch.from_numpy(item_degree).float()[:, None]
-    folded = vectors * degree**-config.item_exponent
-    return (had @ folded, vectors * degree**config.output_exponent), folded
+    return Spectrum(
+        vectors,
+        eigenvalues,
+        torch.from_numpy(item_degree).float()[:, None],
+        float((values.astype(np.float64) ** 2).sum()),
+        sparse_matrix(train.user_rows, train.item_rows, train.weights, (users, items)),
+        (weighted, transposed),
+    )
 
 
 def right_singular_vectors(
@@ -95,10 +155,11 @@ def right_singular_vectors(
     count: int,
     generator: torch.Generator,
     share_done: ShareDone = lambda share: None,
-) -> Tensor:
-    """Return the right singular vectors of the `count` largest singular values: (I, count).
+) -> tuple[Tensor, Tensor]:
+    """Return the right singular vectors of the `count` largest singular values, and their squares.
 
-    matrix (U, I) and its transpose as sparse CSR; columns beyond the rank may be zero.
+    matrix (U, I) and its transpose as sparse CSR -> (I, count), (count,) in double precision;
+    columns beyond the rank may be zero.
     """
     users, items = matrix.shape
     if min(users, items) <= _DENSE or 2 * count > min(users, items):
@@ -125,16 +186,19 @@ def right_singular_vectors(
     return _ritz(basis[:stop], projected[:stop, :stop], count)
 
 
-def _ritz(basis: Tensor, projected: Tensor, count: int) -> Tensor:
-    """Return the leading eigenvectors that the basis (M, I) holds: (I, count), zero past M."""
+def _ritz(basis: Tensor, projected: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the leading eigenvectors that the basis (M, I) holds, (I, count), and their values.
+
+    Both are zero past M.
+    """
     upper = torch.triu(projected)
-    _, rotation = torch.linalg.eigh(upper + torch.triu(upper, 1).T)  # ascending
+    values, rotation = torch.linalg.eigh(upper + torch.triu(upper, 1).T)  # ascending
     vectors: Tensor = basis.T @ rotation.flip(1)[:, :count].float()
-    return F.pad(vectors, (0, count - vectors.shape[1]))
+    return _padded(vectors, values.flip(0)[:count], count)
 
 
-def _exact(matrix: Tensor, transposed: Tensor, count: int) -> Tensor:
-    """Return the same from the dense Gram matrix of the smaller side: (I, count)."""
+def _exact(matrix: Tensor, transposed: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return the same from the dense Gram matrix of the smaller side."""
     users, items = matrix.shape
     if items <= users:
         values, vectors = torch.linalg.eigh(_gram(transposed, matrix))  # ascending
@@ -143,15 +207,26 @@ def _exact(matrix: Tensor, transposed: Tensor, count: int) -> Tensor:
         values, left = torch.linalg.eigh(_gram(matrix, transposed))
         scale = torch.where(values > _RANK * values[-1], values.clamp(min=1e-300).rsqrt(), 0)
         vectors = (transposed @ (left * scale).float()).double()
-    leading: Tensor = vectors.flip(1)[:, :count].float()
-    return F.pad(leading, (0, count - leading.shape[1]))
+    values = torch.where(values > _RANK * values[-1], values, 0)
+    return _padded(vectors.flip(1)[:, :count].float(), values.flip(0)[:count], count)
 
 
-def _gram(wide: Tensor, tall: Tensor) -> Tensor:
-    """Return wide @ tall as a dense float64 matrix, a block of columns at a time."""
-    identity = torch.eye(tall.shape[1])
-    parts = torch.split(identity, _BLOCK, dim=1)
-    return torch.cat([wide @ (tall @ part) for part in parts], 1).double()
+def _padded(vectors: Tensor, values: Tensor, count: int) -> tuple[Tensor, Tensor]:
+    """Return vectors (I, M) and their values (M,) with zeros up to `count`."""
+    missing = count - vectors.shape[1]
+    return F.pad(vectors, (0, missing)), F.pad(values, (0, missing))
+
+
+def _gram(wide: Tensor, tall: Tensor, dtype: torch.dtype = torch.float64) -> Tensor:
+    """Return wide @ tall as a dense matrix, a block of columns at a time."""
+    size = tall.shape[1]
+    gram = torch.empty(size, size, dtype=dtype)
+    for start in range(0, size, _BLOCK):
+        width = min(_BLOCK, size - start)
+        columns = torch.zeros(size, width)
+        columns[start : start + width] = torch.eye(width)
+        gram[:, start : start + width] = wide @ (tall @ columns)
+    return gram
 
 
 def _orthonormal(block: Tensor) -> Tensor:
