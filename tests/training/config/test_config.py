@@ -1,8 +1,10 @@
+from collections.abc import Iterator
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
-from gnnrec_training.config import Config, load
+from gnnrec_training.config import Config, HybridConfig, HybridFitConfig, Section, load
 from gnnrec_training.errors import InvalidConfig
 from tests.tracked import tracked
 
@@ -37,11 +39,31 @@ def feature(text: str) -> str:
             "which of spectral, lightgcn is served is chosen on a validation part, and [split] has "
             'none; set split.validation, or name one, such as serve = "lightgcn"',
         ),
-        ('serve = "sage"\n' + GOOD, "serve = 'sage' is not trained; there are lightgcn"),
+        (
+            'serve = "sage"\n' + GOOD + "[lightgcn]\n",
+            "serve = 'sage' is not trained; there are lightgcn",
+        ),
+        (
+            'serve = "sage"\n' + GOOD,
+            "serve = 'sage' is not trained, for no model is configured; add its section, or leave",
+        ),
+        (
+            GOOD + "[search]\n[lightgcn]\n",
+            "[search] chooses the models, and [lightgcn] names one; keep one or the other",
+        ),
+        (GOOD + "[split]\nvalidation = 0\n[search]\n", "and [split] has none"),
         (GOOD + "[graph]\nweighted = true\n", "need data.weight_column"),
         (GOOD + "[lightgcn.training]\ntemperature = 0\n", "lightgcn.training.temperature: "),
         (GOOD + "[graph]\nhalf_life_days = 5\n", "needs data.time_column"),
-        (GOOD + "[fusion]\n", "joins [lightgcn] and [spectral]"),
+        (GOOD + "[fusion]\n", "fusion.weights: Field required"),
+        (
+            GOOD + "[lightgcn]\n[fusion]\nweights = { lightgcn = 1, spectral = 0.6 }\n",
+            "[fusion] joins [spectral]; add it",
+        ),
+        (
+            GOOD + "[lightgcn]\n[fusion]\nweights = { lightgcn = 1, fused = 0.6 }\n",
+            "fusion.weights.fused is no model; there are lightgcn, spectral, ",
+        ),
         (GOOD + "[sage]\n", "know nodes by their features"),
         (GOOD + "[hybrid]\n", "know nodes by their features"),
         (GOOD + "[sage.training]\nnew_share = 0\n", "sage.training.new_share: "),
@@ -124,7 +146,10 @@ def test_a_bad_configuration_is_one_line_with_file_and_key(
     [
         ("[lightgcn.trainig]\n", "lightgcn.trainig is no key; is it lightgcn.training?"),
         ("[spilt]\n", "spilt is no key; is it split?"),
-        ("[lightgcn.training]\ntemperature = 0.2\n", "temperature does nothing with loss = 'bpr'"),
+        (
+            '[lightgcn.training]\nloss = "bpr"\ntemperature = 0.2\n',
+            "temperature does nothing with loss = 'bpr'",
+        ),
         (
             '[split]\nmethod = "leave_last_out"\ntest = 0.3\n',
             "split.test does nothing with split.method = 'leave_last_out'; it is for random and "
@@ -172,6 +197,34 @@ def test_a_resolved_configuration_reads_as_the_same(tmp_path: Path) -> None:
     assert config.data.items is not None
     assert config.data.items.features[0].pattern == r"(\d+)"
     assert Config.model_validate(config.model_dump(mode="json")) == config
+
+
+def sections(model: type[Section]) -> Iterator[tuple[type[Section], str, Section]]:
+    """Yield each default of a key that is a section itself, however deep: class, key, default."""
+    for key, field in model.model_fields.items():
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, Section):
+                yield from sections(part)
+        if isinstance(field.default, Section):
+            yield model, key, field.default
+
+
+def test_the_default_of_a_section_is_made_of_the_defaults_of_its_keys() -> None:
+    """Else it would change with the first key that a configuration sets in that section."""
+    found = list(sections(Config))
+    assert (HybridConfig, "training", HybridFitConfig(learning_rate=0.003)) in found
+    for model, key, default in found:
+        annotation = model.model_fields[key].annotation
+        assert type(default) is annotation, (model, key)
+        assert default == type(default)(), (model, key)
+
+
+def test_a_key_that_is_set_changes_no_other_one(tmp_path: Path) -> None:
+    path = tmp_path / "hybrid.toml"
+    path.write_text(feature('kind = "numeric"') + "\n[hybrid.training]\nepochs = 3\n")
+    hybrid = load(path).hybrid
+    assert hybrid is not None
+    assert hybrid.training == HybridConfig().training.model_copy(update={"epochs": 3})
 
 
 @pytest.mark.parametrize("path", tracked("benchmarks/recipes/*.toml"), ids=lambda path: path.stem)

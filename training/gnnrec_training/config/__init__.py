@@ -17,10 +17,14 @@ from gnnrec_training.config.data import (
     data_folder,
 )
 from gnnrec_training.config.models import (
+    AlsConfig,
+    CooccurrenceConfig,
+    EaseConfig,
     FeaturesConfig,
     FitConfig,
     FusionConfig,
     HybridConfig,
+    HybridFitConfig,
     LightGCNConfig,
     LoopConfig,
     NodeFitConfig,
@@ -30,15 +34,26 @@ from gnnrec_training.config.models import (
 from gnnrec_training.config.parse import load, resolve
 from gnnrec_training.config.section import Fraction, Section
 from gnnrec_training.config.sources import Database, File, MongoSource, Source, SqlSource, Text
-from gnnrec_training.config.training import Config, EvaluationConfig, GraphConfig, SplitConfig
+from gnnrec_training.config.training import (
+    Config,
+    EvaluationConfig,
+    Family,
+    GraphConfig,
+    SearchConfig,
+    SplitConfig,
+)
 
 __all__ = [
+    "AlsConfig",
     "AttributeConfig",
     "Column",
     "Config",
+    "CooccurrenceConfig",
     "DataConfig",
     "Database",
+    "EaseConfig",
     "EvaluationConfig",
+    "Family",
     "FeatureKind",
     "FeaturesConfig",
     "File",
@@ -48,6 +63,7 @@ __all__ = [
     "FusionConfig",
     "GraphConfig",
     "HybridConfig",
+    "HybridFitConfig",
     "ItemsConfig",
     "LightGCNConfig",
     "LoopConfig",
@@ -56,6 +72,7 @@ __all__ = [
     "NodeFitConfig",
     "ReadOptions",
     "SageConfig",
+    "SearchConfig",
     "Section",
     "Source",
     "SpectralConfig",

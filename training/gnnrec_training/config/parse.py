@@ -30,10 +30,10 @@ def load(path: Path) -> Config:
 def resolve(raw: dict[str, Any], name: str) -> Config:
     """Return the configuration for values as a TOML file holds them; `raw` may be changed.
 
-    Without any model section it is that of LightGCN. A problem raises InvalidConfig, which says
+    A hybrid without [lightgcn] gets one of its defaults. A problem raises InvalidConfig, which says
     `name` for the configuration and names the key.
     """
-    if "hybrid" in raw or not raw.keys() & {"lightgcn", "spectral", "sage"}:
+    if "hybrid" in raw:
         raw.setdefault("lightgcn", {})
     problems: list[str] = []
     while True:

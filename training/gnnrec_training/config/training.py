@@ -5,7 +5,7 @@ made.
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import Field, model_validator
 
@@ -13,6 +13,9 @@ from gnnrec_registry.errors import InvalidName
 from gnnrec_registry.files.layout import check_name
 from gnnrec_training.config.data import DataConfig
 from gnnrec_training.config.models import (
+    AlsConfig,
+    CooccurrenceConfig,
+    EaseConfig,
     FusionConfig,
     HybridConfig,
     LightGCNConfig,
@@ -53,14 +56,34 @@ class SplitConfig(Section):
 class GraphConfig(Section):
     """[graph]: how much an interaction counts as an edge of the graph."""
 
-    weighted: bool = False
-    """Whether an edge counts by the weight of its interaction. If not, all edges count alike."""
+    weighted: bool | Literal["log"] = False
+    """Whether an edge counts by the weight of its interaction. If not, all edges count alike.
+    "log" takes the logarithm of 1 + the weight in multiples of the median one, which suits counts
+    that range over several orders of magnitude; new users' items then count alike."""
+    disliked_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
+    """What an interaction below data.min_weight counts, beside the 1 of those above: people took an
+    interest in what they then disliked, and that says what else they may like. 0 leaves them out of
+    the graph; they are not recommended either way."""
     half_life_days: Annotated[float, Field(gt=0)] | None = None
     """After this many days before `as_of` an edge counts half, after twice as many a quarter. If
     not set, age makes no difference. Needs times that are Unix time or dates."""
     as_of: float | None = None
     """The moment that ages are counted from, in Unix seconds. If not set it is the latest training
     interaction; the manifest records which moment it was."""
+
+
+Family = Literal["spectral", "ease", "als", "cooccurrence", "lightgcn", "hybrid"]
+"""A kind of model that a search may try."""
+
+
+class SearchConfig(Section):
+    """[search]: have the models and their settings chosen on the validation part."""
+
+    minutes: Annotated[float, Field(ge=0)] | None = None
+    """The time for it. 0 tries every kind of model once, at its default settings; if not set, it
+    follows from the number of interactions."""
+    models: Annotated[tuple[Family, ...], Field(min_length=1)] = get_args(Family)
+    """The kinds of models that are tried; hybrid only where there are features."""
 
 
 class EvaluationConfig(Section):
@@ -84,11 +107,19 @@ class Config(Section):
     """The variant that is served by default. If not set, it is the best one on validation."""
     split: SplitConfig = SplitConfig()
     graph: GraphConfig = GraphConfig()
-    lightgcn: LightGCNConfig | None = None
+    search: SearchConfig | None = None
     spectral: SpectralConfig | None = None
-    fusion: FusionConfig | None = None
+    ease: EaseConfig | None = None
+    als: AlsConfig | None = None
+    cooccurrence: CooccurrenceConfig | None = None
+    lightgcn: LightGCNConfig | None = None
     sage: SageConfig | None = None
     hybrid: HybridConfig | None = None
+    fusion: FusionConfig | None = None
+    refit: bool = True
+    """Whether what is published is fitted once more, on everything, after it was measured: on the
+    validation and test parts too, for as many epochs as validation chose. If not, what was measured
+    is published."""
     evaluation: EvaluationConfig = EvaluationConfig()
 
     @property
@@ -96,10 +127,13 @@ class Config(Section):
         """The names of the variants that are trained, in the order of training."""
         sections = {
             "spectral": self.spectral,
+            "ease": self.ease,
+            "als": self.als,
+            "cooccurrence": self.cooccurrence,
             "lightgcn": self.lightgcn,
-            "fused": self.fusion,
             "sage": self.sage,
             "hybrid": self.hybrid,
+            "fused": self.fusion,
         }
         return tuple(name for name, section in sections.items() if section is not None)
 
@@ -135,8 +169,19 @@ class Config(Section):
 
     def _model_problems(self) -> Iterator[str]:
         lightgcn = self.lightgcn
-        if self.fusion is not None and (lightgcn is None or self.spectral is None):
-            yield "[fusion] joins [lightgcn] and [spectral]; both are needed"
+        if self.search is not None and self.variants:
+            yield (
+                f"[search] chooses the models, and [{self.variants[0]}] names one; "
+                "keep one or the other"
+            )
+        if self.search is not None and not self.split.has_validation:
+            yield "[search] chooses on a validation part, and [split] has none"
+        if self.fusion is not None:
+            for name in self.fusion.weights:
+                if name not in _FUSED:
+                    yield f"fusion.weights.{name} is no model; there are {', '.join(_FUSED)}"
+                elif getattr(self, name) is None:
+                    yield f"[fusion] joins [{name}]; add it"
         if self.hybrid is not None and lightgcn is None:
             yield "[hybrid] starts from the embeddings of [lightgcn]; add it"
         if (self.sage is not None or self.hybrid is not None) and not self._has_features():
@@ -146,7 +191,7 @@ class Config(Section):
             )
         for name in ("lightgcn", "sage", "hybrid"):
             model = getattr(self, name)
-            patient = model is not None and model.training.patience is not None
+            patient = model is not None and model.training.patience > 0
             if patient and not self.split.has_validation:
                 yield f"{name}.training.patience needs a validation part; see [split]"
         yield from self._serve_problems()
@@ -157,7 +202,12 @@ class Config(Section):
 
     def _serve_problems(self) -> Iterator[str]:
         names = ", ".join(self.variants)
-        if self.serve is not None and self.serve not in self.variants:
+        if self.serve is not None and not self.variants:
+            yield (
+                f"serve = {self.serve!r} is not trained, for no model is configured; add its "
+                "section, or leave serve out, and the best of a search is served"
+            )
+        elif self.serve is not None and self.serve not in self.variants:
             yield f"serve = {self.serve!r} is not trained; there are {names}"
         if self.serve is None and len(self.variants) > 1 and not self.split.has_validation:
             yield (
@@ -167,7 +217,7 @@ class Config(Section):
 
     def _idle_keys(self) -> Iterator[str]:
         """Yield a problem for each key that was set and has no effect beside the others."""
-        split = self.split
+        split, graph = self.split, self.graph
         for key, methods in _SPLIT_KEYS.items():
             if split.differs_from_default(key) and split.method not in methods:
                 yield (
@@ -176,6 +226,8 @@ class Config(Section):
                 )
         if self.graph.as_of is not None and self.graph.half_life_days is None:
             yield "graph.as_of does nothing without graph.half_life_days"
+        if graph.differs_from_default("disliked_weight") and self.data.min_weight is None:
+            yield "graph.disliked_weight does nothing without data.min_weight"
         if self.data.low_weights == "drop" and self.data.min_weight is None:
             yield "data.low_weights does nothing without data.min_weight"
         if self.lightgcn is None:
@@ -190,6 +242,9 @@ class Config(Section):
         if self.lightgcn.init_std is not None and self.lightgcn.init == "features":
             yield "lightgcn.init_std does nothing with init = 'features', which stay as they are"
 
+
+_FUSED = ("lightgcn", "spectral", "ease", "als", "cooccurrence", "sage", "hybrid")
+"""The models that [fusion] can join."""
 
 # The split methods, and the losses, that a key has an effect with.
 _SPLIT_KEYS: dict[str, tuple[str, ...]] = {
