@@ -20,3 +20,9 @@ GRAPH_SCALE = 4
 
 BALANCE_USERS = 5
 """Draws the validation users by whom the hybrid's two factors are chosen."""
+
+SEARCH_USERS = 6
+"""Draws the validation users whom a search asks."""
+
+SEARCH = 7
+"""Draws the settings that a search tries."""

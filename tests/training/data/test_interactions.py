@@ -76,11 +76,11 @@ def test_what_people_did_not_like_is_seen_and_no_interaction(tmp_path: Path) -> 
     dataset = load(tmp_path, rows, min_weight=3)
     assert weighted(dataset) == {("u", "a"): 5, ("v", "b"): 4}
     assert seen_only(dataset) == {("u", "b"), ("v", "a")}
-    assert len(dataset.seen) == 4
+    assert len(dataset.seen(0.5)) == 4
     assert (dataset.summary.low, dataset.summary.seen_only) == (2, 2)
     dropped = load(tmp_path, rows, min_weight=3, low_weights="drop")
     assert weighted(dropped) == weighted(dataset)
-    assert len(dropped.seen) == 2
+    assert len(dropped.seen(0.5)) == 2
 
 
 def test_a_later_low_rating_takes_an_earlier_high_one_back(tmp_path: Path) -> None:
@@ -139,7 +139,7 @@ def test_every_row_is_accounted_for(tmp_path: Path) -> None:
 
 
 def test_a_version_says_which_of_the_seen_are_interactions(tmp_path: Path) -> None:
-    """A disliked item is not recommended, and is no edge of the graph that a server builds."""
+    """A disliked item is not recommended, and a server counts it only where the graph did."""
     rows = "".join(f"u{user},i{item},{1 + (user + item) % 5}\n" for user in range(9)
                    for item in range(9))  # fmt: skip
     (tmp_path / "ratings.csv").write_text("user_id,item_id,rating\n" + rows)
@@ -150,13 +150,18 @@ def test_a_version_says_which_of_the_seen_are_interactions(tmp_path: Path) -> No
         "spectral": {"embedding_dim": 2},
         "evaluation": {"k": [3]},
     }
-    for low, name in (("seen", "both"), ("drop", "liked")):
+    for low, weight, name in (("seen", 0, "both"), ("seen", 0.5, "edges"), ("drop", 0.5, "liked")):
         raw["data"]["low_weights"] = low
+        raw["graph"] = {"disliked_weight": weight}
         store = ModelStore(tmp_path / name, "toy")
         train(Config.model_validate(raw), tmp_path, store, Silent())
         (version,) = store.versions()
         assert isinstance(version, Version)
         indptr, items = version.seen
+        if name == "edges":
+            assert version.liked is None
+            assert len(items) == 81
+            continue
         if name == "liked":
             assert version.liked is None
             assert len(items) == np.diff(indptr).sum() < 81

@@ -11,8 +11,8 @@ import pytest
 from gnnrec_registry.features.encoders import CategoricalEncoding
 from gnnrec_training.config import Config
 from gnnrec_training.config import load as load_config
-from gnnrec_training.data.dataset import Dataset
-from gnnrec_training.data.load import load_dataset
+from gnnrec_training.data.dataset import Dataset, Interactions
+from gnnrec_training.data.load import Data, load_dataset, read_data
 from gnnrec_training.data.samples import sample
 from gnnrec_training.data.samples.courses import sample_courses
 from gnnrec_training.errors import InvalidConfig, InvalidData
@@ -187,3 +187,101 @@ min_count = 3
     has_year = [bool(re.search(r"\(\d{4}\)", titles[identity])) for identity in data.item_ids]
     np.testing.assert_allclose(matrix[:, 21:37].sum(1), has_year, atol=1e-5)
     assert matrix[:, :20].any(1).all(), "every film has a genre, if only '(no genres listed)'"
+
+
+ROWS = [(f"u{user}", f"i{item}", 1 + (user * item) % 5, 10 * user + item)
+        for user in range(8) for item in range(8) if (user + item) % 3]  # fmt: skip
+RATED = "user_id,item_id,rating,at\n" + "".join(
+    f"{user},{item},{rating},{moment}\n" for user, item, rating, moment in ROWS
+)
+
+
+def read(folder: Path, split: dict[str, Any], **data: Any) -> Data:
+    (folder / "rated.csv").write_text(RATED)
+    (folder / "items.csv").write_text("item_id,kind\ni0,k\ni7,k\nnew,k\n")
+    raw = {
+        "name": "toy",
+        "data": {
+            "interactions": "rated.csv", "weight_column": "rating", "time_column": "at",
+            "items": {"file": "items.csv", "features": [{"name": "kind", "kind": "categorical"}]},
+            **data,
+        },
+        "split": split,
+    }  # fmt: skip
+    return read_data(Config.model_validate(raw), folder)
+
+
+def named(dataset: Dataset, part: Interactions) -> set[tuple[str, str, float]]:
+    rows = zip(part.user_rows, part.item_rows, part.weights, strict=True)
+    return {(dataset.user_ids[u], dataset.item_ids[i], float(w)) for u, i, w in rows}
+
+
+@pytest.mark.parametrize(
+    "split",
+    [
+        {"method": "random", "test": 0.3, "validation": 0.3},
+        {"method": "leave_last_out"},
+        {"method": "time", "test": 0.4, "validation": 0.3},
+    ],
+    ids=lambda split: split["method"],
+)
+def test_the_whole_is_all_interactions_whatever_the_split(
+    tmp_path: Path, split: dict[str, Any]
+) -> None:
+    """One training part, in which pairs below min_weight are seen, later ones too."""
+    data = read(tmp_path, split, min_weight=3)
+    whole = data.whole()
+    assert named(whole, whole.train) == {
+        (user, item, rating) for user, item, rating, _ in ROWS if rating >= 3
+    }
+    low = {(user, item, float(rating)) for user, item, rating, _ in ROWS if rating < 3}
+    liked = [(user, item) for user, item, rating, _ in ROWS if rating >= 3]
+    users, items = {user for user, _ in liked}, {item for _, item in liked} | {"i0", "i7", "new"}
+    assert (set(whole.user_ids), set(whole.item_ids)) == (users, items)
+    assert named(whole, whole.disliked) == {
+        row for row in low if row[0] in users and row[1] in items
+    }
+    assert not len(whole.validation)
+    assert not len(whole.test)
+    assert not len(whole.seen_later)
+    assert whole.new_user_ids == ["u0", "u5"], "they liked nothing"
+    assert whole.features is not None
+    assert len(whole.features.items) == len(whole.item_ids)
+    assert "new" in whole.item_ids
+
+
+def test_the_whole_is_the_same_before_and_after_a_split(tmp_path: Path) -> None:
+    split = {"method": "random", "test": 0.3, "validation": 0.3}
+    data, again = read(tmp_path, split), read(tmp_path, split)
+    before = again.whole().fingerprint()
+    parts = data.split()
+    assert data.whole().fingerprint() == before
+    assert again.split().fingerprint() == parts.fingerprint()
+    assert sum(parts.counts().values()) == len(ROWS) == len(data.whole().train)
+    assert set(parts.user_ids) <= set(data.whole().user_ids)
+
+
+def test_the_whole_has_the_given_test_part_too(tmp_path: Path) -> None:
+    (tmp_path / "test.csv").write_text("user_id,item_id,rating,at\nstranger,i1,5,1\nu1,never,4,2\n")
+    data = read(tmp_path, {"method": "given", "validation": 0.2}, test="test.csv")
+    parts, whole = data.split(), data.whole()
+    assert "stranger" not in parts.user_ids
+    assert {("stranger", "i1", 5), ("u1", "never", 4)} <= named(whole, whole.train)
+
+
+def test_what_is_disliked_after_the_moment_of_a_split_by_time_comes_later(tmp_path: Path) -> None:
+    split = {"method": "time", "test": 0.4, "validation": 0.3}
+    data = read(tmp_path, split, min_weight=3)
+    parts = data.split()
+    whole = data.whole()
+    moments = {(user, item): moment for user, item, _, moment in ROWS}
+    held_out = [*zip(parts.validation.user_rows, parts.validation.item_rows, strict=True)]
+    assert held_out
+    assert parts.validation.times is not None
+    first = parts.validation.times.min()
+    seen = {(u, i) for u, i, _ in named(parts, parts.disliked)}
+    assert seen
+    assert all(moments[pair] < first for pair in seen)
+    assert len(parts.seen_only) + len(parts.seen_later) == len(whole.seen_only)
+    assert parts.seen_later.times is not None
+    assert (parts.seen_later.times >= first).all()

@@ -1,5 +1,6 @@
 import numpy as np
 
+from gnnrec_registry import VariantExport
 from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.evaluation.measurement import measure
@@ -29,10 +30,13 @@ def test_item_lists_count_for_their_variant_alone_on_each_part_over_what_came_be
         }
     )
     halves = embeddings(30, 4, 1), embeddings(20, 4, 2)
-    variants = {"lightgcn": halves, "fused": halves}
-    lists = {"fused": random_lists(20, 0.3)}
-    measured = measure(config, dataset, variants, {}, Silent(), lists).metrics
-    plain = measure(config, dataset, variants, {}, Silent(), {}).metrics
+    without = VariantExport(*halves)
+    listed = VariantExport(*halves, lists=random_lists(20, 0.3))
+    measured = measure(config, dataset, {"lightgcn": without, "fused": listed}, Silent()).metrics
+    plain = measure(config, dataset, {"lightgcn": without, "fused": without}, Silent()).metrics
     assert measured["lightgcn"] == plain["lightgcn"] == plain["fused"]
     for split in ("validation", "test"):
         assert measured["fused"][split] != plain["fused"][split]
+    names = {"random", "popularity", "item-knn", "als-64", "ease-default", "spectral-64"}
+    assert set(measured) == {"lightgcn", "fused"} | names
+    assert all(list(measured[name]) == ["test"] for name in names), "baselines are judged by test"

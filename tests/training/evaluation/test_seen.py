@@ -7,11 +7,14 @@ import numpy as np
 import pytest
 import torch
 
-from gnnrec_training.config import Config
+from gnnrec_registry import VariantExport
+from gnnrec_training.config import Config, GraphConfig, SplitConfig
 from gnnrec_training.data.dataset import Dataset, Interactions
+from gnnrec_training.data.split import foreseen
 from gnnrec_training.evaluation.measurement import measure
-from gnnrec_training.evaluation.seen import Split, seen_before
+from gnnrec_training.evaluation.seen import Split, history, seen_before
 from gnnrec_training.evaluation.validation import validation
+from gnnrec_training.graph.sparse import by_user
 from gnnrec_training.reporter import Silent
 from tests.training.boards import interactions
 
@@ -36,10 +39,11 @@ DISLIKED = Dataset(
 )
 # the scores are those of item 1, then 2, 3 and 0
 USERS, ITEMS = np.ones((1, 1), np.float32), np.array([[0], [3], [2], [1]], np.float32)
+MODEL = VariantExport(USERS, ITEMS)
 
 
 def test_a_disliked_item_takes_no_place_in_a_measured_list() -> None:
-    measured = measure(RANDOM, DISLIKED, {"spectral": (USERS, ITEMS)}, {}, Silent(), {})
+    measured = measure(RANDOM, DISLIKED, {"spectral": MODEL}, Silent())
     validate = validation(RANDOM, DISLIKED)
     assert validate is not None
     pair = torch.from_numpy(USERS), torch.from_numpy(ITEMS)
@@ -47,55 +51,49 @@ def test_a_disliked_item_takes_no_place_in_a_measured_list() -> None:
     for split in ("validation", "test"):
         assert measured.metrics["spectral"][split]["recall@1"] == 1
     liked = replace(DISLIKED, seen_only=interactions([]))
-    measured = measure(RANDOM, liked, {"spectral": (USERS, ITEMS)}, {}, Silent(), {})
+    measured = measure(RANDOM, liked, {"spectral": MODEL}, Silent())
     assert measured.metrics["spectral"]["test"]["recall@1"] == 0
 
 
 def test_a_disliked_item_makes_nobody_more_active() -> None:
-    measured = measure(RANDOM, DISLIKED, {"spectral": (USERS, ITEMS)}, {}, Silent(), {})
+    measured = measure(RANDOM, DISLIKED, {"spectral": MODEL}, Silent())
     (by_activity,) = measured.slices["spectral"]["test"]["by_activity"]
     assert by_activity["users_with"] == "2 to 2 interactions"
 
 
-@pytest.mark.parametrize("method", ["time", "leave_last_out"])
+@pytest.mark.parametrize(("split", "before"), [("validation", [0]), ("test", [0, 2])])
+def test_what_is_disliked_later_is_ranked_before_and_never_recommended_after(
+    split: Split, before: list[int]
+) -> None:
+    assert seen_before(DISLIKED, split).columns.tolist() == sorted([1, *before])
+    later = replace(DISLIKED, seen_only=interactions([]), seen_later=interactions([(0, 1)]))
+    assert seen_before(later, split).columns.tolist() == before
+    for weight in (0, 0.5):
+        assert by_user(later.seen(weight), 1).columns.tolist() == [0, 1, 2]
+
+
+def test_disliked_items_are_history_only_where_the_graph_counts_them() -> None:
+    assert history(RANDOM, DISLIKED).columns.tolist() == [0, 1]
+    without = RANDOM.model_copy(update={"graph": GraphConfig(disliked_weight=0)})
+    assert history(without, DISLIKED).columns.tolist() == [0]
+
+
 @pytest.mark.parametrize(
-    ("split", "disliked_at", "seen"),
+    ("method", "later"),
     [
-        ("validation", 15, [0, 1]),
-        ("validation", 20, [0]),
-        ("test", 25, [0, 1, 2]),
-        ("test", 30, [0, 2]),
+        ("leave_last_out", [False, True, False]),
+        ("time", [False, True, True]),
+        ("random", [False, False, False]),
     ],
 )
 def test_a_split_by_time_does_not_know_what_is_disliked_later(
-    method: str, split: Split, disliked_at: float, seen: list[int]
+    method: Any, later: list[bool]
 ) -> None:
-    def at(part: Interactions, moment: float) -> Interactions:
-        return replace(part, times=np.array([moment]))
+    """Held out from 20 on for user 0, and from 40 on for user 1, whose dislike is of 30."""
 
-    dataset = replace(
-        DISLIKED,
-        train=at(DISLIKED.train, 10),
-        validation=at(DISLIKED.validation, 20),
-        test=at(DISLIKED.test, 30),
-        seen_only=at(DISLIKED.seen_only, disliked_at),
-    )
-    assert seen_before(config({"method": method}), dataset, split).columns.tolist() == seen
-    everything = [0, 1] if split == "validation" else [0, 1, 2]
-    assert seen_before(RANDOM, dataset, split).columns.tolist() == everything
+    def at(pairs: list[tuple[int, int]], *moments: float) -> Interactions:
+        return replace(interactions(pairs), times=np.array(moments))
 
-
-def test_what_is_later_is_by_the_moment_that_the_split_goes_by() -> None:
-    """Another user's test part begins at 12, and the dislike is of 15."""
-    two = Dataset(
-        name="x",
-        user_ids=["u", "v"],
-        item_ids=["a", "b", "c"],
-        train=replace(interactions([(0, 0), (1, 0)]), times=np.array([1.0, 2.0])),
-        test=replace(interactions([(0, 2), (1, 2)]), times=np.array([20.0, 12.0])),
-        seen_only=replace(interactions([(0, 1)]), times=np.array([15.0])),
-    )
-    own = seen_before(config({"method": "leave_last_out"}), two, "test")
-    assert own.columns.tolist() == [0, 1, 0]
-    everybodys = seen_before(config({"method": "time"}), two, "test")
-    assert everybodys.columns.tolist() == [0, 0]
+    parts = at([(0, 0), (1, 0)], 1, 1), at([(0, 2)], 20), at([(0, 3), (1, 3)], 50, 40)
+    disliked = at([(0, 1), (0, 4), (1, 1)], 15, 20, 30)
+    assert foreseen(disliked, parts, SplitConfig(method=method)).tolist() == later

@@ -11,7 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec_registry import FeaturesExport, ItemAttribute
+from gnnrec_registry.files.arrays import distinct
 from gnnrec_registry.files.json import canonical_json
+from gnnrec_training.config.defaults import Figures
 from gnnrec_training.data.summary import DataSummary
 from gnnrec_training.errors import InvalidData
 
@@ -79,7 +81,12 @@ class Dataset:
     validation: Interactions = field(default_factory=no_interactions)
     test: Interactions = field(default_factory=no_interactions)
     seen_only: Interactions = field(default_factory=no_interactions)
-    """Pairs below data.min_weight: not interactions, but not recommended either."""
+    """Pairs below data.min_weight that are known before the held-out parts: no interactions, but
+    not recommended either, and a graph may count them for a little."""
+    seen_later: Interactions = field(default_factory=no_interactions)
+    """Such pairs that only came later, where the split is by time."""
+    new_user_ids: list[str] = field(default_factory=list)
+    """The ids of the users beyond user_ids, whom no model knows, by row from len(user_ids) on."""
     item_titles: list[str] | None = None
     features: FeaturesExport | None = None
     """The encoded features of all users and items, by row; None if none are configured."""
@@ -95,16 +102,21 @@ class Dataset:
         """The interactions of train and validation between users and items that have ids."""
         return concatenate(self.train, self._between_known(self.validation))
 
-    @property
-    def seen(self) -> Interactions:
-        """The pairs that are not recommended: known interactions, then pairs below min_weight.
+    def seen(self, disliked_weight: float) -> Interactions:
+        """Return the pairs that are not recommended by what is trained on this data set.
 
-        The weight is 1 for the first and 0 for the second.
+        The weight is 1 for the edges of the graph: training, and pairs below min_weight if these
+        count for anything. It is 0 for all others: validation, and pairs that came later.
         """
-        known, disliked = self.known, self.disliked
+        edge, others = self.train, self._between_known(self.validation)
+        if disliked_weight > 0:
+            edge = concatenate(edge, self.disliked)
+        else:
+            others = concatenate(others, self.disliked)
+        others = concatenate(others, self._between_known(self.seen_later))
         return concatenate(
-            replace(known, weights=np.ones_like(known.weights)),
-            replace(disliked, weights=np.zeros_like(disliked.weights)),
+            replace(edge, weights=np.ones_like(edge.weights)),
+            replace(others, weights=np.zeros_like(others.weights)),
         )
 
     @property
@@ -116,6 +128,16 @@ class Dataset:
         """Return the interactions between users and items that have ids."""
         known = (part.user_rows < len(self.user_ids)) & (part.item_rows < len(self.item_ids))
         return part.take(known)
+
+    @property
+    def figures(self) -> Figures:
+        """What defaults follow from."""
+        return Figures(
+            users=len(distinct(self.train.user_rows)),
+            items=len(distinct(self.train.item_rows)),
+            catalogue=len(self.item_ids),
+            interactions=len(self.train),
+        )
 
     def counts(self) -> dict[str, int]:
         """Return the number of interactions by part."""
@@ -130,7 +152,8 @@ class Dataset:
         digest = hashlib.sha256()
         for ids in (self.user_ids, self.item_ids):
             digest.update("\n".join(ids).encode() + b"\n\n")
-        for part in (self.train, self.validation, self.test):
+        parts = self.train, self.validation, self.test, self.seen_only, self.seen_later
+        for part in parts:
             for array in (part.user_rows, part.item_rows, part.weights, part.times):
                 digest.update(b"" if array is None else array.tobytes())
         if self.features is not None:
@@ -144,8 +167,8 @@ def restrict_to_catalogue(dataset: Dataset, user_table: Rows, item_table: Rows) 
     """Renumber users and items, and drop the ids of those that no model can learn.
 
     First come those of train, then those of `user_table` and `item_table`: the distinct rows of the
-    nodes in tables with features, in the order of the tables. All others, which only validation,
-    test or seen_only have, get the rows after these and lose their ids. Those of train, and all
+    nodes in tables with features, in the order of the tables. All others, which only other parts
+    have, get the rows after these and lose their ids. Those of train, and all
     others, keep their order. Raises InvalidData when train is empty.
     """
     if len(dataset.train) == 0:
@@ -163,10 +186,12 @@ def restrict_to_catalogue(dataset: Dataset, user_table: Rows, item_table: Rows) 
         dataset,
         user_ids=[dataset.user_ids[row] for row in users],
         item_ids=[dataset.item_ids[row] for row in items],
+        new_user_ids=[dataset.user_ids[row] for row in np.argsort(user_row)[len(users) :]],
         train=renumbered(dataset.train),
         validation=renumbered(dataset.validation),
         test=renumbered(dataset.test),
         seen_only=renumbered(dataset.seen_only),
+        seen_later=renumbered(dataset.seen_later),
     )
 
 

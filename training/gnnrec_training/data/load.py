@@ -16,6 +16,7 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
+from gnnrec_registry import Version
 from gnnrec_registry.files.arrays import distinct
 from gnnrec_training import seeds
 from gnnrec_training.config import Config, DataConfig, data_folder
@@ -31,10 +32,11 @@ from gnnrec_training.data.encodings import add_features
 from gnnrec_training.data.ids import NodeIds
 from gnnrec_training.data.interactions import Ids, merge, read_interactions, refuse_overlap
 from gnnrec_training.data.moments import TimeReader
+from gnnrec_training.data.news import Known, hold_out_news
 from gnnrec_training.data.node_tables import NodeTable, read_node_table
 from gnnrec_training.data.reading.progress import ReadProgress
 from gnnrec_training.data.reading.sources import source_name
-from gnnrec_training.data.split import split
+from gnnrec_training.data.split import Parts, foreseen, split
 from gnnrec_training.data.summary import DataSummary
 from gnnrec_training.errors import InvalidData
 from gnnrec_training.reporter import Reporter, Silent
@@ -65,6 +67,14 @@ def load_dataset(config: Config, beside: Path, reporter: Reporter | None = None)
     `beside`: the folder that the configuration's relative paths start from. Raises InvalidData for
     data that cannot be read as configured.
     """
+    return read_data(config, beside, reporter).split()
+
+
+def read_data(config: Config, beside: Path, reporter: Reporter | None = None) -> "Data":
+    """Read, check and number the data set of a configuration: steps 1 to 3.
+
+    `beside` and errors are those of load_dataset.
+    """
     reporter = reporter or Silent()
     summary = DataSummary()
     tables = _read(config.data, data_folder(config.data, beside), reporter, summary)
@@ -74,18 +84,98 @@ def load_dataset(config: Config, beside: Path, reporter: Reporter | None = None)
     _check_times(config, tables.time_reader)
     _describe_interactions(summary, interactions, tables.time_reader, config.data)
     _warn_of_missing_ids(summary)
-    dataset = _split(config, tables, interactions, is_test, low, summary)
-    if tables.items is not None:
-        dataset = replace(
-            dataset,
-            item_titles=tables.items.titles_of(dataset.item_ids),
-            item_attributes=tables.items.attributes_of(dataset.item_ids),
+    seen_only = _seen_only(config.data, low, interactions, tables.ids)
+    summary.seen_only = len(seen_only)
+    # nodes that tables alone know get their rows here, whatever part is asked for
+    in_tables = (
+        _rows_of_table(tables.ids.users, tables.users),
+        _rows_of_table(tables.ids.items, tables.items),
+    )
+    return Data(config, tables, interactions, is_test, seen_only, in_tables, summary, reporter)
+
+
+@dataclass(frozen=True)
+class Data:
+    """What was read of a data set, to be split into parts or taken as a whole."""
+
+    config: Config
+    tables: _Tables
+    interactions: Interactions
+    is_test: NDArray[np.bool_] | None
+    """(E,): which interactions are of the given test part; None without one."""
+    seen_only: Interactions
+    """Pairs below data.min_weight."""
+    in_tables: tuple[Rows, Rows]
+    """The rows of users, and of items, that tables with features have."""
+    summary: DataSummary
+    reporter: Reporter
+
+    def split(self, start: Version | None = None) -> Dataset:
+        """Return train, validation and test parts, and say what was read: steps 4 to 6.
+
+        start: a version whose embeddings training starts from; what it knew is not held out
+        """
+        parts = self._parts()
+        if start is not None:
+            parts = self._news(parts, start)
+        _warn_of_few_users(parts[1], self.summary)
+        for line in self.summary.lines():
+            self.reporter.tell(line)
+        for warning in self.summary.warnings:
+            self.reporter.tell(f"warning: {warning}")
+        return self._numbered(*parts)
+
+    def before_test(self) -> Dataset:
+        """Return the same test part, and all before it as one training part: steps 4 to 6."""
+        train, validation, test = self._parts()
+        return self._numbered(concatenate(train, validation), no_interactions(), test)
+
+    def _news(self, parts: Parts, start: Version) -> Parts:
+        """Hold out only what a version did not know, and say how much that is."""
+        ids = self.tables.ids
+        known = Known(start, ids.users.ids.to_list(), ids.items.ids.to_list())
+        news = hold_out_news(parts, known, self.config.split)
+        held_out, new = (sum(map(len, some[1:])) for some in (parts, news))
+        self.reporter.tell(
+            f"{start.name} knew {held_out - new:,} of {held_out:,} interactions to be held out; "
+            f"these are trained on, and {len(news[1]):,} new ones are for validation and "
+            f"{len(news[2]):,} for the test"
         )
-    for line in summary.lines():
-        reporter.tell(line)
-    for warning in summary.warnings:
-        reporter.tell(f"warning: {warning}")
-    return add_features(dataset, tables.users, tables.items)
+        return news
+
+    def whole(self) -> Dataset:
+        """Return all interactions as one training part: steps 5 and 6."""
+        return self._numbered(self.interactions, no_interactions(), no_interactions())
+
+    def _parts(self) -> Parts:
+        generator = np.random.default_rng([self.config.seed, seeds.SPLIT])
+        return split(self.interactions, self.config.split, self.is_test, generator)
+
+    def _numbered(
+        self, train: Interactions, validation: Interactions, test: Interactions
+    ) -> Dataset:
+        """Number users and items for the models, and attach titles, attributes and features."""
+        later = foreseen(self.seen_only, (train, validation, test), self.config.split)
+        ids, items = self.tables.ids, self.tables.items
+        dataset = Dataset(
+            self.config.name,
+            ids.users.ids.to_list(),
+            ids.items.ids.to_list(),
+            train,
+            validation,
+            test,
+            self.seen_only.take(~later),
+            self.seen_only.take(later),
+            summary=self.summary,
+        )
+        dataset = restrict_to_catalogue(dataset, *self.in_tables)
+        if items is not None:
+            dataset = replace(
+                dataset,
+                item_titles=items.titles_of(dataset.item_ids),
+                item_attributes=items.attributes_of(dataset.item_ids),
+            )
+        return add_features(dataset, self.tables.users, items)
 
 
 def _read(data: DataConfig, folder: str, reporter: Reporter, summary: DataSummary) -> _Tables:
@@ -221,36 +311,6 @@ def _warn_of_missing_ids(summary: DataSummary) -> None:
             f'first: {summary.missing_at}); data.missing_ids = "error" refuses them, "keep" takes '
             "texts such as nan for ids"
         )
-
-
-def _split(
-    config: Config,
-    tables: _Tables,
-    interactions: Interactions,
-    is_test: NDArray[np.bool_] | None,
-    low: list[Interactions],
-    summary: DataSummary,
-) -> Dataset:
-    """Split the interactions and number users and items for the models: steps 4 and 5."""
-    ids = tables.ids
-    user_table = _rows_of_table(ids.users, tables.users)
-    item_table = _rows_of_table(ids.items, tables.items)
-    generator = np.random.default_rng([config.seed, seeds.SPLIT])
-    train, validation, test = split(interactions, config.split, is_test, generator)
-    seen_only = _seen_only(config.data, low, interactions, ids)
-    summary.seen_only = len(seen_only)
-    _warn_of_few_users(validation, summary)
-    dataset = Dataset(
-        config.name,
-        ids.users.ids.to_list(),
-        ids.items.ids.to_list(),
-        train,
-        validation,
-        test,
-        seen_only,
-        summary=summary,
-    )
-    return restrict_to_catalogue(dataset, user_table, item_table)
 
 
 def _warn_of_few_users(validation: Interactions, summary: DataSummary) -> None:

@@ -13,13 +13,16 @@ from gnnrec_training.data.sorting import order_by
 InteractionMask = NDArray[np.bool_]
 """(E,): selects some of the interactions."""
 
+Parts = tuple[Interactions, Interactions, Interactions]
+"""Train, validation and test."""
+
 
 def split(
     interactions: Interactions,
     config: SplitConfig,
     given_test: InteractionMask | None,
     generator: np.random.Generator,
-) -> tuple[Interactions, Interactions, Interactions]:
+) -> Parts:
     """Return the train, validation and test parts, each in the order of the data.
 
     Every user keeps at least one interaction for training, unless `given_test`, the test part of
@@ -48,6 +51,30 @@ def split(
         validation = _random_share(users, ~test, config.validation, generator)
     train = ~test & ~validation
     return interactions.take(train), interactions.take(validation), interactions.take(test)
+
+
+def foreseen(pairs: Interactions, parts: Parts, config: SplitConfig) -> InteractionMask:
+    """Tell which other pairs (E,) are no earlier than what a split by time keeps from training.
+
+    A model must not see them before it is measured. With leave_last_out that is judged by each
+    user's first interaction that is held out, with time by the first of all; the other methods do
+    not look at times.
+    """
+    _, validation, test = parts
+    later = np.zeros(len(pairs), bool)
+    if config.method not in ("leave_last_out", "time") or len(pairs) == 0:
+        return later
+    assert pairs.times is not None  # the configuration demands a time column
+    users = int(max(part.user_rows.max(initial=0) for part in (pairs, validation, test))) + 1
+    first = np.full(users, np.inf)
+    for part in (validation, test):
+        if len(part) == 0:
+            continue
+        assert part.times is not None
+        np.minimum.at(first, part.user_rows, part.times)
+    if config.method == "time":
+        first[:] = first.min()
+    return pairs.times >= first[pairs.user_rows]
 
 
 def _random_share(

@@ -3,43 +3,35 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
-from gnnrec_registry import ItemLists
-from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry import VariantExport
 from gnnrec_registry.files.json import Json
-from gnnrec_registry.scoring.metrics import narrow
+from gnnrec_registry.scoring.metrics import Hits
 from gnnrec_registry.versions.manifest import Metrics
-from gnnrec_training import seeds
-from gnnrec_training.config import Config, SpectralConfig
+from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset, Interactions
-from gnnrec_training.evaluation import baselines
+from gnnrec_training.evaluation.baselines import baselines
 from gnnrec_training.evaluation.intervals import PerUser
 from gnnrec_training.evaluation.ranking import Evaluation, evaluate, heldout
-from gnnrec_training.evaluation.seen import Split, seen_before
+from gnnrec_training.evaluation.seen import Split, history, seen_before
 from gnnrec_training.evaluation.slices import by_activity, by_popularity, slices, wanted_by_slice
-from gnnrec_training.graph.edges import edges
 from gnnrec_training.graph.sparse import by_user
-from gnnrec_training.models.spectral import spectral
 from gnnrec_training.reporter import Reporter
 
-Matrices = tuple[Embeddings, Embeddings]
-"""Users (U, D) and items (I, D)."""
-
-_SPECTRAL_DIM = 64
+Models = Mapping[str, VariantExport]
+"""Embeddings, and item lists where a model has some, by the model's name."""
 
 
 @dataclass
 class Measured:
     """Metrics by model and split, and what else is published of them.
 
-    slices: metrics of parts of the users and items, by variant and split. arrays: files by name
-    that metrics by user can be computed from (registry.measures): the hits of each variant, and for
-    each split how many held-out items each user has (U,). shown: in how many lists of the first k
+    slices: metrics of parts of the users and items, by variant and split. hits: by variant and
+    split; held_out: how many held-out items each user has (U + W,), by split, W of them unknown to
+    training. shown: in how many lists of the first k
     each item stands (I,), by model and split. per_user: the recall and NDCG at the first k of each
     user (V,), by model, split and metric; unknown_users: how many users with held-out items are
     unknown to training, by split.
@@ -47,7 +39,8 @@ class Measured:
 
     metrics: dict[str, dict[str, Metrics]] = field(default_factory=dict)
     slices: dict[str, dict[str, Json]] = field(default_factory=dict)
-    arrays: dict[str, NDArray[Any]] = field(default_factory=dict)
+    hits: dict[str, dict[str, Hits]] = field(default_factory=dict)
+    held_out: dict[str, NDArray[np.int64]] = field(default_factory=dict)
     shown: dict[str, dict[str, NDArray[np.int64]]] = field(default_factory=dict)
     per_user: dict[str, dict[str, dict[str, PerUser]]] = field(default_factory=dict)
     unknown_users: dict[str, int] = field(default_factory=dict)
@@ -56,26 +49,31 @@ class Measured:
 def measure(
     config: Config,
     dataset: Dataset,
-    variants: dict[str, Matrices],
-    on_train: dict[str, Matrices],
+    variants: Models,
     reporter: Reporter,
-    lists: Mapping[str, ItemLists],
+    *,
+    beside: bool = True,
 ) -> Measured:
     """Evaluate variants and baselines on the validation and test parts, where these hold something.
 
-    on_train: on the validation part these stand in for variants that are embedded over it; lists:
-    the item lists of the variants that have some
+    beside: whether to measure baselines. All models know the training part alone, and leave out of
+    a user's ranking what the user had before the part. Baselines are measured on the part that is
+    judged by: test, if there is one.
     """
-    models = variants | _baselines(config, dataset, variants, reporter)
     measured = Measured(
-        metrics={name: {} for name in models}, per_user={name: {} for name in models}
+        metrics={name: {} for name in variants}, per_user={name: {} for name in variants}
     )
+    measurable = len(dataset.validation) + len(dataset.test) > 0
+    simple = baselines(config, dataset, reporter) if beside and measurable else {}
+    for name in simple:
+        measured.metrics[name], measured.per_user[name] = {}, {}
     if len(dataset.validation) > 0:
         part = _Part("validation", dataset.validation, dataset.train, config, dataset)
-        _measure_part(config, part, models | on_train, set(variants), lists, measured, reporter)
+        models = variants if len(dataset.test) else {**variants, **simple}
+        _measure_part(config, part, models, set(variants), measured, reporter)
     if len(dataset.test) > 0:
         part = _Part("test", dataset.test, dataset.known, config, dataset)
-        _measure_part(config, part, models, set(variants), lists, measured, reporter)
+        _measure_part(config, part, {**variants, **simple}, set(variants), measured, reporter)
     return measured
 
 
@@ -91,10 +89,11 @@ class _Part:
         dataset: Dataset,
     ) -> None:
         users, items = len(dataset.user_ids), len(dataset.item_ids)
-        self.name, self.seen = name, seen_before(config, dataset, name)
+        self.name, self.seen = name, seen_before(dataset, name)
+        self.history = history(config, dataset)
         self.held_out = heldout(wanted, users, items)
-        self.history = by_user(known, users)
-        self.slices = slices(self.history, items)
+        self.slices = slices(by_user(known, users), items)
+        self.sizes = np.bincount(wanted.user_rows, minlength=users)
         self.wanted = wanted_by_slice(wanted, self.slices)
         """(P,): held-out interactions by slice of the items."""
 
@@ -102,24 +101,20 @@ class _Part:
 def _measure_part(
     config: Config,
     part: _Part,
-    models: dict[str, Matrices],
+    models: Models,
     variants: set[str],
-    lists: Mapping[str, ItemLists],
     measured: Measured,
     reporter: Reporter,
 ) -> None:
-    """Evaluate each model on a part, and the variants among them by slice and by user as well.
-
-    The interactions before the part are the history for item lists.
-    """
+    """Evaluate each model on a part, and the variants among them by slice and by user as well."""
     asked = int(np.count_nonzero(part.held_out.sizes))
     measured.unknown_users[part.name] = part.held_out.unknown_users
-    for name, (users, items) in models.items():
+    for name, model in models.items():
         reporter.start(f"{part.name}: {name}", asked)
         share_done = partial(_advance, reporter, asked)
         result = evaluate(
-            users, items, part.seen, part.held_out, config.evaluation.k, share_done,
-            lists=lists.get(name), history=part.history,
+            model.users, model.items, part.seen, part.held_out, config.evaluation.k, share_done,
+            lists=model.lists, history=part.history,
         )  # fmt: skip
         measured.metrics[name][part.name] = result.metrics
         measured.shown.setdefault(name, {})[part.name] = result.shown
@@ -134,15 +129,28 @@ def _add_details(
     name: str, part: _Part, result: Evaluation, ks: tuple[int, ...], measured: Measured
 ) -> None:
     """Add a variant's slices, and the arrays that its metrics by user follow from."""
-    ranks_file, held_out_file = f"report/{name}.{part.name}.npy", f"report/{part.name}.held_out.npy"
+    measured.hits.setdefault(name, {})[part.name] = result.hits
+    measured.held_out[part.name] = part.sizes
     found = np.bincount(part.slices.item_slice, result.item_hits, len(part.wanted))
     measured.slices.setdefault(name, {})[part.name] = {
         "by_activity": by_activity(result.users, result.per_user, part.slices),
         "by_popularity": by_popularity(found.astype(np.int64), part.wanted, part.slices, max(ks)),
-        "hits": {"ranks": ranks_file, "held_out": held_out_file, "k": list(ks)},
+        "hits": {
+            "ranks": ranks_file(name, part.name),
+            "held_out": held_out_file(part.name),
+            "k": list(ks),
+        },
     }
-    measured.arrays[ranks_file] = result.hits.packed()
-    measured.arrays[held_out_file] = narrow(part.held_out.sizes)
+
+
+def ranks_file(variant: str, split: str) -> str:
+    """Return the name of the file with the ranks of a variant's hits on a part."""
+    return f"report/{variant}.{split}.npy"
+
+
+def held_out_file(split: str) -> str:
+    """Return the name of the file with how many items of a part each user has."""
+    return f"report/{split}.held_out.npy"
 
 
 def judged_by(config: Config) -> tuple[str, str]:
@@ -164,32 +172,6 @@ def served_variant(
         return variants[0]
     ndcg, _ = judged_by(config)
     return max(variants, key=lambda name: metrics[name]["validation"][ndcg])
-
-
-def _baselines(
-    config: Config, dataset: Dataset, variants: dict[str, Matrices], reporter: Reporter
-) -> dict[str, Matrices]:
-    """Return random, popularity, and the spectral model where it is no variant itself."""
-    users, items = len(dataset.user_ids), len(dataset.item_ids)
-    models = {
-        "random": baselines.random(
-            users, items, np.random.default_rng([config.seed, seeds.RANDOM_BASELINE])
-        ),
-        "popularity": baselines.popularity(dataset.train, users, items),
-    }
-    if "spectral" not in variants:
-        reporter.start("spectral baseline", 1)
-        width = config.lightgcn.embedding_dim if config.lightgcn else _SPECTRAL_DIM
-        (user_half, item_half), _ = spectral(
-            edges(dataset.train, config.graph),
-            users,
-            items,
-            SpectralConfig(embedding_dim=width),
-            torch.Generator().manual_seed(config.seed),
-            reporter.advance,
-        )
-        models["spectral"] = (user_half.numpy(), item_half.numpy())
-    return models
 
 
 def _advance(reporter: Reporter, users: int, share: float) -> None:

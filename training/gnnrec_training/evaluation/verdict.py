@@ -74,7 +74,9 @@ class Verdict:
         }
 
 
-def judge(config: Config, measured: Measured, served: str) -> Verdict | None:
+def judge(
+    config: Config, measured: Measured, served: str, *, chosen_by_search: bool = False
+) -> Verdict | None:
     """Compare the served variant with every baseline on test, else on validation.
 
     Models that are no variants of the configuration are baselines, all but the random one. The best
@@ -93,8 +95,9 @@ def judge(config: Config, measured: Measured, served: str) -> Verdict | None:
     )
     best, ours = baselines[0], _row(measured, served, served, split)
     more = best.more[ndcg]
+    who = _served(config, served, chosen_by_search=chosen_by_search)
     return Verdict(
-        sentence=f"{_served(config, served)}: {_beside(ours, best, ndcg, split)}.",
+        sentence=f"{who}: {_beside(ours, best, ndcg, split)}.",
         rows=(ours, *baselines),
         split=split,
         beats_baselines=more.high >= 0,
@@ -113,8 +116,10 @@ def _row(measured: Measured, name: str, served: str, split: Split) -> Row:
     )
 
 
-def _served(config: Config, served: str) -> str:
+def _served(config: Config, served: str, *, chosen_by_search: bool) -> str:
     """Say what is served, and by whose choice if there was any."""
+    if chosen_by_search:
+        return f"{served} is served, as the search chose"
     if config.serve is not None:
         return f"{served} is served, as configured"
     if len(config.variants) == 1:

@@ -97,7 +97,9 @@ def test_a_pair_that_repeats_is_one_interaction_of_its_user(tmp_path: Path) -> N
 
 def test_of_a_few_rows_none_is_kept_for_validation(tmp_path: Path) -> None:
     path = write(tmp_path / "x.csv", "user_id,item_id", [(u, i) for u, i, _, _ in rows(60)])
-    assert propose([path], tmp_path).config.split.validation == 0
+    config = propose([path], tmp_path).config
+    assert config.split.validation == 0
+    assert (config.search, config.variants) == (None, ("ease",)), "there is nothing to choose on"
 
 
 def test_columns_without_names_in_use_are_found_by_what_stands_in_them(tmp_path: Path) -> None:

@@ -108,7 +108,7 @@ def _propose_pairs(tables: list[NamedTable], beside: Path, name: str) -> Proposa
     lines.append(_key("interactions", train[0].relative_to(beside)))
     if test:
         lines += [_key("test", test[0].relative_to(beside)), "", "[split]", 'method = "given"']
-    lines += _models(10_000)
+    lines += _models(10_000, comparable=True)
     note = f"{train[0].shown}: LightGCN's format, a user and their items a line"
     return Proposal("\n".join(lines) + "\n", beside, [note])
 
@@ -130,6 +130,8 @@ class _Writer:
         self._beside = beside
         self._name = name or _model_name(interactions.name)
         self._notes: list[str] = []
+        self._comparable = True
+        """Whether [split] keeps a validation part, to choose models on."""
 
     def proposal(self) -> Proposal:
         lines = [_key("name", self._name), "", *self._data()]
@@ -143,7 +145,7 @@ class _Writer:
                 )
         lines += self._split()
         items = clean(self._interactions.table.id_texts(self._columns.item)).n_unique()
-        lines += _models(items)
+        lines += _models(items, comparable=self._comparable)
         return Proposal("\n".join(lines) + "\n", self._beside, self._notes)
 
     def _data(self) -> Iterator[str]:
@@ -302,6 +304,7 @@ class _Writer:
         why = "there are no moments" if columns.time is None else f"only {share}"
         self._notes.append(f"measured on a random fifth of each user's interactions, for {why}")
         if table.rows.height < _FEW_ROWS:
+            self._comparable = False
             yield _commented("validation = 0", "too few rows to keep more of them from training")
 
 
@@ -315,14 +318,22 @@ def _feature(side: str, feature: FeatureColumn) -> Iterator[str]:
         yield _key("separator", feature.separator)
 
 
-def _models(items: int) -> list[str]:
-    """Write the model that takes seconds to compute, and how it is measured, for so many items."""
-    width = int(min(64, max(2, items // 4)))
+def _models(items: int, *, comparable: bool) -> list[str]:
+    """Write which models are trained, and how they are measured, for so many items.
+
+    comparable: whether there is a validation part to choose models on
+    """
     list_lengths = [length for length in _LIST_LENGTHS if length <= items] or [items]
+    if comparable:
+        models = [
+            _commented("[search]", "models and settings are chosen on the validation part"),
+            _commented("# minutes = 5", "how long; if not set, it follows from the data"),
+        ]
+    else:
+        models = [_commented("[ease]", "in closed form, for there is nothing to choose models on")]
     return [
         "",
-        _commented("[spectral]", "in closed form: seconds"),
-        f"embedding_dim = {width}",
+        *models,
         "",
         "[evaluation]",
         f"k = {list_lengths}",
