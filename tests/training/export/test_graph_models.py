@@ -75,7 +75,7 @@ def test_spectral_and_fused_users_are_folded_in_exactly(tmp_path: Path) -> None:
     sections = {
         "lightgcn": {"embedding_dim": 6, "layer_combination": "last", "training": {"epochs": 2}},
         "spectral": {"embedding_dim": 5},
-        "fusion": {},
+        "fusion": {"weights": {"lightgcn": 1, "spectral": 0.6}},
     }
     dataset, variants = built(tmp_path, sections)
     for name in ("spectral", "fused"):
@@ -90,7 +90,7 @@ def test_what_cannot_be_folded_in_says_so(tmp_path: Path) -> None:
     sections = {
         "lightgcn": {"embedding_dim": 6, "num_layers": 0, "training": {"epochs": 1}},
         "spectral": {"embedding_dim": 5},
-        "fusion": {"embedding_dim": 4},
+        "fusion": {"weights": {"lightgcn": 1, "spectral": 0.6}, "embedding_dim": 4},
     }
     _, variants = built(tmp_path, sections)
     assert variants["lightgcn"].fold_in is None

@@ -21,6 +21,7 @@ from gnnrec_training.errors import Interrupted, InvalidCheckpoint
 from gnnrec_training.fitting import checkpoint
 from gnnrec_training.fitting.checkpoint import Checkpoints
 from gnnrec_training.train import Outcome, train
+from tests.training.telling import Told
 
 LIGHTGCN = """
 [lightgcn]
@@ -54,6 +55,8 @@ embedding_dim = 8
 hidden_dim = 8
 [sage.training]
 epochs = 6
+patience = 5
+validate_every = 1
 dropout = 0.3
 [hybrid]
 hidden_dim = 8
@@ -67,30 +70,6 @@ interactions = "enrolments.csv"
 user_column = "person_id"
 item_column = "course_id"
 """
-
-
-class Told:
-    """A reporter that does something once so many epochs of a model are done."""
-
-    def __init__(self, model: str = "", epoch: int = 0, signal_: int = signal.SIGKILL) -> None:
-        self._model, self._epoch, self._signal = model, epoch, signal_
-        self._step = ""
-        self.lines: list[str] = []
-        self.steps: list[str] = []
-
-    def start(self, step: str, total: float) -> None:
-        self._step = step
-        self.steps.append(step)
-
-    def advance(self, done: float, note: str = "") -> None:
-        if (self._step, done) == (self._model, self._epoch) and "loss" in note:
-            self._epoch = -1
-            os.kill(os.getpid(), self._signal)
-
-    def count(self, done: float, total: float | None, note: str = "") -> None: ...
-
-    def tell(self, line: str) -> None:
-        self.lines.append(line)
 
 
 @pytest.fixture(autouse=True)
@@ -121,31 +100,61 @@ def kept(folder: Path, name: str = "stopped") -> list[str]:
     return sorted(path.name for path in (folder / name).glob("courses/.checkpoints/*/*"))
 
 
-def _run_and_die(config: Config, folder: Path, model: str, finished: Event) -> None:
+def interrupt() -> None:
+    os.kill(os.getpid(), signal.SIGINT)
+
+
+def kill() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _run_and_die(config: Config, folder: Path, finished: Event) -> None:
     checkpoint._INTERVAL_S = 0.0
-    run(config, folder, "stopped", Told(model, 5))
+    run(config, folder, "stopped", Told("hybrid", 5, kill))
     finished.set()  # never reached
 
 
-@pytest.mark.parametrize("case", ["bpr lightgcn", "softmax lightgcn", "nodes hybrid"])
-def test_a_killed_training_goes_on_bit_by_bit(tmp_path: Path, case: str) -> None:
-    """SIGKILL after epoch 5 of a model, then --resume: the version is that of a whole run."""
-    how, model = case.split()
-    config = configured(tmp_path, "bpr" if how == "nodes" else how, how == "nodes")
+def test_a_killed_training_goes_on_bit_by_bit(tmp_path: Path) -> None:
+    """SIGKILL after epoch 5 of the hybrid, then --resume: the version is that of a whole run."""
+    config = configured(tmp_path, nodes=True)
     context = multiprocessing.get_context("spawn")
     finished = context.Event()
-    process = context.Process(target=_run_and_die, args=(config, tmp_path, model, finished))
+    process = context.Process(target=_run_and_die, args=(config, tmp_path, finished))
     process.start()
     process.join(200)
     assert process.exitcode == -signal.SIGKILL
-    every = ["hybrid.pt", "lightgcn.pt", "sage.pt"]
-    assert kept(tmp_path) == (every if model == "hybrid" else ["lightgcn.pt"])
-    assert not (tmp_path / "stopped" / "courses" / "versions").exists()
+    assert kept(tmp_path) == ["hybrid.pt", "lightgcn.pt", "sage.pt"]
+    goes_on_bit_by_bit(config, tmp_path)
+
+
+class Fault(BaseException):
+    """Ends a training where it is: nothing in it handles this."""
+
+
+def fail() -> None:
+    raise Fault
+
+
+@pytest.mark.parametrize("loss", ["bpr", "softmax"])
+def test_a_failed_training_goes_on_bit_by_bit(
+    loss: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = configured(tmp_path, loss)
+    monkeypatch.setattr(checkpoint, "_INTERVAL_S", 0.0)
+    with pytest.raises(Fault):
+        run(config, tmp_path, "stopped", Told("lightgcn", 5, fail))
+    assert kept(tmp_path) == ["lightgcn.pt"]
+    goes_on_bit_by_bit(config, tmp_path)
+
+
+def goes_on_bit_by_bit(config: Config, folder: Path) -> None:
+    """Check that a stopped training, resumed, ends in the version of a whole one."""
+    assert not (folder / "stopped" / "courses" / "versions").exists()
     told = Told()
-    resumed = run(config, tmp_path, "stopped", told, resume=True).version
-    whole = run(config, tmp_path, "whole", Told()).version
+    resumed = run(config, folder, "stopped", told, resume=True).version
+    whole = run(config, folder, "whole", Told()).version
     assert resumed.manifest.files == whole.manifest.files
-    assert kept(tmp_path) == [], "a published training needs no checkpoint"
+    assert kept(folder) == [], "a published training needs no checkpoint"
     assert not [line for line in told.lines if "checkpoint" in line]
 
 
@@ -153,12 +162,11 @@ def test_what_is_stopped_says_what_is_kept_and_how_to_go_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = configured(tmp_path)
-    interrupt = Told("lightgcn", 3, signal.SIGINT)
     with pytest.raises(Interrupted, match=r"^stopped; nothing of it is kept: a model is, once"):
-        run(config, tmp_path, "stopped", interrupt)
+        run(config, tmp_path, "stopped", Told("lightgcn", 3, interrupt))
     monkeypatch.setattr(checkpoint, "_INTERVAL_S", 0.0)
     with pytest.raises(Interrupted, match="kept: lightgcn, epoch 3; the same command with --resu"):
-        run(config, tmp_path, "stopped", Told("lightgcn", 3, signal.SIGINT))
+        run(config, tmp_path, "stopped", Told("lightgcn", 3, interrupt))
     assert isinstance(Interrupted(""), KeyboardInterrupt), "as in any other program"
 
 
@@ -168,7 +176,7 @@ def test_a_checkpoint_that_is_there_or_is_not_is_said(
     config = configured(tmp_path)
     monkeypatch.setattr(checkpoint, "_INTERVAL_S", 0.0)
     with pytest.raises(Interrupted):
-        run(config, tmp_path, "stopped", Told("lightgcn", 3, signal.SIGINT))
+        run(config, tmp_path, "stopped", Told("lightgcn", 3, interrupt))
     other = config.model_copy(update={"seed": 1})
     told = Told()
     run(other, tmp_path, "stopped", told, resume=True)

@@ -21,7 +21,7 @@ def test_two_bpr_steps_equal_a_numpy_calculation() -> None:
     part = random_interactions(users, items, 8, 3)
     part.weights[:] = 1
     dataset = Dataset("toy", list("abcd"), list("uvwxyz"), part)
-    model, steps = build(dataset, shape(width, 2, weight_decay=decay))
+    model, steps = build(dataset, shape(width, 2, loss="bpr", negatives=1, weight_decay=decay))
     negatives = NegativeSampler(by_user(part, users), items)
     optimizer = torch.optim.Adam(model.parameters(), lr=learning_rate, fused=True)
 
@@ -120,7 +120,8 @@ def test_a_user_who_has_everything_is_left_out_of_sampling(loss: str) -> None:
 
 
 def test_a_loss_that_is_not_finite_stops_the_training() -> None:
-    config = shape(4).model_copy(update={"init_std": 1e30})
+    config = shape(4, loss="bpr", learning_rate=0.001, schedule="constant", warmup=0)
+    config = config.model_copy(update={"init_std": 1e30})
     model, steps = build(checkerboard(8), config)
     with pytest.raises(TrainingDiverged, match=r"at epoch 1, step 1, learning rate 0\.001"):
         fit_lightgcn(model, steps, config.training, torch.Generator())
@@ -128,7 +129,10 @@ def test_a_loss_that_is_not_finite_stops_the_training() -> None:
 
 @pytest.mark.parametrize("exponent", [1.0, 0.5, 0.0])
 def test_the_softmax_step_equals_a_numpy_calculation(exponent: float) -> None:
-    """Cosines over a temperature, candidates as often as drawn, the user's own ones masked."""
+    """Cosines over a temperature, candidates as often as drawn, the user's own ones masked.
+
+    Each interaction counts by its weight, in popularity too.
+    """
     part = random_interactions(6, 9, 20, 0)
     dataset = Dataset("toy", list("abcdef"), list("qrstuvwxy"), part)
     config = shape(
@@ -143,14 +147,21 @@ def test_the_softmax_step_equals_a_numpy_calculation(exponent: float) -> None:
     if exponent == 1:
         drawn = pool[torch.randint(len(pool), (12,), generator=generator)]
     else:
-        shares = np.cumsum(np.bincount(part.item_rows, minlength=9) ** exponent)
+        shares = np.cumsum(np.bincount(part.item_rows, part.weights, minlength=9) ** exponent)
         drawn = np.searchsorted(shares / shares[-1], torch.rand(12, generator=generator).numpy())
     final = [half.detach().numpy().astype(np.float64) for half in model()]
     users, items = (half / np.linalg.norm(half, axis=1, keepdims=True) for half in final)
+    counted = {
+        (user, item): float(weight)
+        for user, item, weight in zip(part.user_rows, part.item_rows, part.weights, strict=True)
+        if user in had
+    }
     total = 0.0
     for user, own in had.items():
         negatives = [items[item] @ users[user] for item in drawn if item not in own]
         denominator = np.log(np.exp(np.array(negatives) / 0.2).sum())
-        total += sum(denominator - items[item] @ users[user] / 0.2 for item in own)
+        total += sum(
+            counted[user, item] * (denominator - items[item] @ users[user] / 0.2) for item in own
+        )
     loss = steps.loss(model, batch, torch.Generator().manual_seed(5))
-    assert loss.item() == pytest.approx(total / len(pool), rel=1e-4)
+    assert loss.item() == pytest.approx(total / sum(counted.values()), rel=1e-4)

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from gnnrec_registry import FoldIn, NodeModel, VariantExport
+from gnnrec_registry import FoldIn, ItemLists, NodeModel, Segment, VariantExport
 from gnnrec_training.data.dataset import Interactions
 from gnnrec_training.graph.propagation import EmbeddingPair
 
@@ -14,25 +14,34 @@ def variant_export(
     *,
     fold: Tensor | None = None,
     fold_in: FoldIn | None = None,
+    lists: ItemLists | None = None,
     model: NodeModel | None = None,
     onnx: bytes | None = None,
 ) -> VariantExport:
-    """Return embeddings as a variant, with its fold-in or its ONNX model."""
+    """Return embeddings as a variant, with its fold-in, its lists or its ONNX model."""
     users, items = (np.ascontiguousarray(half.numpy(force=True)) for half in embeddings)
     folded = None if fold is None else fold.numpy(force=True)
-    return VariantExport(users, items, fold=folded, fold_in=fold_in, model=model, onnx=onnx)
+    return VariantExport(
+        users, items, fold=folded, fold_in=fold_in, lists=lists, model=model, onnx=onnx
+    )
 
 
-def place_unseen(embeddings: EmbeddingPair, train: Interactions) -> EmbeddingPair:
-    """Return copies with an embedding for nodes without training interactions.
+def one_segment(fold: Tensor, degree_exponent: float, *, weighted: bool) -> FoldIn:
+    """Return a fold-in whose columns all have the same degree exponent."""
+    segment = Segment(width=fold.shape[1], degree_exponent=degree_exponent)
+    return FoldIn(segments=(segment,), weighted=weighted)
+
+
+def place_unseen(embeddings: EmbeddingPair, edges: Interactions) -> EmbeddingPair:
+    """Return copies with an embedding for nodes without edges.
 
     (U, D), (I, D) -> (U, D), (I, D). Such a user is the mean of the others; such an item is zero
     and so scores 0 for everybody.
     """
     users, items = (half.numpy(force=True).copy() for half in embeddings)
-    has_items = np.bincount(train.user_rows, minlength=len(users)) > 0
+    has_items = np.bincount(edges.user_rows, minlength=len(users)) > 0
     users[~has_items] = users[has_items].mean(axis=0)
-    items[np.bincount(train.item_rows, minlength=len(items)) == 0] = 0
+    items[np.bincount(edges.item_rows, minlength=len(items)) == 0] = 0
     return torch.from_numpy(users), torch.from_numpy(items)
 
 

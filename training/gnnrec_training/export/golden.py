@@ -4,8 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from gnnrec_registry import ItemLists
-from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry import VariantExport
 from gnnrec_registry.files.json import Json
 from gnnrec_registry.scoring.ranking import NO_ROW
 from gnnrec_training.evaluation.ranking import rank
@@ -16,33 +15,27 @@ _K = 10
 
 
 def golden(
-    variants: dict[str, tuple[Embeddings, Embeddings]],
-    user_ids: list[str],
-    item_ids: list[str],
-    seen: Csr,
-    lists: Mapping[str, ItemLists],
+    variants: Mapping[str, VariantExport], user_ids: list[str], item_ids: list[str], seen: Csr
 ) -> Json:
     """Return the best unseen items of 16 users, evenly spaced by row, for each variant.
 
-    {"k", "queries": [{"variant", "user_id", "item_ids", "scores"}]}
+    seen (U, I): what users had, with a value above 0 for the edges of the graph
 
-    lists: those of the variants that have some, added up over what users have seen with a value
-    above 0
+    {"k", "queries": [{"variant", "user_id", "item_ids", "scores"}]}
     """
     history = seen.positive()
     which = np.unique(np.linspace(0, len(user_ids) - 1, _QUERIES).astype(np.int64))
     queries = []
-    for variant, (users, items) in variants.items():
-        k = min(_K, len(item_ids))
+    for name, variant in variants.items():
         scores, rows = rank(
-            np.ascontiguousarray(users[which]), items, which, seen, k,
-            lists=lists.get(variant), history=history,
+            np.ascontiguousarray(variant.users[which]), variant.items, which, seen,
+            min(_K, len(item_ids)), lists=variant.lists, history=history,
         )  # fmt: skip
         for user, user_scores, user_items in zip(which, scores, rows, strict=True):
             there = user_items != NO_ROW
             queries.append(
                 {
-                    "variant": variant,
+                    "variant": name,
                     "user_id": user_ids[user],
                     "item_ids": [item_ids[row] for row in user_items[there]],
                     "scores": [float(score) for score in user_scores[there]],

@@ -1,44 +1,32 @@
-"""LightGCN, the spectral model and their fusion as variants, with what folds new users in."""
+"""LightGCN as a variant: fitted, with what folds new users in."""
 
 from pathlib import Path
 
-import numpy as np
 import torch
-from torch import Tensor
 
-from gnnrec_registry import FoldIn, Segment, VariantExport
+from gnnrec_registry import VariantExport
 from gnnrec_training.config import Config, LightGCNConfig, data_folder
 from gnnrec_training.data.dataset import Dataset, Interactions
 from gnnrec_training.data.numeric_tables import read_numeric_table
-from gnnrec_training.evaluation.validation import validation
-from gnnrec_training.export.arrays import place_unseen, tensors, variant_export
+from gnnrec_training.evaluation.validation import Validate, validation
+from gnnrec_training.export.arrays import one_segment, place_unseen, variant_export
 from gnnrec_training.fitting.checkpoint import Checkpoint
 from gnnrec_training.fitting.device import training_device
-from gnnrec_training.fitting.lightgcn import fit_lightgcn
+from gnnrec_training.fitting.lightgcn import LightGCNRun, fit_lightgcn
 from gnnrec_training.fitting.lightgcn_batches import Batches, PairBatches, UserBatches
 from gnnrec_training.fitting.loop import History
 from gnnrec_training.graph.adjacency import adjacency
+from gnnrec_training.graph.edges import evidence
 from gnnrec_training.graph.propagation import EmbeddingPair
 from gnnrec_training.graph.sparse import by_user
 from gnnrec_training.models.fold_in import fold_in
-from gnnrec_training.models.fusion import compress, fuse
 from gnnrec_training.models.initial_embeddings import Features, initial_embeddings
-from gnnrec_training.models.lightgcn import LightGCN
-from gnnrec_training.models.spectral import spectral
-from gnnrec_training.reporter import Reporter, ShareDone
+from gnnrec_training.models.lightgcn import LightGCN, coefficients
+from gnnrec_training.models.warm_start import layer0_of
+from gnnrec_training.reporter import Reporter
 
-
-def build_spectral(
-    config: Config, dataset: Dataset, edges: Interactions, share_done: ShareDone
-) -> VariantExport:
-    """Compute the spectral model of [spectral]."""
-    assert config.spectral is not None
-    users, items = len(dataset.user_ids), len(dataset.item_ids)
-    generator = torch.Generator().manual_seed(config.seed)
-    embeddings, fold = spectral(edges, users, items, config.spectral, generator, share_done)
-    return variant_export(
-        place_unseen(embeddings, dataset.train), fold=fold, fold_in=_one_segment(config, fold, 0)
-    )
+LightGCNBuilt = tuple[VariantExport, History]
+"""LightGCN as a variant, and how its training went."""
 
 
 def build_lightgcn(
@@ -48,60 +36,41 @@ def build_lightgcn(
     edges: Interactions,
     checkpoint: Checkpoint,
     reporter: Reporter,
-) -> tuple[VariantExport, History]:
-    """Fit the LightGCN of [lightgcn]; return it, and how its training went."""
+    stop_after: int | None = None,
+    start: EmbeddingPair | None = None,
+) -> LightGCNBuilt:
+    """Fit the LightGCN of [lightgcn]; return it, and how its training went.
+
+    stop_after: end after so many epochs of the schedule, if not earlier; start: final embeddings to
+    begin at, users (U, D) and items (I, D); as configured if not given
+    """
     assert config.lightgcn is not None
     shape = config.lightgcn
-    features = _features(config, shape, dataset, beside)
-    device = training_device(config)
-    generator = torch.Generator().manual_seed(config.seed)
-    users, items = len(dataset.user_ids), len(dataset.item_ids)
-    layer0 = initial_embeddings(shape, edges, users, items, generator, features)
-    graph = adjacency(edges, users, items, shape.aggregation).to(device)
-    model = LightGCN(graph, shape, layer0).to(device)
-    batches = _batches(shape, dataset, device)
-    watch = validation(config, dataset, all_users=shape.training.patience is not None)
-    validate = None if watch is None else lambda learned: watch(published(learned, shape))
-    reporter.start("lightgcn", shape.training.epochs)
+    model, batches, generator = _begun(config, dataset, beside, edges, start)
+    validate = _validate(config, dataset, decides=shape.training.patience > 0)
+    reporter.start("lightgcn", stop_after or shape.training.epochs)
     embeddings, history = fit_lightgcn(
-        model, batches, shape.training, generator, validate, checkpoint, reporter.advance
-    )
-    placed = place_unseen(published(embeddings, shape), dataset.train)
-    if shape.num_layers == 0:
-        return variant_export(placed), history  # nothing comes from neighbours: no fold-in
-    fold, exponent = fold_in(model, shape, edges)
-    segment = _one_segment(config, fold, exponent)
-    return variant_export(placed, fold=fold, fold_in=segment), history
+        model, batches, shape.training, generator, validate, checkpoint, reporter.advance,
+        stop_after,
+    )  # fmt: skip
+    return _variant(config, edges, model, embeddings), history
 
 
-def build_fused(
-    config: Config, dataset: Dataset, variants: dict[str, VariantExport]
-) -> VariantExport:
-    """Join the variants lightgcn and spectral into the one of [fusion].
+class LightGCNTrial:
+    """A LightGCN of a search: advanced as far as its validation score deserves."""
 
-    It folds new users in where both of its parts do and it is not compressed.
-    """
-    assert config.fusion is not None
-    lightgcn, closed = variants["lightgcn"], variants["spectral"]
-    joint, scale = fuse(
-        tensors(lightgcn),
-        tensors(closed),
-        config.fusion.spectral_weight,
-        torch.from_numpy(dataset.train.item_rows).long(),
-    )
-    if config.fusion.embedding_dim is not None:
-        compressed = compress(joint, config.fusion.embedding_dim)
-        return variant_export(place_unseen(compressed, dataset.train))
-    placed = place_unseen(joint, dataset.train)
-    if lightgcn.fold_in is None or closed.fold_in is None:
-        return variant_export(placed)
-    assert lightgcn.fold is not None
-    assert closed.fold is not None
-    fold = torch.from_numpy(np.concatenate([lightgcn.fold, closed.fold * np.float32(scale)], 1))
-    segments = (*lightgcn.fold_in.segments, *closed.fold_in.segments)
-    return variant_export(
-        placed, fold=fold, fold_in=FoldIn(segments=segments, weighted=config.graph.weighted)
-    )
+    def __init__(self, config: Config, dataset: Dataset, edges: Interactions) -> None:
+        """Begin the LightGCN of [lightgcn]."""
+        self._config, self._edges = config, edges
+        self._model, batches, generator = _begun(config, dataset, Path(), edges)
+        validate = _validate(config, dataset, decides=True)
+        assert config.lightgcn is not None
+        self.run = LightGCNRun(self._model, batches, config.lightgcn.training, generator, validate)
+
+    def variant(self) -> VariantExport:
+        """Return what would be published now; end of the trial."""
+        self.run.finish()
+        return _variant(self._config, self._edges, self._model, self._model.embeddings())
 
 
 def published(embeddings: EmbeddingPair, shape: LightGCNConfig) -> EmbeddingPair:
@@ -113,16 +82,60 @@ def published(embeddings: EmbeddingPair, shape: LightGCNConfig) -> EmbeddingPair
     return users, items * lengths ** (shape.norm_exponent - 1)
 
 
-def _batches(shape: LightGCNConfig, dataset: Dataset, device: torch.device) -> Batches:
-    items, positives = len(dataset.item_ids), by_user(dataset.train, len(dataset.user_ids))
+def _begun(
+    config: Config,
+    dataset: Dataset,
+    beside: Path,
+    edges: Interactions,
+    start: EmbeddingPair | None = None,
+) -> tuple[LightGCN, Batches, torch.Generator]:
+    """Return the model before training, its batches, and its random numbers.
+
+    start: final embeddings that it has before training
+    """
+    assert config.lightgcn is not None
+    shape = config.lightgcn
+    device = training_device(config)
+    generator = torch.Generator().manual_seed(config.seed)
+    users, items = len(dataset.user_ids), len(dataset.item_ids)
+    graph = adjacency(edges, users, items, shape.aggregation)
+    if start is None:
+        features = _features(config, shape, dataset, beside)
+        layer0 = initial_embeddings(shape, edges, users, items, generator, features)
+    else:
+        layer0 = layer0_of(start, graph, coefficients(shape))
+    model = LightGCN(graph.to(device), shape, layer0).to(device)
+    return model, _batches(config, shape, dataset, device), generator
+
+
+def _batches(
+    config: Config, shape: LightGCNConfig, dataset: Dataset, device: torch.device
+) -> Batches:
+    positives = by_user(evidence(dataset, config.graph), len(dataset.user_ids))
+    items = len(dataset.item_ids)
     if shape.training.loss in ("softmax", "bsl"):
         return UserBatches(positives, items, shape.training, device)
     return PairBatches(dataset.train, positives, items, shape.training, device)
 
 
-def _one_segment(config: Config, fold: Tensor, degree_exponent: float) -> FoldIn:
-    segment = Segment(width=fold.shape[1], degree_exponent=degree_exponent)
-    return FoldIn(segments=(segment,), weighted=config.graph.weighted)
+def _validate(config: Config, dataset: Dataset, *, decides: bool) -> Validate | None:
+    assert config.lightgcn is not None
+    shape, watch = config.lightgcn, validation(config, dataset, decides=decides)
+    return None if watch is None else lambda learned: watch(published(learned, shape))
+
+
+def _variant(
+    config: Config, edges: Interactions, model: LightGCN, embeddings: EmbeddingPair
+) -> VariantExport:
+    """Return the model as it is published, with its fold-in where it has one."""
+    assert config.lightgcn is not None
+    shape = config.lightgcn
+    placed = place_unseen(published(embeddings, shape), edges)
+    if shape.num_layers == 0:
+        return variant_export(placed)  # nothing comes from neighbours: no fold-in
+    fold, exponent = fold_in(model, shape, edges)
+    segment = one_segment(fold, exponent, weighted=config.graph.weighted is True)
+    return variant_export(placed, fold=fold, fold_in=segment)
 
 
 def _features(

@@ -18,6 +18,7 @@ from gnnrec_training.evaluation.validation import validation
 from gnnrec_training.export.arrays import tensors, variant_export
 from gnnrec_training.export.onnx import export_hybrid, export_sage
 from gnnrec_training.fitting.checkpoint import Checkpoint
+from gnnrec_training.fitting.device import training_device
 from gnnrec_training.fitting.loop import History
 from gnnrec_training.fitting.node_models import fit_hybrid, fit_sage
 from gnnrec_training.graph.propagation import EmbeddingPair
@@ -32,62 +33,78 @@ _NEW_ITEMS = (0.1, 0.25, 0.5, 0.75, 1.0)
 _USERS_ASKED = 4096
 
 
+Factors = tuple[float, float]
+"""The hybrid's new_items and share (models/hybrid)."""
+
+
 @dataclass(frozen=True)
 class Fitted:
-    """A node model's variant, and how it came about.
-
-    The variant is embedded over all interactions known before the test part, validation included,
-    as a server sees them. `on_train` has the users (U, D) and items (I, D) over the training part
-    alone: only these may be measured on validation.
-    """
+    """A node model's variant, and how it came about."""
 
     variant: VariantExport
-    on_train: EmbeddingPair
     history: History
+    factors: Factors | None = None
+    """Of a hybrid: those that were chosen on validation."""
 
 
 def build_sage(
     config: Config,
     dataset: Dataset,
-    device: torch.device,
+    edges: Interactions,
     progress: Progress,
     checkpoint: Checkpoint,
+    stop_after: int | None = None,
 ) -> Fitted:
-    """Fit, export and verify the GraphSAGE of [sage]."""
+    """Fit, export and verify the GraphSAGE of [sage].
+
+    stop_after: end after so many epochs of the schedule, if not earlier
+    """
     assert config.sage is not None
-    inputs, known = _inputs(dataset, dataset.train), _inputs(dataset, dataset.known)
-    stops = config.sage.training.patience is not None
-    validate = validation(config, dataset, all_users=stops)
+    inputs, device = _inputs(dataset, edges), training_device(config)
+    stops = config.sage.training.patience > 0
+    validate = validation(config, dataset, decides=stops)
     model, history = fit_sage(
-        inputs, config.sage, config.seed, device, progress, validate, checkpoint
+        inputs, config.sage, config.seed, device, progress, validate, checkpoint, stop_after
     )
     onnx = export_sage(model, inputs.x.shape[1])
-    variant = variant_export(embed_sage(model, known), model=_node_model("sage"), onnx=onnx)
-    return Fitted(variant, embed_sage(model, inputs), history)
+    embeddings = embed_sage(model, inputs)
+    return Fitted(variant_export(embeddings, model=_node_model("sage"), onnx=onnx), history)
 
 
 def build_hybrid(
     config: Config,
     dataset: Dataset,
+    edges: Interactions,
     lightgcn: VariantExport,
-    device: torch.device,
     progress: Progress,
     checkpoint: Checkpoint,
+    stop_after: int | None = None,
+    factors: Factors | None = None,
 ) -> Fitted:
-    """Fit, export and verify the hybrid of [hybrid] over the embeddings of [lightgcn]."""
+    """Fit, export and verify the hybrid of [hybrid] over the embeddings of [lightgcn].
+
+    stop_after: end after so many epochs of the schedule, if not earlier; factors: those chosen
+    before, for data without a validation part
+    """
     assert config.hybrid is not None
-    inputs, known = _inputs(dataset, dataset.train), _inputs(dataset, dataset.known)
+    inputs, device = _inputs(dataset, edges), training_device(config)
     graph = _seen_only(tensors(lightgcn), inputs)
-    stops = config.hybrid.training.patience is not None
-    validate = validation(config, dataset, all_users=stops)
+    stops = config.hybrid.training.patience > 0
+    validate = validation(config, dataset, decides=stops)
     model, history = fit_hybrid(
-        inputs, graph, config.hybrid, config.seed, device, progress, validate, checkpoint
-    )
-    _balance(config, dataset, model, inputs, graph)
+        inputs, graph, config.hybrid, config.seed, device, progress, validate, checkpoint,
+        stop_after,
+    )  # fmt: skip
+    if factors is None:
+        _balance(config, dataset, model, inputs, graph)
+    else:
+        model.new_items.fill_(factors[0])
+        model.share.fill_(factors[1])
     onnx = export_hybrid(model, graph[0].shape[1], inputs.x.shape[1])
-    embeddings = embed_hybrid(model, known, graph)
-    variant = variant_export(embeddings, model=_node_model("hybrid", "lightgcn"), onnx=onnx)
-    return Fitted(variant, embed_hybrid(model, inputs, graph), history)
+    variant = variant_export(
+        embed_hybrid(model, inputs, graph), model=_node_model("hybrid", "lightgcn"), onnx=onnx
+    )
+    return Fitted(variant, history, (float(model.new_items), float(model.share)))
 
 
 def _seen_only(graph: EmbeddingPair, inputs: NodeInputs) -> EmbeddingPair:
@@ -116,7 +133,7 @@ def _balance(
     generator = np.random.default_rng([config.seed, seeds.BALANCE_USERS])
     some = generator.permutation(there)[:_USERS_ASKED]
     asked = dataset.validation.take(np.isin(dataset.validation.user_rows, some))
-    seen, held_out = seen_before(config, dataset, "validation"), heldout(asked, users, items)
+    seen, held_out = seen_before(dataset, "validation"), heldout(asked, users, items)
     k = config.evaluation.k[0]
 
     def ndcg() -> NDArray[np.float64]:

@@ -1,27 +1,58 @@
 """All that a version publishes, put together: embeddings, seen items, metrics, report, manifest."""
 
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from importlib.metadata import version as installed
 
-from gnnrec_registry import DataEntry, Export, VerdictEntry
+from gnnrec_registry import (
+    DataEntry,
+    Export,
+    FitsEntry,
+    StartEntry,
+    VariantExport,
+    VerdictEntry,
+)
 from gnnrec_registry.files.json import Json
+from gnnrec_training.config import Config
+from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.evaluation.ranking import DEFINITION
 from gnnrec_training.export.golden import golden
-from gnnrec_training.export.variants import Built
+from gnnrec_training.export.hits import hit_arrays
 from gnnrec_training.graph.edges import as_of
-from gnnrec_training.graph.sparse import by_user
+from gnnrec_training.graph.sparse import Csr, by_user
 from gnnrec_training.report import Contents, bias
 
 _LIBRARIES = ("gnnrec", "numpy", "polars", "torch")
 
 
+@dataclass(frozen=True)
+class Published:
+    """What is published: a fit, and the data set that it is over."""
+
+    dataset: Dataset
+    variants: Mapping[str, VariantExport]
+    fits: FitsEntry
+
+    def seen(self, config: Config) -> Csr:
+        """What users had (U, I); the value is above 0 for the edges of the graph."""
+        seen = self.dataset.seen(config.graph.disliked_weight)
+        return by_user(seen, len(self.dataset.user_ids))
+
+
 def version_export(
-    contents: Contents, built: Built, report: dict[str, bytes], seconds_to_embeddings: float
+    contents: Contents,
+    published: Published,
+    report: dict[str, bytes],
+    seconds: Mapping[str, float],
+    start: StartEntry | None = None,
 ) -> Export:
-    """Return what the registry publishes as one version; report: files by name."""
-    config, dataset = contents.config, contents.dataset
-    variants, metrics = contents.variants, contents.measured.metrics
-    seen = by_user(dataset.seen, len(dataset.user_ids))
+    """Return what the registry publishes as one version.
+
+    contents: what was measured; report: files by name; start: the version that training started
+    from
+    """
+    config, dataset, metrics = contents.config, published.dataset, contents.measured.metrics
+    seen = published.seen(config)
     return Export(
         user_ids=dataset.user_ids,
         item_ids=dataset.item_ids,
@@ -31,28 +62,33 @@ def version_export(
         seen_liked=seen.values > 0,
         variants={
             name: replace(variant, metrics=metrics[name])
-            for name, variant in built.variants.items()
+            for name, variant in published.variants.items()
         },
         features=dataset.features,
         attributes=dataset.item_attributes,
         default_variant=contents.default_variant,
-        golden=golden(variants, dataset.user_ids, dataset.item_ids, seen, contents.lists),
-        report=_report_numbers(contents, built),
-        report_arrays=contents.measured.arrays,
+        golden=golden(published.variants, dataset.user_ids, dataset.item_ids, seen),
+        report=_report_numbers(contents),
+        report_arrays=hit_arrays(contents.measured, contents.dataset, dataset.user_ids),
         report_files=report,
-        seconds={"reading_to_embeddings": round(seconds_to_embeddings, 3)},
+        seconds=seconds,
         config=config.model_dump(mode="json"),
         data=DataEntry(
             name=dataset.name,
-            fingerprint=dataset.fingerprint(),
+            fingerprint=contents.as_split.fingerprint(),
             users=len(dataset.user_ids),
             items=len(dataset.item_ids),
-            interactions=dataset.counts(),
+            interactions=contents.as_split.counts(),
             as_of=as_of(dataset.train, config.graph),
         ),
         metric_definition=DEFINITION,
         verdict=_verdict(contents),
-        baselines={name: splits for name, splits in metrics.items() if name not in variants},
+        fits=published.fits,
+        search=contents.search,
+        start=start,
+        baselines={
+            name: splits for name, splits in metrics.items() if name not in published.variants
+        },
         libraries={name: installed(name) for name in _LIBRARIES},
     )
 
@@ -68,12 +104,13 @@ def _verdict(contents: Contents) -> VerdictEntry | None:
     )
 
 
-def _report_numbers(contents: Contents, built: Built) -> Json:
+def _report_numbers(contents: Contents) -> Json:
     """Return the report in numbers, for report/metrics.json."""
     return {
-        "loss": built.losses,
+        "loss": contents.losses,
         "validations": {
-            name: [list(entry) for entry in entries] for name, entries in built.validations.items()
+            name: [list(entry) for entry in entries]
+            for name, entries in contents.validations.items()
         },
         "metrics": contents.measured.metrics,
         "slices": contents.measured.slices,

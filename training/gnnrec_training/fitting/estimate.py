@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from gnnrec_training.config import Config, SplitConfig
+from gnnrec_training.config import Config, CooccurrenceConfig, SplitConfig
+from gnnrec_training.config.defaults import defaults, with_defaults
 from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.data.load import load_dataset
 from gnnrec_training.errors import InvalidConfig
@@ -49,9 +50,11 @@ def estimate(config: Config, beside: Path, reporter: Reporter) -> Estimate:
     `beside`: the folder that the configuration's relative paths start from.
     """
     dataset = load_dataset(config, beside, reporter)
+    config = with_defaults(config, dataset.figures)
     check_sizes(config, dataset)
+    models = _widths(config, dataset) if config.search is None else config.search.models
     return Estimate(
-        tuple(_widths(config, dataset)),
+        tuple(models),
         dataset.counts(),
         len(dataset.user_ids),
         len(dataset.item_ids),
@@ -60,8 +63,11 @@ def estimate(config: Config, beside: Path, reporter: Reporter) -> Estimate:
     )
 
 
-def check_sizes(config: Config, dataset: Dataset) -> None:
-    """Raise InvalidConfig where the data are too small for what the configuration asks."""
+def check_sizes(config: Config, dataset: Dataset, *, all_parts: bool = True) -> None:
+    """Raise InvalidConfig where the data are too small for what the configuration asks.
+
+    all_parts: whether every part that [split] asks for must hold something
+    """
     items = len(dataset.item_ids)
     if max(config.evaluation.k) > items:
         raise InvalidConfig(
@@ -71,7 +77,7 @@ def check_sizes(config: Config, dataset: Dataset) -> None:
     split = config.split
     asked = {"test": split.has_test, "validation": split.has_validation}
     for part, interactions in (("test", dataset.test), ("validation", dataset.validation)):
-        if asked[part] and len(interactions) == 0:
+        if all_parts and asked[part] and len(interactions) == 0:
             raise InvalidConfig(
                 f"the split left no interaction for the {part} part: {_way_out(part, split)}"
             )
@@ -95,23 +101,37 @@ def _way_out(part: str, split: SplitConfig) -> str:
 def disk_bytes(config: Config, dataset: Dataset) -> int:
     """Return about how large the published version is."""
     users, items = len(dataset.user_ids), len(dataset.item_ids)
-    numbers = (users + 2 * items) * sum(_widths(config, dataset).values()) + len(dataset.seen)
+    widths = _widths(config, dataset)
+    numbers = (users + 2 * items) * sum(widths.values()) + sum(dataset.counts().values())
+    if config.cooccurrence is not None or config.search is not None:
+        numbers += 2 * items * CooccurrenceConfig().neighbours
     if dataset.features is not None:
         numbers += dataset.features.users.size + dataset.features.items.size
     return _FLOAT_BYTES * numbers + sum(map(len, dataset.user_ids + dataset.item_ids))
 
 
 def _widths(config: Config, dataset: Dataset) -> dict[str, int]:
-    """Return the width of the embeddings of each model that is configured."""
+    """Return the width of the embeddings of each model that is configured, or may be chosen."""
     items = len(dataset.item_ids)
-    widths = {
-        "lightgcn": config.lightgcn and config.lightgcn.embedding_dim,
-        "spectral": config.spectral and min(config.spectral.embedding_dim, items),
-        "sage": config.sage and config.sage.embedding_dim,
-    }
+    widths: dict[str, int] = {}
+    for name in ("spectral", "ease", "als", "lightgcn", "sage"):
+        section = getattr(config, name)
+        if section is not None:
+            limit = items if name in ("spectral", "ease") else section.embedding_dim
+            widths[name] = min(section.embedding_dim, limit)
+    if config.cooccurrence is not None:
+        widths["cooccurrence"] = 1
     if config.hybrid is not None:
         widths["hybrid"] = widths["lightgcn"]
+    if config.search is not None:
+        figures = defaults(dataset.figures, patient=True)
+        widths = {
+            name: figures[name]["embedding_dim"]
+            for name in config.search.models
+            if name in figures and "embedding_dim" in figures[name]
+        }
+        widths["fused"] = sum(widths.values())
     if config.fusion is not None:
-        joint = (widths["lightgcn"] or 0) + (widths["spectral"] or 0)
+        joint = sum(widths[name] for name in config.fusion.weights)
         widths["fused"] = config.fusion.embedding_dim or joint
-    return {name: width for name, width in widths.items() if width}
+    return widths

@@ -10,12 +10,13 @@ Softmax and BSL take a batch of users with all their interactions, and candidate
 share. With t the temperature and g the `negative_exponent` (1 for softmax), and with
 s_ui = cos(e_u, e_i) / t:
 
-    n_u   the number of items that user u had
+    r_ui  what the interaction counts: 1, or less for an item that was disliked
+    n_u   the sum of r_ui over the items that user u had
     m_c   how many times candidate c was drawn; the draws are the batch's own interactions, so that
           an item comes as often as it is popular, or all items by popularity^candidate_exponent
     Z_u   sum over candidates c that u did not have of m_c exp(s_uc)
 
-    loss  sum over u of (g n_u log Z_u - sum over items i of u of s_ui)  /  sum over u of n_u
+    loss  sum over u of (g n_u log Z_u - sum over items i of u of r_ui s_ui)  /  sum over u of n_u
 
 which is the mean over interactions of -log(exp(s_ui) / Z_u^g). The positive is not part of Z_u. A
 user who had every candidate, so that Z_u = 0, takes no part in the step. The weighted sum of
@@ -122,7 +123,7 @@ class UserBatches:
     """Batches of users with all their interactions, against shared candidates: softmax and BSL."""
 
     def __init__(self, positives: Csr, items: int, config: FitConfig, device: torch.device) -> None:
-        """Raise InvalidData if every user has every item."""
+        """Take what each interaction counts; raise InvalidData if every user has every item."""
         self._config = config
         self._dtype = _product_dtype(config, device)
         indptr = torch.from_numpy(positives.indptr)
@@ -131,14 +132,13 @@ class UserBatches:
         self._users = torch.nonzero((counts > 0) & (counts < items))[:, 0]
         if len(self._users) == 0:
             raise InvalidData("every user has every item; there is nothing to learn from")
-        columns = torch.from_numpy(positives.columns)
-        ones = torch.ones(len(columns))
-        popularity = torch.bincount(columns.long(), minlength=items).double()
+        columns, weights = torch.from_numpy(positives.columns), torch.from_numpy(positives.values)
+        popularity = torch.bincount(columns.long(), weights.double(), items)
         shares = ((popularity**config.candidate_exponent) * (popularity > 0)).cumsum(0)
         self._shares = (shares / shares[-1]).float()
         """(I,): the cumulative probabilities of items to be drawn."""
         shape = (len(counts), items)
-        self._had = csr_tensor(indptr.int(), columns, ones, shape).to(device)
+        self._had = csr_tensor(indptr.int(), columns, weights, shape).to(device)
 
     def epoch(self, generator: torch.Generator) -> Sequence[Tensor]:
         """Return the batches as user rows, ascending in each: (B,) each."""
@@ -160,11 +160,11 @@ class UserBatches:
         user_final, item_final = model.of_batch(rows, item_rows)  # (B, D), (J, D)
         users = F.normalize(user_final) / config.temperature
         items = F.normalize(item_final)
-        weights = counts * free
-        entries = torch.repeat_interleave(free.to(items.dtype), counts.long())
+        entries = had.values() * torch.repeat_interleave(free.to(items.dtype), counts.long())
         own = csr_tensor(had.crow_indices(), places.int(), entries, (len(rows), len(item_rows)))
+        weights = _row_sums(entries, counts)
         log_sums = weighted_log_sums(
-            users, items[candidates], times.log(), masked, weights.to(items.dtype), self._dtype
+            users, items[candidates], times.log(), masked, weights, self._dtype
         )
         positive_sums = (users * _sparse_product(own, items)).sum()
         exponent = config.negative_exponent if config.loss == "bsl" else 1.0
@@ -183,6 +183,12 @@ class UserBatches:
             return columns[places.to(columns.device)]
         places = torch.searchsorted(self._shares, torch.rand(count, generator=generator))
         return places.clamp(max=len(self._shares) - 1).to(columns.device)
+
+
+def _row_sums(values: Tensor, counts: Tensor) -> Tensor:
+    """Return the sum of each run of values (E,), counts (B,) of them in each: (B,)."""
+    lines = torch.repeat_interleave(counts.long())
+    return values.new_zeros(len(counts)).index_add_(0, lines, values)
 
 
 def _masked(

@@ -38,9 +38,9 @@ class History:
     best: Best | None = None
     """Kept only by a training with patience."""
 
-    def is_stale(self, patience: int | None) -> bool:
+    def is_stale(self, patience: int) -> bool:
         """Tell whether `patience` validations have passed since the best one."""
-        if patience is None or self.best is None:
+        if patience == 0 or self.best is None:
             return False
         return sum(epoch > self.best.epoch for epoch, _ in self.validations) >= patience
 
@@ -152,7 +152,7 @@ class Run:
         history, score = self.history, validate(self._training.embeddings())
         history.validations.append((history.epochs, score))
         better = history.best is None or score > history.best.score
-        if self._config.patience is not None and better:
+        if self._config.patience > 0 and better:
             history.best = Best(score, history.epochs, self._training.parameters())
 
     def _state(self) -> Saved:

@@ -5,10 +5,15 @@ import sys
 from pathlib import Path
 
 from gnnrec_training.config import Config
+from gnnrec_training.config.defaults import defaults
 from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.errors import InsufficientMemory
 
 _FLOAT = 4
+_EASE_EXACT = 20_000
+"""Up to so many items the regression of EASE is a dense matrix."""
+_SCORES = 1 << 26
+"""How many scores of one model a search holds to fuse it with others."""
 _M_TRIM_THRESHOLD, _M_TOP_PAD, _M_MMAP_MAX = -1, -2, -4  # malloc.h
 
 
@@ -31,7 +36,8 @@ def check(config: Config, dataset: Dataset, available: int | None = None) -> int
 
 def estimate(config: Config, dataset: Dataset) -> int:
     """Return about how many bytes the training needs at its peak."""
-    nodes = len(dataset.user_ids) + len(dataset.item_ids)
+    items = len(dataset.item_ids)
+    nodes = len(dataset.user_ids) + items
     # four arrays of the interactions, and indices and values of both directions of the graph
     graph = len(dataset.train) * (20 + 6 * 8)
     largest = 0
@@ -48,6 +54,15 @@ def estimate(config: Config, dataset: Dataset) -> int:
         width = min(config.spectral.embedding_dim, len(dataset.item_ids))
         basis = 2 * width * len(dataset.item_ids) + 3 * (2 * width) ** 2
         largest = max(largest, (basis + 2 * nodes * width) * _FLOAT)
+    if config.ease is not None and items <= _EASE_EXACT:
+        largest = max(largest, 2 * items**2 * _FLOAT)
+    if config.search is not None:
+        widest = max(
+            section.get("embedding_dim", 0)
+            for section in defaults(dataset.figures, patient=True).values()
+        )
+        # the models that are kept, and the scores of each for the users of a fusion
+        largest = max(largest, (4 * nodes * widest + 6 * _SCORES) * _FLOAT)
     for nodes_model in (config.sage, config.hybrid):
         if nodes_model is not None and dataset.features is not None:
             # three copies of the inputs, and three of the size of the hidden layer
