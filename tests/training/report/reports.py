@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from gnnrec_registry import VariantExport
 from gnnrec_registry.files.arrays import Embeddings
 from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset, Interactions
@@ -47,11 +48,13 @@ def contents(
         test=interactions(test),
         item_titles=titles,
     )
-    variants = {"lightgcn": halves or (embeddings(users, 4, 1), embeddings(items, 4, 2))}
-    measured = measure(config, dataset, variants, {}, Silent(), {})
+    made = halves or (embeddings(users, 4, 1), embeddings(items, 4, 2))
+    variants = {"lightgcn": VariantExport(*made)}
+    measured = measure(config, dataset, variants, Silent())
     return Contents(
         config=config,
         dataset=dataset,
+        as_split=dataset,
         variants=variants,
         default_variant=served_variant(config, measured.metrics, ["lightgcn"]),
         losses={"lightgcn": [0.7, 0.5, 0.4]},

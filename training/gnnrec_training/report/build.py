@@ -6,7 +6,6 @@ from typing import Any
 
 from gnnrec_registry.files.layout import REPORT_PAGE
 from gnnrec_registry.versions.manifest import Metrics
-from gnnrec_training.graph.sparse import by_user
 from gnnrec_training.report.bars import activity_bars, item_bars, metric_bars
 from gnnrec_training.report.contents import Contents
 from gnnrec_training.report.curves import loss_curve, validation_curve
@@ -16,6 +15,8 @@ from gnnrec_training.report.page import Section, render_page
 from gnnrec_training.report.people import sample_people
 from gnnrec_training.report.pictures import SERIES, Picture
 from gnnrec_training.report.popularity_bias import bias_picture, popularity_bias
+from gnnrec_training.report.tried import tables, tried, words
+from gnnrec_training.report.tried_picture import tried_picture
 
 _LIST = 10
 
@@ -38,17 +39,8 @@ def build_report(
         for picture in section.pictures
         for form, content in (("png", picture.png), ("svg", picture.svg))
     }
-    users, items = contents.variants[contents.default_variant]
-    dataset = contents.dataset
-    people = sample_people(
-        dataset,
-        by_user(dataset.seen, len(dataset.user_ids)),
-        users,
-        items,
-        contents.titles,
-        _LIST,
-        contents.lists.get(contents.default_variant),
-    )
+    served = contents.variants[contents.default_variant]
+    people = sample_people(contents.dataset, contents.seen, served, contents.titles, _LIST)
     page = render_page(contents, sections, people, bias(contents))
     return files | {REPORT_PAGE: page.encode()}
 
@@ -73,7 +65,7 @@ def _training(contents: Contents) -> Section:
             pictures.append(loss_curve(name, losses))
         if validations := contents.validations.get(name):
             patience = getattr(config, name).training.patience
-            curve = validation_curve(name, validations, metric, keeps_best=patience is not None)
+            curve = validation_curve(name, validations, metric, keeps_best=patience > 0)
             pictures.append(curve)
     said = "" if pictures else "Nothing was fitted in epochs: the model is a closed form."
     return Section("training", "Training", said, pictures)
@@ -98,15 +90,36 @@ def _quality(contents: Contents) -> Section:
         pictures.append(activity_bars(slices, colours, f"ndcg@{k[0]}", split))
     if slices[contents.default_variant][split]["by_popularity"]:
         pictures.append(item_bars(slices, colours, f"found@{max(k)}", split))
-    return Section("quality", "Quality", "", pictures)
+    return Section("quality", "Quality", _fitted_on(contents), pictures)
+
+
+def _fitted_on(contents: Contents) -> str:
+    """Say which fit the figures are of, and which one is published."""
+    dataset = contents.dataset
+    known, held_out = len(dataset.train), len(dataset.validation) + len(dataset.test)
+    measured = f"All figures are of a fit on the {known:,} interactions of the training part."
+    if contents.config.refit:
+        return (
+            f"{measured} What is published was fitted once more, on everything: the {held_out:,} "
+            "interactions held out for these figures are in it."
+        )
+    return f"{measured} The same fit is published: refit is off."
+
+
+def _search(contents: Contents) -> Section:
+    search = tried(contents)
+    if search is None:
+        return Section("search", "", "", [])
+    pictures = [tried_picture(search, _colours(contents))] if search.best else []
+    return Section("search", "Search", words(search), pictures, tables=tables(search))
 
 
 def _spread(contents: Contents) -> Section:
-    split, k = contents.split, contents.config.evaluation.k[0]
-    if not split:
+    verdict, k = contents.verdict, contents.config.evaluation.k[0]
+    if verdict is None:
         return Section("spread", "", "", [])
-    shown = contents.measured.shown
-    names = [contents.default_variant, "popularity", "spectral"]
+    shown, split = contents.measured.shown, verdict.split
+    names = [contents.default_variant, "popularity", verdict.best_baseline]
     lines = {name: shown[name][split] for name in dict.fromkeys(names) if name in shown}
     pictures = [bias_picture(lines, _colours(contents), contents.popularity, k)]
     return Section("spread", "Coverage and popularity bias", "", pictures)
@@ -120,16 +133,14 @@ def _colours(contents: Contents) -> dict[str, str]:
 
 def _data(contents: Contents) -> Section:
     dataset = contents.dataset
-    seen = by_user(dataset.seen, len(dataset.user_ids))
-    users, items = contents.variants[contents.default_variant]
-    labels = contents.titles
+    served, labels = contents.variants[contents.default_variant], contents.titles
     pictures = [
-        *maps(users, items, dataset.user_ids, labels, contents.popularity),
-        *graph_pictures(seen, dataset.user_ids, labels),
+        *maps(served.users, served.items, dataset.user_ids, labels, contents.popularity),
+        *graph_pictures(contents.seen, dataset.user_ids, labels),
     ]
     said = f"The map is of the embeddings of {contents.default_variant}, the default variant."
     return Section("data", "Map and graph", said, pictures, packed=True)
 
 
-_SECTIONS = (_quality, _spread, _training, _data)
+_SECTIONS = (_quality, _spread, _search, _training, _data)
 REPORT_STEPS = len(_SECTIONS) + 1

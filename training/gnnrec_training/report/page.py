@@ -1,6 +1,6 @@
 """The page of the report: its words and tables, filled into the template."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib.metadata import version as installed
 from pathlib import Path
 from typing import Any
@@ -27,18 +27,6 @@ if (folders.at(-4) === "versions") {
 
 
 @dataclass(frozen=True)
-class Section:
-    """A part of the page: words, then pictures."""
-
-    id: str
-    title: str
-    words: str
-    pictures: list[Picture]
-    packed: bool = False
-    """Whether the pictures are packed closely, whatever their heights, instead of in rows."""
-
-
-@dataclass(frozen=True)
 class Row:
     """A line of a table: a name and its cells."""
 
@@ -54,6 +42,21 @@ class Table:
     title: str
     header: list[str]
     rows: list[Row]
+    texts: tuple[str, ...] = ()
+    """The columns that hold words, which may take several lines; all others hold numbers."""
+
+
+@dataclass(frozen=True)
+class Section:
+    """A part of the page: words, then pictures, then tables."""
+
+    id: str
+    title: str
+    words: str
+    pictures: list[Picture]
+    packed: bool = False
+    """Whether the pictures are packed closely, whatever their heights, instead of in rows."""
+    tables: list[Table] = field(default_factory=list)
 
 
 def render_page(
@@ -84,14 +87,15 @@ def render_page(
         verdict=verdict,
         tiles=_tiles(contents, split, k),
         sections=[
-            (section, [t for t in tables.get(section.id, []) if t.rows]) for section in sections
+            (section, [t for t in tables.get(section.id, section.tables) if t.rows])
+            for section in sections
         ],
         people=people,
         part="test" if len(dataset.test) else "validation" if len(dataset.validation) else "",
         protocol=PROTOCOL,
         definitions=MEANINGS | BIAS_MEANINGS,
         data=_data(contents),
-        config=_flat(config.model_dump(mode="json", exclude_none=True)),
+        config=flat(config.model_dump(mode="json", exclude_none=True)),
     )
 
 
@@ -132,7 +136,7 @@ def _tiles(contents: Contents, split: str, k: int) -> list[tuple[str, str]]:
         *tiles,
         (count(len(dataset.user_ids)), "users"),
         (count(len(dataset.item_ids)), "items"),
-        (count(sum(dataset.counts().values())), "interactions"),
+        (count(sum(contents.as_split.counts().values())), "interactions"),
     ]
 
 
@@ -211,26 +215,28 @@ def _data(contents: Contents) -> dict[str, str]:
     dataset = contents.dataset
     return {
         "data set": dataset.name,
-        "fingerprint": dataset.fingerprint(),
+        "fingerprint": contents.as_split.fingerprint(),
         "users": count(len(dataset.user_ids)),
         "items": count(len(dataset.item_ids)),
-        **{f"{part} interactions": count(size) for part, size in dataset.counts().items()},
+        **{
+            f"{part} interactions": count(size) for part, size in contents.as_split.counts().items()
+        },
         **{name: installed(name) for name in ("gnnrec", "torch", "numpy")},
     }
 
 
-def _flat(value: Any, name: str = "") -> dict[str, str]:
+def flat(value: Any, name: str = "") -> dict[str, str]:
     """Return a configuration as a flat table: a text for each key, such as lightgcn.init."""
     if isinstance(value, dict) and value:
         return {
             key: text
             for part, inner in value.items()
-            for key, text in _flat(inner, f"{name}.{part}" if name else part).items()
+            for key, text in flat(inner, f"{name}.{part}" if name else part).items()
         }
     if isinstance(value, list) and any(isinstance(inner, dict) for inner in value):
         return {
             key: text
             for place, inner in enumerate(value)
-            for key, text in _flat(inner, f"{name}[{place}]").items()
+            for key, text in flat(inner, f"{name}[{place}]").items()
         }
     return {name: ", ".join(map(str, value)) if isinstance(value, list) else str(value)}

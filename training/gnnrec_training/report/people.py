@@ -5,8 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from gnnrec_registry import ItemLists
-from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry import VariantExport
 from gnnrec_registry.scoring.ranking import NO_ROW, Scores
 from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.evaluation.ranking import rank
@@ -43,21 +42,22 @@ class Person:
 def sample_people(
     dataset: Dataset,
     seen: Csr,
-    users: Embeddings,
-    items: Embeddings,
+    model: VariantExport,
     titles: list[str],
     k: int,
-    lists: ItemLists | None,
 ) -> list[Person]:
-    """Return ten users from the least to the most active, with their k best unseen items."""
+    """Return ten users from the least to the most active, with their k best unseen items.
+
+    seen (U, I): what they had, above 0 for the edges of the graph
+    """
     activity = np.diff(seen.indptr)
     active = np.flatnonzero(activity)
     order = active[np.argsort(activity[active], kind="stable")]
     places = np.unique(np.linspace(0, len(order) - 1, _PEOPLE).astype(np.int64))
     rows = order[places]
     scores, ranked = rank(
-        np.ascontiguousarray(users[rows]), np.ascontiguousarray(items), rows, seen,
-        min(k, len(items)), lists=lists, history=seen.positive(),
+        np.ascontiguousarray(model.users[rows]), np.ascontiguousarray(model.items), rows, seen,
+        min(k, len(model.items)), lists=model.lists, history=seen.positive(),
     )  # fmt: skip
     part = dataset.test if len(dataset.test) else dataset.validation
     people = []

@@ -12,7 +12,8 @@ from gnnrec_training.report.pictures import MUTED, Picture, picture
 Counts = NDArray[np.int64]
 """A number for each item: (I,)."""
 
-_STYLES = {"training data": "--", "popularity": ":", "spectral": "-."}
+_STYLES = {"training data": "--", "popularity": ":"}
+_BASELINE = "-."
 """The lines of what is no variant of the version, and so has no colour of its own."""
 
 BIAS_MEANINGS = {
@@ -62,7 +63,7 @@ def bias_picture(
                 np.concatenate([[0], share[step - 1 :: step], [1]]),
                 np.concatenate([[0], taken[step - 1 :: step], [1 if counts.any() else 0]]),
                 color=colours.get(name, MUTED),
-                linestyle="-" if name in colours else _STYLES[name],
+                linestyle="-" if name in colours else _STYLES.get(name, _BASELINE),
                 label=name,
                 zorder=4 - place / len(lines),  # the first line is drawn on top
             )
