@@ -91,6 +91,8 @@ bench: $(DONE)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group bench
 	$(BIN)/python -m benchmarks.propagation
 	$(BIN)/python -m benchmarks.training_quality
+	$(BIN)/python -m benchmarks.untuned
+	$(BIN)/python -m benchmarks.warm_start
 	$(BIN)/python -m benchmarks.movielens
 	$(BIN)/python -m benchmarks.ingestion
 	$(BIN)/python -m benchmarks.training_speed

@@ -83,7 +83,7 @@ def ingest(path: Path) -> None:
     dataset = load_dataset(config, path.parent)
     read = time.perf_counter()
     users, items = len(dataset.user_ids), len(dataset.item_ids)
-    graph = adjacency(edges(dataset.train, config.graph), users, items)
+    graph = adjacency(edges(dataset, config.graph), users, items)
     seconds = time.perf_counter() - started
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
     assert graph.users == users

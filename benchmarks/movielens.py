@@ -85,8 +85,8 @@ def others(config: Config, dataset: Dataset) -> list[list[object]]:
     ones = np.ones(len(train.columns), np.float32)
     matrix = scipy.sparse.csr_matrix((ones, train.columns, train.indptr), shape=(users, items))
     validation, test = (heldout(part, users, items) for part in (dataset.validation, dataset.test))
-    before_validation = seen_before(config, dataset, "validation")
-    before_test = seen_before(config, dataset, "test")
+    before_validation = seen_before(dataset, "validation")
+    before_test = seen_before(dataset, "test")
     best: dict[str, tuple[float, str, Matrices]] = {}
     for name, setting, model in candidates(matrix):
         score = evaluate(*model, before_validation, validation, (K,)).metrics[f"ndcg@{K}"]

@@ -50,7 +50,8 @@ def build(dataset: Dataset, shape: LightGCNConfig) -> tuple[LightGCN, Batches, t
 
 def bpr_step() -> None:
     dataset = load_dataset(load(RECIPE), RECIPE.parent)
-    shape = LightGCNConfig(num_layers=3, training=FitConfig(loss="bpr", batch_size=2048))
+    training = FitConfig(loss="bpr", batch_size=2048, negatives=1, weight_decay=1e-4)
+    shape = LightGCNConfig(num_layers=3, norm_exponent=1, training=training)
     model, steps, generator = build(dataset, shape)
     optimizer = torch.optim.Adam(model.parameters(), lr=0.001, fused=True)
     torch.use_deterministic_algorithms(True)
@@ -106,7 +107,12 @@ def one_epoch(size: str) -> None:
     dataset = synthetic(users, items, interactions)
     # 40 steps an epoch whatever the size
     training = FitConfig(
-        loss="softmax", epochs=1, batch_size=users // 40, negatives=4096, weight_decay=0
+        epochs=1,
+        batch_size=users // 40,
+        negatives=4096,
+        candidate_exponent=1,
+        schedule="constant",
+        warmup=0,
     )
     shape = LightGCNConfig(embedding_dim=64, num_layers=1, training=training)
     config = Config.model_validate(

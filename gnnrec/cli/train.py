@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from gnnrec.cli import options
+from gnnrec.cli.complete import complete_versions
 
 if TYPE_CHECKING:
     from gnnrec.terminal.progress import Progress
-    from gnnrec_registry import Manifest, ModelStore
+    from gnnrec_registry import Manifest, ModelStore, Version
     from gnnrec_training.config import Config
     from gnnrec_training.fitting.estimate import Estimate
     from gnnrec_training.train import Outcome
@@ -75,12 +76,25 @@ def train(
         typer.Argument(metavar="CONFIG.toml|DATA...", help="What to train, or the data alone."),
     ],
     registry: options.Registry = options.REGISTRY,
+    minutes: Annotated[
+        float | None,
+        typer.Option(help="The time to search for models; by the size of the data if not set."),
+    ] = None,
     promote: Annotated[
         str, typer.Option(metavar="ALIAS", help="Point this alias at it, if it is no worse.")
     ] = "",
     resume: Annotated[
         bool, typer.Option("--resume", help="Go on from where this training was stopped.")
     ] = False,
+    from_: Annotated[
+        str,
+        typer.Option(
+            "--from",
+            metavar="VERSION|ALIAS",
+            help="Start from this version: LightGCN from its embeddings, and with its models.",
+            autocompletion=complete_versions,
+        ),
+    ] = "",
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Read everything, tell what would be trained, stop.")
     ] = False,
@@ -92,15 +106,19 @@ def train(
 ) -> None:
     """Train as a configuration says, or what fits the data, evaluate, and publish a version."""
     from gnnrec.terminal.progress import Progress
-    from gnnrec.training.run import configured, store_of
+    from gnnrec.training.run import configured, named, store_of, with_minutes
 
     with Progress(starts=True) as progress:
-        config, beside = configured(data, progress.tell)
+        config, beside = configured(data, progress.tell, search=not from_)
+        config = with_minutes(config, minutes)
         store = store_of(config, registry, promote)
+        start = named(store, from_) if from_ else None
         if dry_run:
-            expected = _estimated(config, beside, progress)
+            expected = _estimated(config, beside, progress, start)
         else:
-            outcome = _trained(config, beside, store, progress, checkpoint, resume=resume)
+            outcome = _trained(
+                config, beside, store, progress, checkpoint, resume=resume, start=start
+            )
     if dry_run:
         if json:
             options.print_json(expected.record())
@@ -112,11 +130,19 @@ def train(
         _promote(store, outcome.version.name, promote, json)
 
 
-def _estimated(config: "Config", beside: Path, progress: "Progress") -> "Estimate":
-    """Read the data and tell how long the training would take, and what it would need."""
+def _estimated(
+    config: "Config", beside: Path, progress: "Progress", start: "Version | None"
+) -> "Estimate":
+    """Read the data and tell how long the training would take, and what it would need.
+
+    With a version to start from, that is what it would take from nothing.
+    """
     # PyTorch is imported here, after a mistake in the configuration has been reported
+    from gnnrec_training.export.warm_start import begun
     from gnnrec_training.fitting.estimate import estimate
 
+    if start is not None:
+        config = begun(config, start, progress)
     return estimate(config, beside, progress)
 
 
@@ -128,6 +154,7 @@ def _trained(
     checkpoint: Path | None,
     *,
     resume: bool,
+    start: "Version | None",
 ) -> "Outcome":
     """Train and publish; an interrupted training ends the command with its own exit code."""
     # PyTorch is imported here, after a mistake in the configuration has been reported
@@ -135,7 +162,7 @@ def _trained(
     from gnnrec_training.train import train as run
 
     try:
-        return run(config, beside, store, progress, checkpoint, resume=resume)
+        return run(config, beside, store, progress, checkpoint, resume=resume, start=start)
     except Interrupted as error:
         progress.tell(f"gnnrec: {error}")
         raise typer.Exit(_INTERRUPTED) from None

@@ -84,6 +84,8 @@ def show(
     for name, variant in manifest.variants.items():
         default = ", default" if name == manifest.default_variant else ""
         print(f"variant {name}: embedding_dim {variant.embedding_dim}{default}")
+    if manifest.search is not None:
+        print(_search(manifest.search))
     print_metrics(manifest)
     size = sum(entry.size for entry in manifest.files.values())
     print(f"{len(manifest.files)} files, {size / 1e6:.1f} MB, in {opened.where}")
@@ -156,6 +158,16 @@ def _quality(metrics: dict[str, dict[str, float]]) -> str:
         if shown:
             return f"{split} {' '.join(sorted(shown, reverse=True)[:2])}"
     return "not measured"
+
+
+def _search(record: dict[str, Any]) -> str:
+    """Return in a line how the models were searched for, and why these were chosen."""
+    minutes = record.get("minutes", 0)
+    time = f"{minutes:g} minutes" if minutes else "each kind once"
+    ended = ", ended by the clock" if record.get("out_of_time") else ""
+    tried = len(record.get("trials", []))
+    trials = f"{tried:,} {'trial' if tried == 1 else 'trials'}"
+    return f"search, {time}{ended}, {trials}: {record.get('why', '')}"
 
 
 def _counts(interactions: dict[str, int]) -> str:

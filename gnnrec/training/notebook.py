@@ -16,8 +16,10 @@ from gnnrec.training.run import (
     Splits,
     configured,
     metrics_table,
+    named,
     store_of,
     unknown_texts,
+    with_minutes,
 )
 from gnnrec.training.run import promote as point
 
@@ -112,8 +114,10 @@ def train(
     name: str = "",
     items: "Place | Frame | None" = None,
     users: "Place | Frame | None" = None,
+    minutes: float | None = None,
     promote: str = "",
     resume: bool = False,
+    start_from: str = "",
     progress: bool = True,
 ) -> Training:
     """Train, evaluate and publish a version, as the command `gnnrec train` does.
@@ -125,9 +129,12 @@ def train(
     `items`, `users`: with data alone, a table of their features, one row each.
 
     `registry`: its folder or URL. `name`: the model's name there, with data alone; by default from
-    the files' names, "model" for a frame. `promote`: an alias to point at the version, if it is
-    whole and no worse than the version that the alias names. `resume`: continue the same training
-    where it was interrupted. `progress`: whether to print what was detected, and the progress.
+    the files' names, "model" for a frame. `minutes`: how long to search for models; by the size of
+    the data if not given, and 0 tries each kind once. `promote`: an alias to point at the version,
+    if it is whole and no worse than the version that the alias names. `resume`: continue the same
+    training where it was interrupted. `start_from`: a version of the model, or an alias that names
+    one, to start from: LightGCN from its embeddings, and with its models where the configuration
+    names none. `progress`: whether to print what was detected, and the progress.
 
     Raises gnnrec_training.errors.TrainingError for a configuration or data that cannot be trained
     on, before anything is published, and gnnrec_registry.errors.RegistryError for a registry that
@@ -141,12 +148,16 @@ def train(
     with ExitStack() as stack:
         folder = Path(stack.enter_context(TemporaryDirectory(prefix=FRAMES)))
         reporter: Reporter = stack.enter_context(Progress()) if progress else Silent()
-        config, beside = _configured(data, reporter, folder, name=name, items=items, users=users)
+        config, beside = _configured(
+            data, reporter, folder, name=name, items=items, users=users, search=not start_from
+        )
+        config = with_minutes(config, minutes)
         # PyTorch is imported here, after a mistake in the configuration has been reported
         from gnnrec_training.train import train as run
 
         store = store_of(config, place, promote)
-        outcome = run(config, beside, store, reporter, resume=resume)
+        start = named(store, start_from) if start_from else None
+        outcome = run(config, beside, store, reporter, resume=resume, start=start)
         if sentence := unknown_texts(outcome):
             reporter.tell(sentence)
         if promote:
@@ -164,6 +175,7 @@ def _configured(
     name: str,
     items: "Place | Frame | None",
     users: "Place | Frame | None",
+    search: bool,
 ) -> tuple["Config", Path]:
     """Return the configuration and the folder of its paths; frames become files in `folder`."""
     from gnnrec_training.config import resolve
@@ -190,6 +202,7 @@ def _configured(
         name=name or (_NAME if is_frame(several[0]) else ""),
         items="" if items is None else _place(items, "items", folder),
         users="" if users is None else _place(users, "users", folder),
+        search=search,
     )
 
 

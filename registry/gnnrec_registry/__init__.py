@@ -10,10 +10,13 @@ from gnnrec_registry.store import ModelStore
 from gnnrec_registry.versions.export import Export, FeaturesExport, VariantExport
 from gnnrec_registry.versions.manifest import (
     DataEntry,
+    FitEntry,
+    FitsEntry,
     FoldIn,
     Manifest,
     NodeModel,
     Segment,
+    StartEntry,
     VerdictEntry,
 )
 from gnnrec_registry.versions.version import Damaged, Version
@@ -26,6 +29,8 @@ __all__ = [
     "Export",
     "FeatureEncoder",
     "FeaturesExport",
+    "FitEntry",
+    "FitsEntry",
     "FoldIn",
     "Guard",
     "ItemAttribute",
@@ -37,6 +42,7 @@ __all__ = [
     "NodeModel",
     "RegistryError",
     "Segment",
+    "StartEntry",
     "VariantExport",
     "VerdictEntry",
     "Version",

@@ -65,12 +65,16 @@ def check(store: ModelStore, version: str, *, alias: str, tolerance: float = TOL
 
 
 def compare(new: Manifest, old: Manifest, tolerance: float) -> Comparison:
-    """Compare the default variants of two versions, if both were measured in the same way."""
+    """Compare the default variants of two versions, if both were measured in the same way.
+
+    A version that started from another one is measured on what was new since then alone.
+    """
     differing = [
         what
         for what, ours, theirs in (
             ("data sets", new.data.name, old.data.name),
             ("splits", new.config.get("split"), old.config.get("split")),
+            ("held-out parts, for one is measured on what is new alone", new.start, old.start),
             ("definitions of the metrics", new.metric_definition, old.metric_definition),
         )
         if ours != theirs

@@ -186,6 +186,9 @@ class ModelStore:
                 for key, splits in export.baselines.items()
             },
             verdict=export.verdict,
+            fits=export.fits,
+            start=export.start,
+            search=export.search,
             libraries=dict(export.libraries),
             seconds=dict(export.seconds),
             files=files,

@@ -21,7 +21,9 @@ def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_data_alone_are_trained_on(shop: Path) -> None:
-    printed = ok("train", "käufe.csv", "--registry", "registry", "--json").splitlines()
+    printed = ok(
+        "train", "käufe.csv", "--minutes", 0, "--registry", "registry", "--json"
+    ).splitlines()
     published = json.loads(printed[-1])
     assert 0 < published["metrics"]["test"]["recall@20"] <= 1
     assert published["version"] in ok("versions", "--registry", "registry")

@@ -16,6 +16,7 @@ from tests.browser import CHROMIUM, chromium, opened
 from tests.gnnrec.measured import publish
 from tests.gnnrec.test_comparison import HALVES, NDCG
 from tests.training.report.reports import contents, world
+from tests.training.report.test_tried import TRIALS, searched
 
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="chromium is not installed")
 
@@ -43,18 +44,22 @@ def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     written = {
         root / "versions/small/report/index.html": build_report(small)["report/index.html"],
         root / "versions/large/report/index.html": build_report(world())["report/index.html"],
+        root / "versions/searched/report/index.html": build_report(searched(TRIALS))[
+            "report/index.html"
+        ],
         root / "compare.html": render_page(compare(a, b)).encode(),
         index: render_index([store], index).encode(),
     }
     for path, content in written.items():
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(content)
-    return dict(zip(("small", "large", "compare", "index"), written, strict=True))
+    return dict(zip(("small", "large", "searched", "compare", "index"), written, strict=True))
 
 
 @pytest.mark.parametrize(("width", "scheme"), [(390, "light"), (1280, "dark")])
 @pytest.mark.parametrize(
-    ("name", "pictures"), [("small", 4), ("large", 9), ("compare", 2), ("index", 1)]
+    ("name", "pictures"),
+    [("small", 4), ("large", 9), ("searched", 10), ("compare", 2), ("index", 1)],
 )
 def test_a_page_is_whole_quiet_and_legible(
     browser: Browser,
@@ -77,5 +82,5 @@ def test_a_page_is_whole_quiet_and_legible(
         assert [each for each in contrasts if each[1] < 4.5] == []
         if width == 390:  # axe checks the markup, which is the same at any size
             assert seen.violations() == []
-        if name in ("small", "large"):
+        if name in ("small", "large", "searched"):
             assert seen.page.locator("#version").inner_text() == name

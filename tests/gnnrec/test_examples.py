@@ -77,11 +77,14 @@ def test_the_notebook_trains_serves_and_recommends(
     [shown] = [output.data for output in cells["training"] if "data" in output]
     assert shown["text/html"].startswith("<iframe")
     assert shown["text/plain"].startswith("Training(courses ")
-    assert "spectral" in cells["printed"][0].text
+    [served] = re.findall(r"^Training\(courses \S+ in \S+; (\w+), ", shown["text/plain"])
+    printed = cells["printed"][0].text
+    for name in (served, "random", "popularity", "item-knn", "als-64", "ease-default"):
+        assert f" {name} " in printed
     measured, popular = map(float, re.findall(r"0\.\d+", cells["compared"][0].text))
     assert measured > popular
     first, *items = cells["ask"][0].text.splitlines()
-    assert first.startswith("for person-0, by spectral of ")
+    assert first.startswith(f"for person-0, by {served} of ")
     assert len(items) == 5
     streams = {output.name for each in cells.values() for output in each if "name" in output}
     assert streams == {"stdout"}

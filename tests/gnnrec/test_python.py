@@ -20,6 +20,7 @@ import pytest
 from gnnrec import Training, train
 from gnnrec_registry import ModelStore, RegistryError, Version
 from gnnrec_registry.errors import PromotionRefused
+from gnnrec_registry.versions.manifest import Metrics
 from gnnrec_training.data.reading.frames import write
 from gnnrec_training.data.tables.origins import Origin
 from gnnrec_training.data.tables.table import Table
@@ -52,6 +53,10 @@ def content(version: Version) -> tuple[bytes, bytes, str]:
     return version.read("users.ids"), version.read("items.ids"), data.fingerprint
 
 
+def metrics_of(version: Version) -> dict[str, dict[str, Metrics]]:
+    return {name: variant.metrics for name, variant in version.manifest.variants.items()}
+
+
 @pytest.fixture(scope="module")
 def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("files")
@@ -63,7 +68,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def commanded(files: Path) -> Version:
     """The version that the command trains from the same data as files."""
-    ok("train", files / "purchases.csv", files / "products.csv", "--registry", files / "registry")
+    data = (files / "purchases.csv", files / "products.csv")
+    ok("train", *data, "--minutes", 0, "--registry", files / "registry")
     [found] = ModelStore(files / "registry", "purchases").versions()
     assert isinstance(found, Version)
     return found
@@ -73,21 +79,25 @@ def test_files_make_what_the_command_makes_of_them(
     files: Path, commanded: Version, tmp_path: Path
 ) -> None:
     paths = [files / "purchases.csv", files / "products.csv"]
-    trained = train(paths, registry=tmp_path, progress=False)
+    trained = train(paths, registry=tmp_path, minutes=0, progress=False)
     assert trained.model == "purchases"
     assert content(opened(trained)) == content(commanded)
     assert opened(trained).manifest.config == commanded.manifest.config
-    assert trained.metrics == commanded.manifest.variants["spectral"].metrics
+    assert trained.variant == commanded.manifest.default_variant
+    assert trained.variants == metrics_of(commanded)
+    assert trained.baselines == commanded.manifest.baselines
 
 
 def test_frames_of_polars_make_the_version_that_files_make(
     commanded: Version, tmp_path: Path
 ) -> None:
     interactions, items = pl.DataFrame(INTERACTIONS), pl.LazyFrame(PRODUCTS)
-    trained = train(interactions, items=items, registry=tmp_path, progress=False)
+    trained = train(interactions, items=items, registry=tmp_path, minutes=0, progress=False)
     assert trained.model == "model"
     assert content(opened(trained)) == content(commanded)
-    assert trained.metrics == commanded.manifest.variants["spectral"].metrics
+    assert trained.variant == commanded.manifest.default_variant
+    assert trained.variants == metrics_of(commanded)
+    assert trained.baselines == commanded.manifest.baselines
 
 
 @pytest.mark.parametrize("form", ["plain", "categorical", "nullable", "objects", "index"])
@@ -104,7 +114,7 @@ def test_frames_of_pandas_make_the_version_that_files_make(
         interactions, items = interactions.astype(object), items.astype(object)
     elif form == "index":
         items = items.set_index("item_id")
-    trained = train(interactions, items=items, registry=tmp_path, progress=False)
+    trained = train(interactions, items=items, registry=tmp_path, minutes=0, progress=False)
     assert content(opened(trained)) == content(commanded)
 
 
@@ -114,12 +124,17 @@ def test_frames_and_files_go_together(files: Path, commanded: Version, tmp_path:
         items=files / "products.csv",
         registry=tmp_path,
         name="shop",
+        minutes=0,
         progress=False,
     )
     assert mixed.model == "shop"
     assert content(opened(mixed)) == content(commanded)
     turned = train(
-        files / "purchases.csv", items=pd.DataFrame(PRODUCTS), registry=tmp_path, progress=False
+        files / "purchases.csv",
+        items=pd.DataFrame(PRODUCTS),
+        registry=tmp_path,
+        minutes=0,
+        progress=False,
     )
     assert turned.model == "purchases"
     assert content(opened(turned)) == content(commanded)
@@ -129,7 +144,7 @@ def test_nothing_of_a_version_names_the_passing_folder(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     frame = pl.DataFrame({**INTERACTIONS, "user_id": [None, *INTERACTIONS["user_id"][1:]]})
-    trained = train(frame, items=pl.DataFrame(PRODUCTS), registry=tmp_path)
+    trained = train(frame, items=pl.DataFrame(PRODUCTS), registry=tmp_path, minutes=0)
     version = opened(trained)
     for path in tmp_path.rglob("*"):
         if path.is_file():
@@ -262,7 +277,7 @@ def test_items_and_users_are_what_they_are_said_to_be(tmp_path: Path) -> None:
     pairs = pl.DataFrame({"user_id": [u for u, _ in ROWS], "item_id": [i for _, i in ROWS]})
     items = pl.DataFrame({"id": range(ITEMS), "kind": [f"k{n % 3}" for n in range(ITEMS)]})
     users = pl.DataFrame({"id": range(USERS), "town": [f"t{n % 3}" for n in range(USERS)]})
-    trained = train(pairs, items=items, users=users, registry=tmp_path, progress=False)
+    trained = train(pairs, items=items, users=users, registry=tmp_path, minutes=0, progress=False)
     features = opened(trained).manifest.features
     assert features is not None
     assert [column.name for column in features.items.columns] == ["kind"]
@@ -378,35 +393,43 @@ def test_promote_points_an_alias_at_a_version_that_is_no_worse(tmp_path: Path) -
     with pytest.raises(RegistryError, match="alias"):
         train(frame, registry=tmp_path, promote="no alias", progress=False)
     assert not list(tmp_path.rglob("manifest.json"))
-    good = {**settings, "spectral": {"embedding_dim": 4}}
+    good = {**settings, "spectral": {"embedding_dim": 2}}
     first = train(good, registry=tmp_path, promote="production", progress=False)
     aliases = ModelStore(tmp_path, "shop").aliases
     assert aliases.get("production").version == first.version
-    poor = {**settings, "spectral": {"embedding_dim": 1}}
+    # what is wider learns noise here: no worse than the baselines, and worse than the first
+    poor = {**settings, "spectral": {"embedding_dim": 4}}
     with pytest.raises(PromotionRefused, match="is worse than"):
         train(poor, registry=tmp_path, promote="production", progress=False)
+    worst = {**settings, "spectral": {"embedding_dim": 1}}
+    with pytest.raises(PromotionRefused, match="does not beat the simple baseline 'item-knn'"):
+        train(worst, registry=tmp_path, promote="production", progress=False)
     assert aliases.get("production").version == first.version
-    assert len(ModelStore(tmp_path, "shop").versions()) == 2
+    assert len(ModelStore(tmp_path, "shop").versions()) == 3
 
 
 def test_a_training_shows_its_metrics_and_its_report(tmp_path: Path) -> None:
     frame = pl.DataFrame(INTERACTIONS)
-    trained = train(frame, registry=tmp_path, name="shop", progress=False)
+    trained = train(frame, registry=tmp_path, name="shop", minutes=0, progress=False)
     metrics = trained.metrics
     assert metrics == trained.variants[trained.variant]
-    assert set(trained.baselines) == {"random", "popularity"}
+    assert set(trained.baselines) == {
+        "random", "popularity", "item-knn", "als-64", "ease-default", "spectral-64",
+    }  # fmt: skip
     assert trained.seconds > 0
     recall = f"recall@10 {metrics['test']['recall@10']:.4f}"
-    assert repr(trained).startswith(f"Training(shop {trained.version} in {tmp_path}; spectral, ")
+    assert repr(trained).startswith(
+        f"Training(shop {trained.version} in {tmp_path}; {trained.variant}, "
+    )
     assert recall in repr(trained)
     assert len(repr(trained).splitlines()) == 1
     assert trained.verdict is not None
     header, *rows, sentence, last = str(trained).splitlines()
     assert header.split()[:2] == ["split", "model"]
     beside = rows.index(next(line for line in rows if line.startswith("on test")))
-    assert {line.split()[1] for line in rows[:beside]} == {"spectral", "random", "popularity"}
+    assert {line.split()[1] for line in rows[:beside]} == {*trained.variants, *trained.baselines}
     served, *others = [line.split()[0] for line in rows[beside + 1 :]]
-    assert served == "spectral"
+    assert served == trained.variant
     assert set(others) == set(trained.baselines) - {"random"}
     assert sentence == trained.verdict.sentence
     kept = opened(trained).manifest.verdict
@@ -448,9 +471,9 @@ def test_progress_is_told_unless_it_is_not_wanted(
     tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     frame = pl.DataFrame(INTERACTIONS)
-    train(frame, registry=tmp_path, progress=False)
+    train(frame, registry=tmp_path, minutes=0, progress=False)
     assert capfd.readouterr() == ("", "")
-    train(frame, registry=tmp_path, promote="production")
+    train(frame, registry=tmp_path, minutes=0, promote="production")
     told = capfd.readouterr()
     assert told.out == ""
     assert "frame of interactions: users in 'user_id', items in 'item_id'" in told.err

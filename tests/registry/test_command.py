@@ -3,12 +3,14 @@
 import json
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from gnnrec.cli.main import main
 from gnnrec_registry import ModelStore
+from gnnrec_registry.files.json import Json
 from tests import made
 
 Say = Callable[..., tuple[int, str, str]]
@@ -123,3 +125,25 @@ def test_a_limit_that_is_no_number_is_said(say: Say) -> None:
     code, _, err = say("promote", "v3", "--percent", 5, "--max-p99-ms", "inf")
     assert code == 2
     assert err == "gnnrec: --max-p99-ms: Input should be a finite number\n"
+
+
+@pytest.mark.parametrize(
+    ("record", "said"),
+    [
+        (
+            {"minutes": 0.5, "out_of_time": True, "trials": [{}, {}], "why": "ease: simplest"},
+            "search, 0.5 minutes, ended by the clock, 2 trials: ease: simplest",
+        ),
+        (
+            {"minutes": 0.0, "out_of_time": False, "trials": [{}], "why": "als: best"},
+            "search, each kind once, 1 trial: als: best",
+        ),
+    ],
+)
+def test_show_says_in_a_line_what_a_search_tried(
+    root: Path, say: Say, record: Json, said: str
+) -> None:
+    export = made.export(made.embeddings(3, 4), made.embeddings(5, 4))
+    ModelStore(root, "toy").publish(replace(export, search=record), version="v4")
+    assert said in say("show", "v4")[1].splitlines()
+    assert "search" not in say("show", "v3")[1]

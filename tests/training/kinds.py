@@ -5,14 +5,15 @@ import torch
 
 from gnnrec_registry import FeatureEncoder, FeaturesExport, NodeFeatures
 from gnnrec_registry.features.encoders import CategoricalEncoding
-from gnnrec_training.config import NodeFitConfig
+from gnnrec_training.config import HybridFitConfig
 from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.models.node_inputs import NodeInputs, node_inputs
 from tests.training.boards import interactions
 
 CPU = torch.device("cpu")
 USERS, ITEMS, KINDS = 60, 48, 4
-QUICK = NodeFitConfig(epochs=30, batch_size=20, learning_rate=0.02, feature_dropout=0)
+QUICK = HybridFitConfig(epochs=30, batch_size=20, learning_rate=0.02, feature_dropout=0)
+"""For the hybrid and GraphSAGE alike."""
 
 
 def kinds() -> tuple[Dataset, np.ndarray]:

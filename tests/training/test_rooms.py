@@ -18,6 +18,17 @@ MAY = {
     "fitting": {"config", "data", "graph", "models", "losses", "evaluation"},
     "report": {"config", "data", "graph", "evaluation"},
     "export": {"config", "data", "graph", "models", "evaluation", "fitting", "report"},
+    "search": {
+        "config",
+        "data",
+        "graph",
+        "models",
+        "losses",
+        "evaluation",
+        "fitting",
+        "report",
+        "export",
+    },
 }
 
 

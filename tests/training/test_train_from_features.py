@@ -60,7 +60,10 @@ def test_a_node_without_features_is_named(tmp_path: Path) -> None:
 
 
 def test_fusion_publishes_each_part_and_the_whole(tmp_path: Path) -> None:
-    spectral = "\n[spectral]\nembedding_dim = 4\n[fusion]\nembedding_dim = 5\n"
+    spectral = (
+        "\n[spectral]\nembedding_dim = 4\n[fusion]\nembedding_dim = 5\n"
+        "weights = { lightgcn = 1, spectral = 0.6 }\n"
+    )
     lightgcn = 'embedding_dim = 3\ninit = "features"\n'
     config = toy_config(tmp_path, lightgcn, spectral, top='serve = "lightgcn"\n')
     (version,) = run(tmp_path, config).versions()

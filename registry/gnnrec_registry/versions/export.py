@@ -26,10 +26,12 @@ from gnnrec_registry.scoring import lists
 from gnnrec_registry.scoring.lists import ItemLists
 from gnnrec_registry.versions.manifest import (
     DataEntry,
+    FitsEntry,
     FoldIn,
     ListsEntry,
     Metrics,
     NodeModel,
+    StartEntry,
     VerdictEntry,
 )
 
@@ -91,6 +93,11 @@ class Export:
     baselines: Mapping[str, Mapping[str, Metrics]]
     libraries: Mapping[str, str]
     verdict: VerdictEntry | None = None
+    fits: FitsEntry | None = None
+    start: StartEntry | None = None
+    """The version that training started from."""
+    search: Json | None = None
+    """What a search for the models tried."""
     seconds: Mapping[str, float] = field(default_factory=dict)
     item_titles: Sequence[str] | None = None
     seen_liked: NDArray[np.bool_] | None = None

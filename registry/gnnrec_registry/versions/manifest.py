@@ -75,6 +75,34 @@ class DataEntry(Part):
     """The time, in Unix seconds, at which time decay took an interaction's age; None without."""
 
 
+class FitEntry(Part):
+    """What a fit of the models was over."""
+
+    interactions: Count
+    epochs: dict[str, Count]
+    """How many epochs each model that is trained in epochs had, by variant."""
+
+
+class FitsEntry(Part):
+    """The fit that was measured, and the one that is published."""
+
+    measured: FitEntry
+    """On the training part alone: the metrics are of this one."""
+    published: FitEntry
+    """On everything, with what was chosen for the first; the same as `measured` without refit."""
+    shared: float | None = None
+    """The mean share of the ten best items for a user that both fits have, of the default variant;
+    None without refit."""
+
+
+class StartEntry(Part):
+    """The version that a training started from."""
+
+    version: Name
+    epochs: Count | None = None
+    """How many epochs LightGCN was trained from its embeddings; None where it began at nothing."""
+
+
 class Segment(Part):
     """Adjacent columns of a fold-in that share a degree exponent."""
 
@@ -156,6 +184,11 @@ class Manifest(Part):
     """Metrics by baseline and split."""
     verdict: VerdictEntry | None = None
     """None where nothing was measured."""
+    fits: FitsEntry | None = None
+    start: StartEntry | None = None
+    """None where training started from no version."""
+    search: Json | None = None
+    """What a search for the models tried; None where the configuration names the models."""
     libraries: dict[str, str]
     seconds: dict[str, Annotated[float, Field(ge=0)]] = Field(default_factory=dict)
     """How many seconds each part of the training took, by its name."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from gnnrec_registry import ModelStore, VerdictEntry
+from gnnrec_registry import ModelStore, StartEntry, VerdictEntry
 from gnnrec_registry.errors import NoSuchVersion, PromotionRefused
 from gnnrec_registry.gate import check
 from tests import made
@@ -47,6 +47,10 @@ def test_what_is_worse_is_refused_with_both_numbers(store: ModelStore) -> None:
     [
         ({"config": {"split": {"method": "random"}}}, "splits"),
         ({"metric_definition": "another"}, "definitions of the metrics"),
+        (
+            {"start": StartEntry(version="old", epochs=2)},
+            "held-out parts, for one is measured on what is new alone",
+        ),
     ],
 )
 def test_what_was_measured_otherwise_is_not_compared_and_that_is_said(

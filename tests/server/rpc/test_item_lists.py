@@ -54,11 +54,10 @@ def publish(root: Path, lists: ItemLists | None = LISTS) -> Version:
     """Publish users who are folded in from what they liked, with answers that training computed."""
     export = made.export(USERS, FOLD, seen_of(LIKED))
     answers = golden(
-        {"lightgcn": (USERS, FOLD)},
+        {"lightgcn": VariantExport(USERS, FOLD, lists=lists)},
         list(export.user_ids),
         list(export.item_ids),
         LIKED,
-        {} if lists is None else {"lightgcn": lists},
     )
     variant = VariantExport(USERS, FOLD, fold_in=RULE, fold=FOLD, lists=lists)
     export = replace(
