@@ -40,6 +40,7 @@ from gnnrec_training.evaluation.ranking import evaluate, heldout
 from gnnrec_training.evaluation.seen import Split, history, seen_before
 from gnnrec_training.export.closed_forms import ClosedForms
 from gnnrec_training.graph.edges import evidence
+from gnnrec_training.graph.sparse import Csr, by_user
 from gnnrec_training.reporter import Silent
 from gnnrec_training.train import train
 
@@ -125,6 +126,10 @@ def liked(dataset: Dataset) -> Interactions:
     return evidence(dataset, GraphConfig(disliked_weight=0))
 
 
+def had_and_liked(dataset: Dataset) -> Csr:
+    return by_user(liked(dataset), len(dataset.user_ids)).positive()
+
+
 def size(dataset: Dataset) -> tuple[int, int]:
     return len(dataset.user_ids), len(dataset.item_ids)
 
@@ -132,17 +137,18 @@ def size(dataset: Dataset) -> tuple[int, int]:
 class Part:
     """The validation or the test part of a data set."""
 
-    def __init__(self, config: Config, dataset: Dataset, name: Split) -> None:
+    def __init__(self, config: Config, dataset: Dataset, name: Split, had: Csr) -> None:
+        """Measure with what users had before the part left out; had: whose item lists count."""
         wanted = dataset.test if name == "test" else dataset.validation
         self.metrics, self.k = judged_by(config), config.evaluation.k[0]
-        self.seen, self.history = seen_before(dataset, name), history(config, dataset)
+        self.seen, self.had = seen_before(dataset, name), had
         self.held_out = heldout(wanted, *size(dataset))
 
     def measure(self, model: VariantExport) -> dict[str, PerUser]:
         """Return NDCG and recall of each user."""
         found = evaluate(
             model.users, np.ascontiguousarray(model.items), self.seen, self.held_out, (self.k,),
-            lists=model.lists, history=self.history,
+            lists=model.lists, history=self.had,
         ).per_user  # fmt: skip
         return {metric: found[metric] for metric in self.metrics}
 
@@ -151,8 +157,8 @@ def best_rivals(
     config: Config, choices: Dataset, before_test: Dataset
 ) -> dict[str, tuple[str, dict[str, PerUser]]]:
     """Return the best setting of each simple model, and its test metrics of each user."""
-    plain = with_values(config, graph={**config.graph.model_dump(), "disliked_weight": 0.0})
-    validation, test = Part(plain, choices, "validation"), Part(plain, before_test, "test")
+    validation = Part(config, choices, "validation", had_and_liked(choices))
+    test = Part(config, before_test, "test", had_and_liked(before_test))
     ndcg, _ = validation.metrics
     best: dict[str, tuple[float, str, Made]] = {}
     for name, setting, made in rivals():
@@ -187,7 +193,8 @@ def rows(name: str, minutes: list[float | None]) -> list[list[object]]:
             outcome = train(searched, beside, ModelStore(folder, config.name), Silent())
             manifest, seconds = outcome.version.manifest, time.monotonic() - started
             as_trained = Config.model_validate(manifest.config)
-            ours = Part(as_trained, before_test, "test").measure(served(outcome.version))
+            had = history(as_trained, before_test)
+            ours = Part(as_trained, before_test, "test", had).measure(served(outcome.version))
         search = manifest.search
         assert search is not None
         for metric in (ndcg, recall):

@@ -19,9 +19,14 @@ DATA = tastes()
 QUICK = ("ease", "spectral", "als", "cooccurrence")
 
 
+def still() -> float:
+    """Return the time of a clock that stands, so that no machine is too slow for the plan."""
+    return 0.0
+
+
 def found(folder: Path, dataset: Dataset = DATA, *, resume: bool = False, **keys: Any) -> Found:
     kept = Checkpoints(folder, {"config": 1}, Silent(), resume=resume)
-    return search(config(**keys), dataset, Path(), Silent(), kept)
+    return search(config(**keys), dataset, Path(), Silent(), kept, still)
 
 
 @pytest.fixture(scope="module")
@@ -82,9 +87,9 @@ def test_an_interrupted_search_goes_on_to_the_same_end(
     kept = Checkpoints(tmp_path, {}, Silent(), resume=False, clock=lambda: float(next(hours)))
     asked = config(minutes=0.1, models=QUICK)
     with pytest.raises(KeyboardInterrupt):
-        search(asked, DATA, Path(), Stops(), kept)
+        search(asked, DATA, Path(), Stops(), kept, still)
     kept = Checkpoints(tmp_path, {}, Silent(), resume=True)
-    resumed = search(asked, DATA, Path(), Silent(), kept)
+    resumed = search(asked, DATA, Path(), Silent(), kept, still)
     assert same(quick, resumed)
     assert len(resumed.trials) == len(quick.trials)
 
@@ -110,7 +115,7 @@ def test_settings_of_a_key_that_the_user_set_are_kept(tmp_path: Path) -> None:
         {**config(minutes=0, models=["spectral"]).model_dump(exclude_unset=True), "seed": 5}
     )
     kept = Checkpoints(tmp_path, {}, Silent(), resume=False)
-    assert search(asked, DATA, Path(), Silent(), kept).config.seed == 5
+    assert search(asked, DATA, Path(), Silent(), kept, still).config.seed == 5
 
 
 def test_disliked_items_may_count_in_the_graph(tmp_path: Path) -> None:
@@ -126,9 +131,9 @@ def test_disliked_items_may_count_in_the_graph(tmp_path: Path) -> None:
     values = config(minutes=0.2, models=["ease", "spectral"]).model_dump(exclude_unset=True)
     values["data"] = {"interactions": "-", "weight_column": "stars", "min_weight": 3}
     kept = Checkpoints(tmp_path, {}, Silent(), resume=False)
-    tried = search(Config.model_validate(values), data, Path(), Silent(), kept)
+    tried = search(Config.model_validate(values), data, Path(), Silent(), kept, still)
     graphs = [trial.settings for trial in tried.trials if trial.stage == "graph"]
-    assert [graph.get("disliked_weight", 0.5) for graph in graphs] == [0.5, 0.25, 1.0, 0.0]
+    assert [graph.get("disliked_weight", 0.75) for graph in graphs] == [0.75, 0.5, 0.25, 1.0, 0.0]
     assert tried.config.graph.disliked_weight > 0
 
 

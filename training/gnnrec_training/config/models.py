@@ -166,9 +166,9 @@ class AlsConfig(Section):
 
     embedding_dim: Width = 64
     """The width of the embeddings. If not set it follows from the numbers of users and items."""
-    confidence: Annotated[float, Field(ge=0)] = 2.0
+    confidence: Annotated[float, Field(ge=0)] = 10.0
     """How much more an interaction counts than its absence: 1 + confidence to 1."""
-    penalty: Annotated[float, Field(gt=0)] = 20.0
+    penalty: Annotated[float, Field(gt=0)] = 40.0
     """The factor of the L2 penalty on the embeddings."""
     sweeps: Annotated[int, Field(ge=1)] = 10
     """How many times users and then items are solved for."""

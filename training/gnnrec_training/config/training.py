@@ -60,7 +60,7 @@ class GraphConfig(Section):
     """Whether an edge counts by the weight of its interaction. If not, all edges count alike.
     "log" takes the logarithm of 1 + the weight in multiples of the median one, which suits counts
     that range over several orders of magnitude; new users' items then count alike."""
-    disliked_weight: Annotated[float, Field(ge=0, le=1)] = 0.5
+    disliked_weight: Annotated[float, Field(ge=0, le=1)] = 0.75
     """What an interaction below data.min_weight counts, beside the 1 of those above: people took an
     interest in what they then disliked, and that says what else they may like. 0 leaves them out of
     the graph; they are not recommended either way."""

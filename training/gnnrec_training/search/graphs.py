@@ -3,7 +3,7 @@
 from gnnrec_training.config import Config, GraphConfig
 from gnnrec_training.data.dataset import Dataset
 
-_DISLIKED = (0.25, 1.0, 0.0)
+_DISLIKED = (0.5, 0.25, 1.0, 0.0)
 _SHARES_OF_SPAN = (0.5, 0.125)
 _DAY_S = 86_400.0
 _LEAST_DAYS = 7.0

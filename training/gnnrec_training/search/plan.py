@@ -48,7 +48,7 @@ _FUSION = 0.1
 """The share of the time that is kept for fusion."""
 _GRAPH = 0.15
 """The most that the choice of a graph may take."""
-GRAPH_PROBES = 8
+GRAPH_PROBES = 9
 """About so many models are computed to choose a graph."""
 
 

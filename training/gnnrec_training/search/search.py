@@ -15,6 +15,8 @@ plan and all random numbers follow from the configuration, so a search is repeat
 is kept: a resumed search asks for the same proposals again and takes their results from the file.
 """
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -73,14 +75,20 @@ class Found:
 
 
 def search(
-    config: Config, dataset: Dataset, beside: Path, reporter: Reporter, checkpoints: Checkpoints
+    config: Config,
+    dataset: Dataset,
+    beside: Path,
+    reporter: Reporter,
+    checkpoints: Checkpoints,
+    clock: Callable[[], float] = time.monotonic,
 ) -> Found:
     """Choose the models of a configuration with [search], and fit them on the training part.
 
     `beside`: the folder that the configuration's relative paths start from. Raises InvalidConfig
     where nothing could be tried.
     """
-    return _Search(config, dataset, beside, reporter, checkpoints).run()
+    diary = Diary(checkpoints.of("search"), clock)
+    return _Search(config, dataset, beside, reporter, checkpoints, diary).run()
 
 
 class _Search:
@@ -93,6 +101,7 @@ class _Search:
         beside: Path,
         reporter: Reporter,
         checkpoints: Checkpoints,
+        diary: Diary,
     ) -> None:
         assert config.search is not None
         self._config, self._dataset, self._beside = config, dataset, beside
@@ -105,7 +114,7 @@ class _Search:
         ]
         self._plan = plan(config, dataset.figures, self._families)
         self._judge = Judge(config, dataset)
-        self._diary = Diary(checkpoints.of("search"))
+        self._diary = diary
         self._models = Models(config, dataset)
         self._built = Built()
         self._settings: dict[str, Values] = {}
