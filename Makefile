@@ -20,7 +20,7 @@ LONG := tests/deploy/* tests/end_to_end/* tests/remote/* tests/test_checks.py te
 		query/test_extremes.py rollout/* rpc/test_hostile.py rpc/test_newcomers.py \
 		rpc/test_nonsense.py telemetry/test_endpoint.py test_workers.py trials/* \
 		version/test_node_models.py,tests/server/$(name)) \
-	$(foreach name,data/reading/test_formats.py data/reading/test_sql.py export/* fitting/* report/* \
+	$(foreach name,data/reading/test_formats.py data/reading/test_sql.py export/* fitting/* report/* search/* \
 		test_train.py test_train_from_features.py,tests/training/$(name))
 
 .PHONY: run check test lint types quick unit proto buf breaking bench image clean

@@ -20,7 +20,7 @@ PAGES = (ROOT / "README.md", ROOT / "docs" / "configuration.md")
 MODELS = ("search", "spectral", "ease", "als", "cooccurrence", "lightgcn", "fusion", "serve")
 FILES = {
     "shop": ("purchases.csv", "products.csv"),
-    "ml-latest-small": ("ratings.csv.gz", "movies.csv.gz"),
+    "ml-latest-small": ("ratings.csv.gz",),
 }
 
 pytestmark = [
