@@ -7,7 +7,8 @@ import pytest
 
 from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset
-from gnnrec_training.errors import Interrupted, InvalidConfig
+from gnnrec_training.errors import InvalidConfig, TrainingDiverged
+from gnnrec_training.export.closed_forms import ClosedForms
 from gnnrec_training.export.variants import build_variants
 from gnnrec_training.fitting.checkpoint import Checkpoints
 from gnnrec_training.reporter import Silent
@@ -137,7 +138,19 @@ def test_disliked_items_may_count_in_the_graph(tmp_path: Path) -> None:
     assert tried.config.graph.disliked_weight > 0
 
 
-def test_a_search_where_every_model_fails_says_why(tmp_path: Path) -> None:
-    data = replace(DATA, validation=nothing())
-    with pytest.raises((InvalidConfig, Interrupted)):
-        found(tmp_path, data, minutes=0, models=["hybrid"])
+def test_a_search_with_nobody_to_ask_says_so_before_it_tries_anything(tmp_path: Path) -> None:
+    """As with a split by time, where everybody in the validation part came later."""
+    strangers = replace(DATA.validation, user_rows=DATA.validation.user_rows + len(DATA.user_ids))
+    with pytest.raises(InvalidConfig, match=r"nobody to ask.* take another split.method"):
+        found(tmp_path, replace(DATA, validation=strangers), minutes=0)
+
+
+def test_a_search_where_every_model_fails_says_why(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise TrainingDiverged("the numbers are not finite")
+
+    monkeypatch.setattr(ClosedForms, "ease", fail)
+    with pytest.raises(InvalidConfig, match="found no model: ease: the numbers are not finite"):
+        found(tmp_path, minutes=0.1, models=["ease"])

@@ -35,7 +35,7 @@ from gnnrec_training.export.arrays import tensors
 from gnnrec_training.export.fused import build_fused
 from gnnrec_training.export.graph_models import LightGCNTrial, build_lightgcn
 from gnnrec_training.export.variants import Built
-from gnnrec_training.fitting.checkpoint import Checkpoints
+from gnnrec_training.fitting.checkpoint import Checkpoint, Checkpoints
 from gnnrec_training.models.fusion import Part, spreads
 from gnnrec_training.reporter import Reporter
 from gnnrec_training.search.fusion import Weights, fusions
@@ -84,8 +84,8 @@ def search(
 ) -> Found:
     """Choose the models of a configuration with [search], and fit them on the training part.
 
-    `beside`: the folder that the configuration's relative paths start from. Raises InvalidConfig
-    where nothing could be tried.
+    `beside`: the folder that the configuration's relative paths start from; `clock`: in seconds.
+    Raises InvalidConfig where nothing could be tried, or nobody could be asked.
     """
     diary = Diary(checkpoints.of("search"), clock)
     return _Search(config, dataset, beside, reporter, checkpoints, diary).run()
@@ -114,6 +114,11 @@ class _Search:
         ]
         self._plan = plan(config, dataset.figures, self._families)
         self._judge = Judge(config, dataset)
+        if len(self._judge.users) == 0:
+            raise InvalidConfig(
+                "[search] has nobody to ask: training knows no user of the validation part; take "
+                'another split.method, such as "random", or name a model, such as [ease]'
+            )
         self._diary = diary
         self._models = Models(config, dataset)
         self._built = Built()
@@ -146,15 +151,19 @@ class _Search:
         if not self._plan.has_time_for_graphs(probe):
             return
         best = self._probed(chosen, probe)
+        if best is None:
+            return
         for group in alternatives(self._config, self._dataset):
-            options = [chosen, *(joined(chosen, varied, base) for varied in group)]
-            found = [best, *(self._probed(graph, probe) for graph in options[1:])]
-            place = first_as_good(np.array(found))
-            chosen, best = options[place], found[place]
+            options = [(chosen, best)]
+            for graph in (joined(chosen, varied, base) for varied in group):
+                if (per_user := self._probed(graph, probe)) is not None:
+                    options.append((graph, per_user))
+            chosen, best = options[first_as_good(np.array([found for _, found in options]))]
         self._config = self._config.model_copy(update={"graph": chosen})
         self._models = Models(self._config, self._dataset)
 
-    def _probed(self, graph: GraphConfig, probe: Family) -> PerUser:
+    def _probed(self, graph: GraphConfig, probe: Family) -> PerUser | None:
+        """Return the score of each user by one kind of model over a graph; None if it fails."""
         config = self._config.model_copy(update={"graph": graph})
         settings = graph.model_dump(exclude_defaults=True)
 
@@ -162,9 +171,7 @@ class _Search:
             models = Models(config, self._dataset)
             return self._judge.per_user(models.closed(probe, {}), models.graph), None
 
-        per_user, _ = self._diary.do("graph", probe, settings, run)
-        assert per_user is not None
-        return per_user
+        return self._diary.do("graph", probe, settings, run)[0]
 
     def _try(self, family: Family) -> None:
         """Try settings of a model in closed form, and keep the best."""
@@ -246,12 +253,16 @@ class _Search:
         best = -1.0
         for _ in self._turns("hybrid"):
             settings = proposals.ask()
+            # each trial its own: a resumed one must not go on from another's settings
+            checkpoint = self._checkpoints.of(f"hybrid-trial-{len(self._diary.trials)}")
 
-            def run(settings: Values = settings) -> tuple[PerUser, Any]:
+            def run(
+                settings: Values = settings, checkpoint: Checkpoint = checkpoint
+            ) -> tuple[PerUser, Any]:
                 config = self._models.config("hybrid", settings, self._settings["lightgcn"])
                 fitted = build_hybrid(
                     config, self._dataset, self._models.edges, self._built.variants["lightgcn"],
-                    lambda epochs, note: None, self._checkpoints.of("hybrid"),
+                    lambda epochs, note: None, checkpoint,
                 )  # fmt: skip
                 return self._judge.per_user(fitted.variant, self._models.graph), fitted
 
