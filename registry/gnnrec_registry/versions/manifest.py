@@ -87,7 +87,7 @@ class FitsEntry(Part):
     """The fit that was measured, and the one that is published."""
 
     measured: FitEntry
-    """On the training part alone: the metrics are of this one."""
+    """The metrics are of this one: on the training part, and after a search on validation too."""
     published: FitEntry
     """On everything, with what was chosen for the first; the same as `measured` without refit."""
     shared: float | None = None
