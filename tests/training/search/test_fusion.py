@@ -1,7 +1,7 @@
 import torch
 
+from gnnrec_training.evaluation.judge import Judge
 from gnnrec_training.search.fusion import fusions
-from gnnrec_training.search.judge import Judge
 from tests.training.search.tastes import ITEMS, USERS, config, tastes
 
 DATA = tastes()

@@ -22,9 +22,9 @@ from gnnrec_training.config.following import following
 from gnnrec_training.data.dataset import Dataset, Interactions
 from gnnrec_training.data.news import rows_of
 from gnnrec_training.errors import InvalidConfig
-from gnnrec_training.evaluation.ranking import evaluate, heldout
-from gnnrec_training.evaluation.seen import seen_before
-from gnnrec_training.export.arrays import place_unseen, tensors
+from gnnrec_training.evaluation.judge import Judge
+from gnnrec_training.evaluation.seen import history
+from gnnrec_training.export.arrays import place_unseen, variant_export
 from gnnrec_training.export.graph_models import LightGCNBuilt, published
 from gnnrec_training.graph.propagation import EmbeddingPair
 from gnnrec_training.models.warm_start import from_neighbours
@@ -141,28 +141,6 @@ def warm(config: Config) -> Config:
     return config.model_copy(update={"lightgcn": lightgcn})
 
 
-class Judge:
-    """Compares embeddings by NDCG on the validation part, of the longest list: it varies least."""
-
-    def __init__(self, config: Config, dataset: Dataset) -> None:
-        """Ask about the validation part, in which nothing is known to the version."""
-        users, items = len(dataset.user_ids), len(dataset.item_ids)
-        self._train, self._seen = dataset.train, seen_before(dataset, "validation")
-        self._held_out = heldout(dataset.validation, users, items)
-        self.users = int(np.count_nonzero(self._held_out.sizes))
-        """How many users can be asked."""
-        self._k = max(config.evaluation.k)
-        self.metric = f"ndcg@{self._k}"
-
-    def scores(self, embeddings: EmbeddingPair) -> NDArray[np.float64]:
-        """Return the metric by user of embeddings as they are published: (V,)."""
-        users, items = (
-            np.ascontiguousarray(half.numpy()) for half in place_unseen(embeddings, self._train)
-        )
-        found = evaluate(users, items, self._seen, self._held_out, (self._k,))
-        return found.per_user[self.metric]
-
-
 def build_warm(
     version: Version,
     config: Config,
@@ -180,24 +158,25 @@ def build_warm(
         return fit("lightgcn", config, None), False
     assert config.lightgcn is not None
     kept = fit("lightgcn", warm(config), start.embeddings)
-    judge = Judge(config, dataset)
-    if judge.users < _FEWEST_JUDGES:
+    judge, graph = Judge(config, dataset), history(config, dataset)
+    if len(judge.users) < _FEWEST_JUDGES:
         reporter.tell(
-            f"only {judge.users} users have validation interactions that {start.version} did not "
-            "know: too few to tell whether the warm start is as good as a training from nothing"
+            f"only {len(judge.users)} users have validation interactions that {start.version} did "
+            "not know: too few to tell whether the warm start is as good as a training from nothing"
         )
         return kept, True
-    before = judge.scores(published(start.embeddings, config.lightgcn))
-    scores = judge.scores(tensors(kept[0]))
+    as_published = place_unseen(published(start.embeddings, config.lightgcn), edges)
+    before = judge.per_user(variant_export(as_published), graph)
+    scores = judge.per_user(kept[0], graph)
     lost = before - scores
     if lost.mean() <= _ERRORS * lost.std() / math.sqrt(len(lost)):
         return kept, True
     reporter.tell(
-        f"the warm start has {judge.metric} {scores.mean():.4f} where {start.version} has "
+        f"the warm start has ndcg@{judge.k} {scores.mean():.4f} where {start.version} has "
         f"{before.mean():.4f}, on what is new since then; training starts from nothing as well"
     )
     cold = fit("lightgcn-cold", config, None)
-    cold_score = judge.scores(tensors(cold[0])).mean()
+    cold_score = judge.per_user(cold[0], graph).mean()
     better = "warm" if scores.mean() > cold_score else "cold"
     reporter.tell(f"from nothing it is {cold_score:.4f}; the {better} one is kept")
     return (kept, True) if better == "warm" else (cold, False)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from gnnrec_training.evaluation.intervals import PerUser, paired_difference
-from gnnrec_training.search.judge import Judge
+from gnnrec_training.evaluation.judge import Judge
 
 _WEIGHTS = (0.05, 0.1, 0.2, 0.35, 0.5, 0.75, 1.0, 1.5, 2.0, 3.0)
 _WORTH = 1.0

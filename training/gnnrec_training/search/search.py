@@ -31,6 +31,7 @@ from gnnrec_training.config.defaults import Values, with_defaults
 from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.errors import InvalidConfig
 from gnnrec_training.evaluation.intervals import PerUser, first_as_good, mean_of
+from gnnrec_training.evaluation.judge import Judge
 from gnnrec_training.export.arrays import tensors
 from gnnrec_training.export.fused import build_fused
 from gnnrec_training.export.graph_models import LightGCNTrial, build_lightgcn
@@ -40,7 +41,6 @@ from gnnrec_training.models.fusion import Part, spreads
 from gnnrec_training.reporter import Reporter
 from gnnrec_training.search.fusion import Weights, fusions
 from gnnrec_training.search.graphs import alternatives, joined
-from gnnrec_training.search.judge import Judge
 from gnnrec_training.search.models import Models, short
 from gnnrec_training.search.plan import ORDER, Plan, plan
 from gnnrec_training.search.proposals import Proposals

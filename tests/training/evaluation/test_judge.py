@@ -5,11 +5,11 @@ import pytest
 
 from gnnrec_registry import VariantExport
 from gnnrec_training.config import CooccurrenceConfig, SpectralConfig
+from gnnrec_training.evaluation.judge import Judge
 from gnnrec_training.evaluation.ranking import evaluate, heldout
 from gnnrec_training.evaluation.seen import history, seen_before
 from gnnrec_training.export.closed_forms import ClosedForms
 from gnnrec_training.graph.edges import edges
-from gnnrec_training.search.judge import Judge
 from tests.training.search.tastes import ITEMS, USERS, config, nothing, tastes
 
 DATA, CONFIG = tastes(), config()

@@ -1,4 +1,4 @@
-"""What a model is worth on the validation part, for a search to choose by.
+"""What a model is worth on the validation part, for a search, or a warm start, to be chosen by.
 
 V users asked, I items.
 """
