@@ -33,11 +33,17 @@ def test_a_model_is_judged_by_ndcg_at_the_longest_list_on_validation(model: Vari
     assert judged.tolist() == found.per_user["ndcg@10"].tolist()
 
 
-def test_its_scores_of_all_items_give_the_same_judgement(model: VariantExport) -> None:
+def test_its_scores_in_a_pool_give_the_same_judgement(model: VariantExport) -> None:
     judge = Judge(CONFIG, DATA)
-    assert judge.fused_users.tolist() == judge.users.tolist()
-    by_scores = judge.per_fused_user(judge.scores(model, GRAPH))
-    np.testing.assert_allclose(by_scores, judge.per_user(model, GRAPH), atol=1e-12)
+    pools = judge.pools({"model": model}, GRAPH, USERS)
+    found = pools.per_user(pools.scores["model"])
+    np.testing.assert_allclose(found, judge.per_user(model, GRAPH), atol=1e-12)
+
+
+def test_no_more_users_are_asked_about_fusions_than_is_said(model: VariantExport) -> None:
+    judge = Judge(CONFIG, DATA)
+    pools = judge.pools({"model": model}, GRAPH, 7)
+    assert len(pools.per_user(pools.scores["model"])) == 7
 
 
 def test_the_test_part_is_never_looked_at(model: VariantExport) -> None:

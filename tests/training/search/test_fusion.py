@@ -1,11 +1,15 @@
+import numpy as np
 import torch
 
+from gnnrec_registry import VariantExport
+from gnnrec_training.evaluation.intervals import PerUser
 from gnnrec_training.evaluation.judge import Judge
+from gnnrec_training.evaluation.seen import history
 from gnnrec_training.search.fusion import fusions
 from tests.training.search.tastes import ITEMS, USERS, config, tastes
 
 DATA = tastes()
-JUDGE = Judge(config(), DATA)
+GRAPH = history(config(), DATA)
 WANTED = torch.zeros(USERS, ITEMS)
 WANTED[
     torch.from_numpy(DATA.validation.user_rows).long(),
@@ -13,13 +17,21 @@ WANTED[
 ] = 1
 NOISE = torch.randn(3, USERS, ITEMS, generator=torch.Generator().manual_seed(0))
 HALF = (torch.arange(ITEMS) % 4 < 2).float()
-ROWS = torch.from_numpy(JUDGE.fused_users)
+
+
+def model(scores: torch.Tensor) -> VariantExport:
+    """Return a model that gives these scores (U, I)."""
+    return VariantExport(scores.numpy(), np.eye(ITEMS, dtype=np.float32))
+
+
+def steps_of(**scores: torch.Tensor) -> list[tuple[dict[str, float], PerUser]]:
+    models = {name: model(one) for name, one in scores.items()}
+    pools = Judge(config(), DATA).pools(models, GRAPH, USERS)
+    return fusions(pools, {name: float(one.std()) for name, one in scores.items()}, 3)
 
 
 def found(**scores: torch.Tensor) -> list[dict[str, float]]:
-    asked = {name: one[ROWS] for name, one in scores.items()}
-    steps = fusions(JUDGE, asked, {name: float(one.std()) for name, one in scores.items()}, 3)
-    return [weights for weights, _ in steps]
+    return [weights for weights, _ in steps_of(**scores)]
 
 
 def test_the_best_model_stands_first_and_alone() -> None:
@@ -40,9 +52,6 @@ def test_a_copy_and_noise_are_not_added() -> None:
 
 def test_each_step_is_better_than_the_one_before() -> None:
     parts = [WANTED * HALF.roll(place) * 2 + NOISE[place] for place in range(3)]
-    asked = {f"part {place}": part[ROWS] for place, part in enumerate(parts)}
-    means = [
-        float(per_user.mean())
-        for _, per_user in fusions(JUDGE, asked, dict.fromkeys(asked, 1.0), 3)
-    ]
+    steps = steps_of(**{f"part {place}": part for place, part in enumerate(parts)})
+    means = [float(per_user.mean()) for _, per_user in steps]
     assert means == sorted(means)

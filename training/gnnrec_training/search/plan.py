@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 from gnnrec_training.config import Config, Family
 from gnnrec_training.config.defaults import Figures, defaults
+from gnnrec_training.evaluation.judge import MOST_FUSED_USERS, MOST_USERS
 from gnnrec_training.search.models import SHORT
 
 _FLOPS = 1e11
@@ -32,7 +33,6 @@ _MOST = 0.8
 """The most of all time that LightGCN's two whole trainings may take, or it is left out."""
 _MOST_CLOSED = 0.15
 """The most of all time that one model of another kind may take."""
-_USERS_ASKED = 5000
 _SMALL, _EXACT = 3_000, 20_000
 """The smaller side up to which spectra are complete, and the items up to which EASE inverts."""
 
@@ -46,6 +46,9 @@ ORDER = tuple(_SHARES)
 """The kinds of models in this order."""
 _FUSION = 0.1
 """The share of the time that is kept for fusion."""
+_FEWEST_FUSED_USERS = 1000
+_WEIGHTS_TRIED = 6e-4
+"""About how many seconds it takes to try all weights on one user's pool."""
 _GRAPH = 0.15
 """The most that the choice of a graph may take."""
 GRAPH_PROBES = 9
@@ -63,6 +66,8 @@ class Plan:
     """About how many seconds one of each takes; of LightGCN a whole training."""
     until: dict[Family, float]
     """After so many seconds of the search no further trial of a kind begins."""
+    fused_users: int = MOST_FUSED_USERS
+    """So many users are asked about fusions."""
 
     def __str__(self) -> str:
         kinds = ", ".join(f"{count} {family}" for family, count in self.trials.items() if count)
@@ -106,7 +111,10 @@ def plan(config: Config, figures: Figures, families: Sequence[Family]) -> Plan:
         trials[family] = _trials(family, costs[family], share * _PLANNED)
     if not there:
         trials[min(costs, key=lambda family: costs[family])] = 1
-    return Plan(minutes, trials, costs, _until(trials, seconds))
+    share = minutes * 60 * _FUSION * _PLANNED
+    asked = share / _fused_user(figures, [family for family in trials if trials[family]])
+    fused_users = int(min(MOST_FUSED_USERS, max(_FEWEST_FUSED_USERS, asked)))
+    return Plan(minutes, trials, costs, _until(trials, seconds), fused_users)
 
 
 def _fits(family: Family, cost: float, seconds: float) -> bool:
@@ -140,10 +148,8 @@ def _until(trials: Mapping[Family, int], seconds: float) -> dict[Family, float]:
 def cost(family: Family, figures: Figures) -> float:
     """Return about how many seconds a fit at the defaults takes, with its validation."""
     users, items, edges = figures.users, figures.catalogue, figures.interactions
-    sections = defaults(figures, patient=True)
-    width = sections[family].get("embedding_dim", 64) if family in sections else 64
-    asked = min(users, _USERS_ASKED)
-    validation = asked * items * (2 * width / _FLOPS + 1 / _SCORES)
+    width = _width(family, figures)
+    validation = min(users, MOST_USERS) * _ranking(family, figures)
     match family:
         case "spectral" | "ease":
             return _spectrum(figures, width) + _inverse(family, figures) + validation
@@ -156,6 +162,22 @@ def cost(family: Family, figures: Figures) -> float:
             return _lightgcn(figures, width) + 8 * validation
         case "hybrid":
             return 30e-6 * edges + 20 + 4 * validation
+
+
+def _width(family: Family, figures: Figures) -> int:
+    sections = defaults(figures, patient=True)
+    width: int = sections[family].get("embedding_dim", 64) if family in sections else 64
+    return width
+
+
+def _ranking(family: Family, figures: Figures) -> float:
+    """Return about how many seconds it takes to rank all items for one user."""
+    return figures.catalogue * (2 * _width(family, figures) / _FLOPS + 1 / _SCORES)
+
+
+def _fused_user(figures: Figures, families: Sequence[Family]) -> float:
+    """Return about how many seconds one user costs who is asked about fusions."""
+    return _WEIGHTS_TRIED + sum(_ranking(family, figures) for family in families)
 
 
 def _lightgcn(figures: Figures, width: int) -> float:

@@ -279,17 +279,15 @@ class _Search:
         """Join what gains by it, and take the simplest that is as good as the best."""
         self._reporter.start("fusion", 1)
         models = self._built.variants
-        scores = {
-            name: self._judge.scores(model, self._models.graph) for name, model in models.items()
-        }
+        pools = self._judge.pools(models, self._models.graph, self._plan.fused_users)
         parts = [Part(tensors(model), model.lists) for model in models.values()]
         spread = dict(zip(models, spreads(parts, self._models.edges), strict=True))
         options: list[tuple[Weights, PerUser]] = [
-            ({name: 1.0}, self._judge.per_fused_user(found)) for name, found in scores.items()
+            ({name: 1.0}, pools.per_user(found)) for name, found in pools.scores.items()
         ]
         # one of a fusion that folds nobody in would cost the others their newcomers
-        joinable = {name: scores[name] for name in scores if models[name].fold is not None}
-        joint = fusions(self._judge, joinable, spread, _MOST_FUSED)[1:] if joinable else []
+        joinable = {name: spread[name] for name in models if models[name].fold is not None}
+        joint = fusions(pools, joinable, _MOST_FUSED)[1:] if joinable else []
         for weights, per_user in joint:
             self._diary.note("fusion", "fused", dict(weights), per_user)
         options += joint
