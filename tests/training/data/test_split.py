@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from gnnrec_training.config import SplitConfig
 from gnnrec_training.data.dataset import Interactions
-from gnnrec_training.data.split import split
+from gnnrec_training.data.split import foreseen, is_by_moment, split
 from tests.training.boards import interactions, random_interactions
 
 PAIRS = st.tuples(st.integers(1, 15), st.integers(1, 15), st.integers(0, 100), st.integers(0, 9))
@@ -132,3 +132,45 @@ def test_interactions_of_one_moment_are_on_its_later_side() -> None:
 def sorted_times(part: Interactions) -> list[float]:
     assert part.times is not None
     return sorted(part.times.tolist())
+
+
+def visits(users: int, days: int) -> Interactions:
+    """Return ten interactions each of users who come on one day in turn, so that few come again."""
+    rows = np.repeat(np.arange(users, dtype=np.int32), 10)
+    times = np.repeat(np.arange(users) * days / users, 10) + np.tile(np.arange(10) / 1e4, users)
+    return Interactions(
+        rows, np.tile(np.arange(10, dtype=np.int32), users), np.ones(len(rows), np.float32), times
+    )
+
+
+def test_validation_is_the_latest_of_each_where_hardly_anyone_comes_again() -> None:
+    parts = split(
+        visits(400, 30), SplitConfig(method="time", test=0.2), None, np.random.default_rng(0)
+    )
+    train, validation, test = parts
+    assert not is_by_moment(parts)
+    assert len(np.unique(validation.user_rows)) == 320
+    assert np.intersect1d(validation.user_rows, test.user_rows).size == 0
+    for user in range(320):
+        before, after = (part.times[part.user_rows == user] for part in (train, validation))
+        assert len(after) == 1
+        assert before.max() < after.min()
+
+
+def test_what_is_foreseen_is_judged_by_the_parts_that_there_are() -> None:
+    """Of such a validation part by each user's first interaction there, of the test by all."""
+    everything = visits(400, 30)
+    config = SplitConfig(method="time", test=0.2)
+    parts = split(everything, config, None, np.random.default_rng(0))
+    later = foreseen(everything, parts, config)
+    train, validation, test = parts
+    assert later.sum() == len(validation) + len(test)
+    assert not later[np.isin(everything.times, train.times)].any()
+
+
+def test_validation_is_by_one_moment_where_many_come_again() -> None:
+    generator = np.random.default_rng(0)
+    rows = np.tile(np.arange(200, dtype=np.int32), 20)
+    times = generator.random(len(rows))
+    again = Interactions(rows, rows, np.ones(len(rows), np.float32), times)
+    assert is_by_moment(split(again, SplitConfig(method="time"), None, generator))

@@ -36,7 +36,7 @@ from gnnrec_training.data.news import Known, hold_out_news
 from gnnrec_training.data.node_tables import NodeTable, read_node_table
 from gnnrec_training.data.reading.progress import ReadProgress
 from gnnrec_training.data.reading.sources import source_name
-from gnnrec_training.data.split import Parts, foreseen, split
+from gnnrec_training.data.split import Parts, foreseen, is_by_moment, split
 from gnnrec_training.data.summary import DataSummary
 from gnnrec_training.errors import InvalidData
 from gnnrec_training.reporter import Reporter, Silent
@@ -116,6 +116,11 @@ class Data:
         start: a version whose embeddings training starts from; what it knew is not held out
         """
         parts = self._parts()
+        if self.config.split.method == "time" and not is_by_moment(parts):
+            self.reporter.tell(
+                "split by time: hardly anyone came again just before the test part, so the "
+                "validation part is the latest of each person's interactions before it"
+            )
         if start is not None:
             parts = self._news(parts, start)
         _warn_of_few_users(parts[1], self.summary)

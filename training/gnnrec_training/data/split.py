@@ -16,6 +16,9 @@ InteractionMask = NDArray[np.bool_]
 Parts = tuple[Interactions, Interactions, Interactions]
 """Train, validation and test."""
 
+_FEWEST_USERS = 100
+"""A validation part later than one moment asks at least so many users, or is each user's latest."""
+
 
 def split(
     interactions: Interactions,
@@ -33,7 +36,7 @@ def split(
         assert interactions.times is not None  # the configuration demands a time column
         everything = np.ones(len(users), bool)
         test = _latest_share(interactions.times, everything, config.test)
-        validation = _latest_share(interactions.times, ~test, config.validation)
+        validation = _before(interactions, test, config.validation, generator)
     elif config.method == "leave_last_out":
         assert interactions.times is not None  # the configuration demands a time column
         # of several interactions at the same time the one in the last row is the latest
@@ -47,18 +50,29 @@ def split(
         if given_test is not None:
             test = given_test
         else:
-            test = _random_share(users, np.ones(len(users), bool), config.test, generator)
-        validation = _random_share(users, ~test, config.validation, generator)
+            everything = np.ones(len(users), bool)
+            test = _share_of_each(users, everything, config.test, generator)
+        validation = _share_of_each(users, ~test, config.validation, generator)
     train = ~test & ~validation
     return interactions.take(train), interactions.take(validation), interactions.take(test)
+
+
+def is_by_moment(parts: Parts) -> bool:
+    """Tell whether all of the validation part is later than all of the training part."""
+    train, validation, _ = parts
+    if len(train) == 0 or len(validation) == 0:
+        return True
+    assert train.times is not None
+    assert validation.times is not None
+    return bool(train.times.max() < validation.times.min())
 
 
 def foreseen(pairs: Interactions, parts: Parts, config: SplitConfig) -> InteractionMask:
     """Tell which other pairs (E,) are no earlier than what a split by time keeps from training.
 
-    A model must not see them before it is measured. With leave_last_out that is judged by each
-    user's first interaction that is held out, with time by the first of all; the other methods do
-    not look at times.
+    A model must not see them before it is measured. Where each user's latest interactions are held
+    out that is judged by the first of the user's, where all from a moment on are by the first of
+    all; the methods "given" and "random" do not look at times.
     """
     _, validation, test = parts
     later = np.zeros(len(pairs), bool)
@@ -66,30 +80,64 @@ def foreseen(pairs: Interactions, parts: Parts, config: SplitConfig) -> Interact
         return later
     assert pairs.times is not None  # the configuration demands a time column
     users = int(max(part.user_rows.max(initial=0) for part in (pairs, validation, test))) + 1
-    first = np.full(users, np.inf)
-    for part in (validation, test):
+    by_moment = config.method == "time"
+    for part, at_once in ((validation, by_moment and is_by_moment(parts)), (test, by_moment)):
         if len(part) == 0:
             continue
         assert part.times is not None
+        first = np.full(users, np.inf)
         np.minimum.at(first, part.user_rows, part.times)
-    if config.method == "time":
-        first[:] = first.min()
-    return pairs.times >= first[pairs.user_rows]
+        if at_once:
+            first[:] = first.min()
+        later |= pairs.times >= first[pairs.user_rows]
+    return later
 
 
-def _random_share(
-    users: Rows, among: InteractionMask, share: float, generator: np.random.Generator
+def _before(
+    interactions: Interactions,
+    test: InteractionMask,
+    share: float,
+    generator: np.random.Generator,
 ) -> InteractionMask:
-    """Return a random share of each user's interactions in `among`, but never all of a user's.
+    """Return a share of what is before the test part: the latest of all, or of each user.
 
-    A share that is no whole number is rounded down or up at random, so that the mean is the share
-    however few interactions users have.
+    Where people come once and not again, few of those who are active after a moment were there
+    before it, and nothing can be chosen by them. Then it is the latest share of each user's.
+    """
+    users, times = interactions.user_rows, interactions.times
+    assert times is not None
+    latest = _latest_share(times, ~test, share)
+    asked = _users_asked(users, latest, ~test & ~latest)
+    if share == 0 or asked >= _FEWEST_USERS:
+        return latest
+    of_each = _share_of_each(users, ~test, share, generator, -times)
+    return of_each if _users_asked(users, of_each, ~test & ~of_each) > asked else latest
+
+
+def _users_asked(users: Rows, held_out: InteractionMask, train: InteractionMask) -> int:
+    """Return how many users have interactions both held out and for training."""
+    return len(np.intersect1d(users[held_out], users[train]))
+
+
+def _share_of_each(
+    users: Rows,
+    among: InteractionMask,
+    share: float,
+    generator: np.random.Generator,
+    key: NDArray[np.float64] | None = None,
+) -> InteractionMask:
+    """Return a share of each user's interactions in `among`, but never all of a user's.
+
+    They are those with the smallest keys (E,), or drawn at random if there are none. A share that
+    is no whole number is rounded down or up at random, so that the mean is the share however few
+    interactions users have.
     """
     chosen = np.zeros(len(users), bool)
     positions = np.flatnonzero(among)
     if share > 0 and len(positions):
         users = users[positions]
-        rank = _rank_within_user(users, generator.random(len(users)))
+        drawn = generator.random(len(users)) if key is None else key[positions]
+        rank = _rank_within_user(users, drawn)
         counts = np.bincount(users)
         wanted = np.floor(counts * share + generator.random(len(counts)))
         chosen[positions] = rank < np.minimum(wanted, counts - 1)[users]

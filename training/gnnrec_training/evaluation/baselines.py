@@ -1,7 +1,7 @@
 """Simple models that what is trained has to beat: measured beside it, by the same rules.
 
 They know the interactions of the training part alone, all counting alike, at settings that never
-change. U users, I items.
+change, and place people without interactions as models do. U users, I items.
 """
 
 import numpy as np
@@ -25,6 +25,7 @@ from gnnrec_training.models.als import als
 from gnnrec_training.models.cooccurrence import cooccurrence
 from gnnrec_training.models.ease import ease, ease_exponents, ease_width
 from gnnrec_training.models.spectral import spectral, spectrum
+from gnnrec_training.models.unseen import place_unseen
 from gnnrec_training.reporter import Reporter
 
 _DIM = 64
@@ -49,15 +50,15 @@ def baselines(config: Config, dataset: Dataset, reporter: Reporter) -> dict[str,
     made["item-knn"] = _model(knn, lists)
     reporter.advance(1)
     factored, _ = als(liked, *size, AlsConfig(embedding_dim=_DIM), generator())
-    made["als-64"] = _model(factored)
+    made["als-64"] = _model(place_unseen(factored, liked))
     reporter.advance(2)
     regression = EaseConfig(embedding_dim=min(_EASE_DIM, items))
     width = ease_width(regression, *size)
     found = spectrum(liked, *size, ease_exponents(regression), width, generator())
-    made["ease-default"] = _model(ease(found, regression)[0])
+    made["ease-default"] = _model(place_unseen(ease(found, regression)[0], liked))
     reporter.advance(3)
     closed, _ = spectral(liked, *size, SpectralConfig(embedding_dim=_DIM), generator())
-    made["spectral-64"] = _model(closed)
+    made["spectral-64"] = _model(place_unseen(closed, liked))
     return made
 
 

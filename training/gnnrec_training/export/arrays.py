@@ -5,7 +5,6 @@ import torch
 from torch import Tensor
 
 from gnnrec_registry import FoldIn, ItemLists, NodeModel, Segment, VariantExport
-from gnnrec_training.data.dataset import Interactions
 from gnnrec_training.graph.propagation import EmbeddingPair
 
 
@@ -30,19 +29,6 @@ def one_segment(fold: Tensor, degree_exponent: float, *, weighted: bool) -> Fold
     """Return a fold-in whose columns all have the same degree exponent."""
     segment = Segment(width=fold.shape[1], degree_exponent=degree_exponent)
     return FoldIn(segments=(segment,), weighted=weighted)
-
-
-def place_unseen(embeddings: EmbeddingPair, edges: Interactions) -> EmbeddingPair:
-    """Return copies with an embedding for nodes without edges.
-
-    (U, D), (I, D) -> (U, D), (I, D). Such a user is the mean of the others; such an item is zero
-    and so scores 0 for everybody.
-    """
-    users, items = (half.numpy(force=True).copy() for half in embeddings)
-    has_items = np.bincount(edges.user_rows, minlength=len(users)) > 0
-    users[~has_items] = users[has_items].mean(axis=0)
-    items[np.bincount(edges.item_rows, minlength=len(items)) == 0] = 0
-    return torch.from_numpy(users), torch.from_numpy(items)
 
 
 def tensors(variant: VariantExport) -> EmbeddingPair:

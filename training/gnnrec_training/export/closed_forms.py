@@ -6,13 +6,14 @@ from torch import Tensor
 from gnnrec_registry import VariantExport
 from gnnrec_training.config import AlsConfig, CooccurrenceConfig, EaseConfig, SpectralConfig
 from gnnrec_training.data.dataset import Interactions
-from gnnrec_training.export.arrays import one_segment, place_unseen, variant_export
+from gnnrec_training.export.arrays import one_segment, variant_export
 from gnnrec_training.graph.propagation import EmbeddingPair
 from gnnrec_training.models.als import FOLD_EXPONENT, als
 from gnnrec_training.models.cooccurrence import cooccurrence
 from gnnrec_training.models.ease import ease, ease_exponents, ease_lists, ease_width
 from gnnrec_training.models.item_lists import ListModel
 from gnnrec_training.models.spectral import Spectrum, from_spectrum, spectrum
+from gnnrec_training.models.unseen import place_unseen
 from gnnrec_training.reporter import ShareDone
 
 _KEPT = 3

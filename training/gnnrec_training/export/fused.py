@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from gnnrec_registry import FoldIn, Segment, VariantExport
 from gnnrec_training.config import Config, FusionConfig
 from gnnrec_training.data.dataset import Interactions
-from gnnrec_training.export.arrays import one_segment, place_unseen, tensors, variant_export
+from gnnrec_training.export.arrays import one_segment, tensors, variant_export
 from gnnrec_training.models.fusion import Part, compress, fuse, scales
 from gnnrec_training.models.item_lists import joined
+from gnnrec_training.models.unseen import place_unseen
 
 
 def build_fused(

@@ -9,7 +9,7 @@ from gnnrec_training.config import Config, LightGCNConfig, data_folder
 from gnnrec_training.data.dataset import Dataset, Interactions
 from gnnrec_training.data.numeric_tables import read_numeric_table
 from gnnrec_training.evaluation.validation import Validate, validation
-from gnnrec_training.export.arrays import one_segment, place_unseen, variant_export
+from gnnrec_training.export.arrays import one_segment, variant_export
 from gnnrec_training.fitting.checkpoint import Checkpoint
 from gnnrec_training.fitting.device import training_device
 from gnnrec_training.fitting.lightgcn import LightGCNRun, fit_lightgcn
@@ -22,6 +22,7 @@ from gnnrec_training.graph.sparse import by_user
 from gnnrec_training.models.fold_in import fold_in
 from gnnrec_training.models.initial_embeddings import Features, initial_embeddings
 from gnnrec_training.models.lightgcn import LightGCN, coefficients
+from gnnrec_training.models.unseen import place_unseen
 from gnnrec_training.models.warm_start import layer0_of
 from gnnrec_training.reporter import Reporter
 

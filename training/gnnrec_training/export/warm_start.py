@@ -24,9 +24,10 @@ from gnnrec_training.data.news import rows_of
 from gnnrec_training.errors import InvalidConfig
 from gnnrec_training.evaluation.judge import Judge
 from gnnrec_training.evaluation.seen import history
-from gnnrec_training.export.arrays import place_unseen, variant_export
+from gnnrec_training.export.arrays import variant_export
 from gnnrec_training.export.graph_models import LightGCNBuilt, published
 from gnnrec_training.graph.propagation import EmbeddingPair
+from gnnrec_training.models.unseen import place_unseen
 from gnnrec_training.models.warm_start import from_neighbours
 from gnnrec_training.reporter import Reporter
 

@@ -51,6 +51,8 @@ _WEIGHTS_TRIED = 6e-4
 """About how many seconds it takes to try all weights on one user's pool."""
 _GRAPH = 0.15
 """The most that the choice of a graph may take."""
+_GRAPH_S = 10.0
+"""And the most seconds without minutes."""
 GRAPH_PROBES = 9
 """About so many models are computed to choose a graph."""
 
@@ -81,9 +83,13 @@ class Plan:
         return self.minutes * 60 if self.minutes else math.inf
 
     def has_time_for_graphs(self, probe: Family) -> bool:
-        """Tell whether graphs can be compared by one kind of model."""
-        cost = self.costs.get(probe, math.inf)
-        return self.minutes > 0 and GRAPH_PROBES * cost <= _GRAPH * self.seconds
+        """Tell whether graphs can be compared by one kind of model.
+
+        Without minutes that is done where it takes seconds: what age counts is no default that
+        suits all data.
+        """
+        most = _GRAPH * self.seconds if self.minutes else _GRAPH_S
+        return GRAPH_PROBES * self.costs.get(probe, math.inf) <= most
 
 
 def minutes_for(figures: Figures) -> float:
