@@ -23,12 +23,21 @@ def end(peer: str) -> bool:
     if wanted is None:
         return False
     for name in os.listdir(_OPEN_FILES):
-        # a copy, so that it stays what it is while it is looked at
-        with suppress(OSError), socket.socket(fileno=os.dup(int(name))) as found:
+        with suppress(OSError), _copy(int(name)) as found:
             if found.type == socket.SOCK_STREAM and _peer_of(found) == wanted:
                 found.shutdown(socket.SHUT_RDWR)
                 return True
     return False
+
+
+def _copy(number: int) -> socket.socket:
+    """Return a copy of an open socket, so that it stays what it is; raises OSError for a file."""
+    copy = os.dup(number)
+    try:
+        return socket.socket(fileno=copy)
+    except OSError:
+        os.close(copy)
+        raise
 
 
 def _parsed(peer: str) -> Peer | None:

@@ -1,5 +1,6 @@
 """gRPC's own options, by their effects or at least their names; and ending a connection."""
 
+import os
 import socket
 import struct
 import threading
@@ -155,6 +156,15 @@ def test_a_connection_is_ended_by_the_name_of_its_other_end(
     assert not connections.end(f"{peer}0"), "another port"
     assert connections.end(peer)
     assert theirs.recv(1) == ours.recv(1) == b""
+
+
+def test_to_look_for_a_connection_leaves_no_file_open(tmp_path: Path) -> None:
+    with (tmp_path / "file").open("w"), socket.create_server(("127.0.0.1", 0)):
+        connections.end("ipv4:127.0.0.1:1")
+        before = len(os.listdir("/proc/self/fd"))
+        for _ in range(10):
+            connections.end("ipv4:127.0.0.1:1")
+        assert len(os.listdir("/proc/self/fd")) == before
 
 
 @pytest.mark.parametrize("peer", ["unix:", "unix:/tmp/x", "", "ipv4:127.0.0.1:1", "nonsense"])

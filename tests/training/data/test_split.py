@@ -129,18 +129,21 @@ def test_interactions_of_one_moment_are_on_its_later_side() -> None:
     assert (len(train), len(test)) == (3, 0)
 
 
-def sorted_times(part: Interactions) -> list[float]:
+def times(part: Interactions) -> np.ndarray:
     assert part.times is not None
-    return sorted(part.times.tolist())
+    return part.times
+
+
+def sorted_times(part: Interactions) -> list[float]:
+    return sorted(times(part).tolist())
 
 
 def visits(users: int, days: int) -> Interactions:
     """Return ten interactions each of users who come on one day in turn, so that few come again."""
     rows = np.repeat(np.arange(users, dtype=np.int32), 10)
-    times = np.repeat(np.arange(users) * days / users, 10) + np.tile(np.arange(10) / 1e4, users)
-    return Interactions(
-        rows, np.tile(np.arange(10, dtype=np.int32), users), np.ones(len(rows), np.float32), times
-    )
+    days_on = np.repeat(np.arange(users) * days / users, 10)
+    items = np.tile(np.arange(10, dtype=np.int32), users)
+    return Interactions(rows, items, np.ones(len(rows), np.float32), days_on + items / 1e4)
 
 
 def test_validation_is_the_latest_of_each_where_hardly_anyone_comes_again() -> None:
@@ -152,7 +155,7 @@ def test_validation_is_the_latest_of_each_where_hardly_anyone_comes_again() -> N
     assert len(np.unique(validation.user_rows)) == 320
     assert np.intersect1d(validation.user_rows, test.user_rows).size == 0
     for user in range(320):
-        before, after = (part.times[part.user_rows == user] for part in (train, validation))
+        before, after = (times(part)[part.user_rows == user] for part in (train, validation))
         assert len(after) == 1
         assert before.max() < after.min()
 
@@ -165,12 +168,20 @@ def test_what_is_foreseen_is_judged_by_the_parts_that_there_are() -> None:
     later = foreseen(everything, parts, config)
     train, validation, test = parts
     assert later.sum() == len(validation) + len(test)
-    assert not later[np.isin(everything.times, train.times)].any()
+    assert not later[np.isin(times(everything), times(train))].any()
+
+
+def test_users_of_a_table_are_known_without_interactions() -> None:
+    config, generator = SplitConfig(method="time", test=0.2), np.random.default_rng(0)
+    everyone = np.arange(400, dtype=np.int32)
+    assert not is_by_moment(split(visits(1600, 30), config, None, generator, everyone))
+    everyone = np.arange(1600, dtype=np.int32)
+    assert is_by_moment(split(visits(1600, 30), config, None, generator, everyone))
 
 
 def test_validation_is_by_one_moment_where_many_come_again() -> None:
     generator = np.random.default_rng(0)
     rows = np.tile(np.arange(200, dtype=np.int32), 20)
-    times = generator.random(len(rows))
-    again = Interactions(rows, rows, np.ones(len(rows), np.float32), times)
+    moments = generator.random(len(rows))
+    again = Interactions(rows, rows, np.ones(len(rows), np.float32), moments)
     assert is_by_moment(split(again, SplitConfig(method="time"), None, generator))

@@ -110,10 +110,8 @@ def test_ease_and_popularity_are_what_their_names_say(made: dict[str, VariantExp
 
 def test_people_without_interactions_are_ranked_by_every_baseline_as_the_others_are() -> None:
     """Not by the order of the items, which would make them a baseline that is easily beaten."""
-    parts = {"train": TRAIN, "test": not_had(3)}
-    some = TRAIN.take(TRAIN.user_rows >= 10)
-    users, items = [f"u{row}" for row in range(USERS)], [f"i{row}" for row in range(ITEMS)]
-    found = baselines(CONFIG, Dataset("x", users, items, **{**parts, "train": some}), Silent())
+    some = dataset(train=TRAIN.take(TRAIN.user_rows >= 10), test=not_had(3))
+    found = baselines(CONFIG, some, Silent())
     for name in ("als-64", "ease-default", "spectral-64"):
         mean = scores(found[name])[10:].mean(axis=0)
         np.testing.assert_allclose(scores(found[name])[0], mean, rtol=1e-4, atol=1e-5)

@@ -37,8 +37,8 @@ class SplitConfig(Section):
     at random, so that the mean is the share. time: the share of all interactions."""
     validation: Fraction = 0.1
     """The share of the remaining interactions that goes to the validation part. given and random:
-    of each user's, rounded as in `test`. time: the latest of all; where fewer than 100 users have
-    some of those and earlier ones, the latest of each user's."""
+    of each user's, rounded as in `test`. time: the latest of all; where fewer than 100 users who
+    have some of those are known before, the latest of each user's."""
     last: Annotated[int, Field(ge=1)] = 1
     """leave_last_out: how many of each user's latest interactions go to the test part; as many
     before them go to the validation part."""

@@ -154,7 +154,9 @@ class Data:
 
     def _parts(self) -> Parts:
         generator = np.random.default_rng([self.config.seed, seeds.SPLIT])
-        return split(self.interactions, self.config.split, self.is_test, generator)
+        return split(
+            self.interactions, self.config.split, self.is_test, generator, self.in_tables[0]
+        )
 
     def _numbered(
         self, train: Interactions, validation: Interactions, test: Interactions

@@ -25,8 +25,11 @@ def split(
     config: SplitConfig,
     given_test: InteractionMask | None,
     generator: np.random.Generator,
+    in_table: Rows | None = None,
 ) -> Parts:
     """Return the train, validation and test parts, each in the order of the data.
+
+    in_table: the users that a table has, who are known whether or not they have interactions.
 
     Every user keeps at least one interaction for training, unless `given_test`, the test part of
     method "given", has all of them, or all are later than the moment that method "time" divides by.
@@ -36,7 +39,7 @@ def split(
         assert interactions.times is not None  # the configuration demands a time column
         everything = np.ones(len(users), bool)
         test = _latest_share(interactions.times, everything, config.test)
-        validation = _before(interactions, test, config.validation, generator)
+        validation = _before(interactions, test, config.validation, generator, in_table)
     elif config.method == "leave_last_out":
         assert interactions.times is not None  # the configuration demands a time column
         # of several interactions at the same time the one in the last row is the latest
@@ -98,25 +101,25 @@ def _before(
     test: InteractionMask,
     share: float,
     generator: np.random.Generator,
+    in_table: Rows | None,
 ) -> InteractionMask:
     """Return a share of what is before the test part: the latest of all, or of each user.
 
     Where people come once and not again, few of those who are active after a moment were there
-    before it, and nothing can be chosen by them. Then it is the latest share of each user's.
+    before it, and nothing can be chosen by them. Then it is the latest share of each user's, if
+    that asks enough of them.
     """
     users, times = interactions.user_rows, interactions.times
     assert times is not None
     latest = _latest_share(times, ~test, share)
-    asked = _users_asked(users, latest, ~test & ~latest)
+    known = users[~test & ~latest]
+    if in_table is not None:
+        known = np.concatenate([known, in_table])
+    asked = len(np.intersect1d(users[latest], known))
     if share == 0 or asked >= _FEWEST_USERS:
         return latest
     of_each = _share_of_each(users, ~test, share, generator, -times)
-    return of_each if _users_asked(users, of_each, ~test & ~of_each) > asked else latest
-
-
-def _users_asked(users: Rows, held_out: InteractionMask, train: InteractionMask) -> int:
-    """Return how many users have interactions both held out and for training."""
-    return len(np.intersect1d(users[held_out], users[train]))
+    return of_each if len(np.unique(users[of_each])) >= _FEWEST_USERS else latest
 
 
 def _share_of_each(
