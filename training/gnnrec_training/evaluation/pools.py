@@ -73,7 +73,7 @@ def pools(
             mine = all_scores.gather(1, rows)
             scores[name][start : start + step] = mine.masked_fill_(is_repeated, -torch.inf)
         keys = which[:, None] * items + rows.numpy()
-        wanted[start : start + step] = torch.from_numpy(np.isin(keys, held_out.keys))
+        wanted[start : start + step] = torch.from_numpy(held_out.has(keys))
     ideal = np.cumsum(_discounts(k))[np.minimum(held_out.sizes[users], k) - 1]
     return Pools(scores, wanted, ideal, k)
 

@@ -59,6 +59,14 @@ class Heldout:
     sizes: NDArray[np.int64]
     unknown_users: int
 
+    def has(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
+        """Tell which of some keys, of any shape, are held out."""
+        if len(self.keys) == 0:
+            return np.zeros(keys.shape, bool)
+        places = np.searchsorted(self.keys, keys)
+        found: NDArray[np.bool_] = self.keys[np.minimum(places, len(self.keys) - 1)] == keys
+        return found
+
 
 def heldout(part: Interactions, users: int, items: int) -> Heldout:
     """Return a part of the data as held-out interactions."""
@@ -114,7 +122,7 @@ def evaluate(
         which = users[start:end]
         queries = user_embeddings[which]
         _, rows = rank(queries, item_embeddings, which, seen, longest, lists=lists, history=history)
-        found = np.isin(which[:, None] * len(item_embeddings) + rows, held_out.keys)
+        found = held_out.has(which[:, None] * len(item_embeddings) + rows)
         found &= rows != NO_ROW
         hits[start:end] = found
         item_hits += np.bincount(rows[found], minlength=len(item_hits))
