@@ -118,6 +118,19 @@ def distinct(numbers: NDArray[Number]) -> NDArray[Number]:
     return found
 
 
+def among(numbers: NDArray[np.integer], others: NDArray[np.integer]) -> NDArray[np.bool_]:
+    """Tell which integers of an array of any shape are among others (N,), sorted or not.
+
+    np.isin looks for distinct ones first, by a hash table; see distinct.
+    """
+    ordered = np.sort(others)  # quick where it is sorted already
+    if len(ordered) == 0:
+        return np.zeros(numbers.shape, bool)
+    places = np.searchsorted(ordered, numbers)
+    found: NDArray[np.bool_] = ordered[np.minimum(places, len(ordered) - 1)] == numbers
+    return found
+
+
 def csr_problem(indptr: NDArray[Any], columns: NDArray[Any], rows: int, width: int) -> str | None:
     """Return what is wrong with a CSR matrix of shape (rows, width), or None.
 

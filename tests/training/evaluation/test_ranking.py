@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gnnrec_training.data.dataset import Interactions
-from gnnrec_training.evaluation.ranking import Heldout, evaluate, heldout, rank
+from gnnrec_training.evaluation.ranking import evaluate, heldout, rank
 from gnnrec_training.graph.sparse import by_user
 from tests import item_lists, made
 from tests.item_lists import random_lists
@@ -155,12 +155,3 @@ def test_users_without_an_embedding_are_ranked_by_row_without_what_they_have_see
     expected = np.argsort(-exact, axis=1, kind="stable")[:, :20]
     np.testing.assert_array_equal(rows, expected)
     np.testing.assert_array_equal(scores, np.take_along_axis(exact, expected, 1))
-
-
-@given(st.lists(st.integers(0, 30)), st.lists(st.integers(0, 30)))
-def test_what_is_held_out_is_found_among_keys_of_any_shape(
-    kept: list[int], asked: list[int]
-) -> None:
-    held_out = Heldout(np.sort(np.array(kept, np.int64)), np.zeros(0, np.int64), 0)
-    keys = np.array(asked, np.int64).reshape(-1, 1)
-    assert held_out.has(keys).tolist() == [[key in kept] for key in asked]

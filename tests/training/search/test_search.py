@@ -97,7 +97,8 @@ def test_an_interrupted_search_goes_on_to_the_same_end(
 
 def test_without_minutes_each_kind_is_tried_once_lightgcn_too(tmp_path: Path) -> None:
     once = found(tmp_path, minutes=0)
-    models = [(trial.stage, trial.model) for trial in once.trials if trial.stage != "fusion"]
+    beside = ("graph", "fusion")
+    models = [(trial.stage, trial.model) for trial in once.trials if trial.stage not in beside]
     assert models == [*(("models", name) for name in QUICK), ("full", "lightgcn")]
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnrec_registry.files.arrays import among
 from gnnrec_training.config import DataConfig, Source
 from gnnrec_training.data.dataset import Interactions
 from gnnrec_training.data.ids import NO_ROW, NodeIds
@@ -161,7 +162,7 @@ def _weights(config: DataConfig, table: Table) -> NDArray[np.float32]:
 
 def refuse_overlap(train: Interactions, test: Interactions, name: str, ids: Ids) -> None:
     """Raise InvalidData if a pair is in both parts; `name` is what errors call the test part."""
-    both = np.flatnonzero(np.isin(ids.keys(test), ids.keys(train)))
+    both = np.flatnonzero(among(ids.keys(test), ids.keys(train)))
     if len(both):
         raise InvalidData(
             f"{name}: {ids.pair_name(test, int(both[0]))} are in the training part as well, as are "
@@ -196,7 +197,7 @@ def merge(
     if not low.any():
         return interactions, rows.take(low)
     below = rows.take(low)
-    never_liked = below.take(~np.isin(ids.keys(below), ids.keys(interactions)))
+    never_liked = below.take(~among(ids.keys(below), ids.keys(interactions)))
     _, first_of_pair = np.unique(ids.keys(never_liked), return_index=True)
     return interactions, never_liked.take(np.sort(first_of_pair))
 

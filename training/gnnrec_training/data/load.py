@@ -17,7 +17,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from gnnrec_registry import Version
-from gnnrec_registry.files.arrays import distinct
+from gnnrec_registry.files.arrays import among, distinct
 from gnnrec_training import seeds
 from gnnrec_training.config import Config, DataConfig, data_folder
 from gnnrec_training.data.dataset import (
@@ -349,4 +349,4 @@ def _seen_only(
     keys = ids.keys(below)
     _, first_of_pair = np.unique(keys, return_index=True)
     first_of_pair = np.sort(first_of_pair)
-    return below.take(first_of_pair[~np.isin(keys[first_of_pair], ids.keys(interactions))])
+    return below.take(first_of_pair[~among(keys[first_of_pair], ids.keys(interactions))])

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec_registry import Version
+from gnnrec_registry.files.arrays import among
 from gnnrec_training.config import SplitConfig
 from gnnrec_training.data.dataset import Interactions, concatenate
 from gnnrec_training.data.split import Parts
@@ -30,7 +31,7 @@ class Known:
     def has(self, part: Interactions) -> NDArray[np.bool_]:
         """Tell which interactions (E,) the version was fitted on."""
         users, items = self._user_rows[part.user_rows], self._item_rows[part.item_rows]
-        found: NDArray[np.bool_] = np.isin(users * self._width + items, self._keys)
+        found: NDArray[np.bool_] = among(users * self._width + items, self._keys)
         return (users >= 0) & (items >= 0) & found
 
 
@@ -40,9 +41,12 @@ def hold_out_news(parts: Parts, known: Known, config: SplitConfig) -> Parts:
     By time, all that is new may be in the test part. Then its earlier half is for validation.
     """
     train, validation, test = parts
+    news = []
     for part in (validation, test):
-        train = concatenate(train, part.take(known.has(part)))
-    validation, test = (part.take(~known.has(part)) for part in (validation, test))
+        was_known = known.has(part)
+        train = concatenate(train, part.take(was_known))
+        news.append(part.take(~was_known))
+    validation, test = news
     if config.method == "time" and config.validation > 0 and len(validation) == 0 and len(test):
         assert test.times is not None  # the configuration demands a time column
         early = test.times < np.sort(test.times)[len(test) // 2]

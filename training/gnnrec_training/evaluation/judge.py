@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gnnrec_registry import VariantExport
-from gnnrec_registry.files.arrays import distinct
+from gnnrec_registry.files.arrays import among, distinct
 from gnnrec_training import seeds
 from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset
@@ -61,5 +61,5 @@ class Judge:
 
     def _of(self, most: int) -> Heldout:
         """Return what is held out for the first users that were drawn."""
-        asked = self._part.take(np.isin(self._part.user_rows, self._drawn[:most]))
+        asked = self._part.take(among(self._part.user_rows, self._drawn[:most]))
         return heldout(asked, *self._size)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from gnnrec_registry import VariantExport
+from gnnrec_registry.files.arrays import among
 from gnnrec_training.evaluation.intervals import PerUser
 from gnnrec_training.evaluation.ranking import Heldout
 from gnnrec_training.graph.sparse import Csr
@@ -73,7 +74,7 @@ def pools(
             mine = all_scores.gather(1, rows)
             scores[name][start : start + step] = mine.masked_fill_(is_repeated, -torch.inf)
         keys = which[:, None] * items + rows.numpy()
-        wanted[start : start + step] = torch.from_numpy(held_out.has(keys))
+        wanted[start : start + step] = torch.from_numpy(among(keys, held_out.keys))
     ideal = np.cumsum(_discounts(k))[np.minimum(held_out.sizes[users], k) - 1]
     return Pools(scores, wanted, ideal, k)
 

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from numpy.typing import NDArray
 from torch import Tensor
 
-from gnnrec_registry.files.arrays import Embeddings
+from gnnrec_registry.files.arrays import Embeddings, among
 from gnnrec_registry.scoring.lists import ItemLists
 from gnnrec_registry.scoring.metrics import Hits
 from gnnrec_registry.scoring.ranking import NO_ROW, Rows, Scores, max_norm, top_k
@@ -58,14 +58,6 @@ class Heldout:
     keys: NDArray[np.int64]
     sizes: NDArray[np.int64]
     unknown_users: int
-
-    def has(self, keys: NDArray[np.int64]) -> NDArray[np.bool_]:
-        """Tell which of some keys, of any shape, are held out."""
-        if len(self.keys) == 0:
-            return np.zeros(keys.shape, bool)
-        places = np.searchsorted(self.keys, keys)
-        found: NDArray[np.bool_] = self.keys[np.minimum(places, len(self.keys) - 1)] == keys
-        return found
 
 
 def heldout(part: Interactions, users: int, items: int) -> Heldout:
@@ -122,7 +114,7 @@ def evaluate(
         which = users[start:end]
         queries = user_embeddings[which]
         _, rows = rank(queries, item_embeddings, which, seen, longest, lists=lists, history=history)
-        found = held_out.has(which[:, None] * len(item_embeddings) + rows)
+        found = among(which[:, None] * len(item_embeddings) + rows, held_out.keys)
         found &= rows != NO_ROW
         hits[start:end] = found
         item_hits += np.bincount(rows[found], minlength=len(item_hits))

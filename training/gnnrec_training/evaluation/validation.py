@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from gnnrec_registry.files.arrays import distinct
+from gnnrec_registry.files.arrays import among, distinct
 from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset
 from gnnrec_training.evaluation.ranking import evaluate, heldout
@@ -32,7 +32,7 @@ def validation(config: Config, dataset: Dataset, *, decides: bool = False) -> Va
         return None
     there = distinct(part.user_rows)
     asked = there[:: -(-len(there) // (DECIDING_USERS if decides else WATCHED_USERS))]
-    part = part.take(np.isin(part.user_rows, asked))
+    part = part.take(among(part.user_rows, asked))
     users, items = len(dataset.user_ids), len(dataset.item_ids)
     seen, held_out = seen_before(dataset, "validation"), heldout(part, users, items)
     k = config.evaluation.k[0]

@@ -7,7 +7,7 @@ import torch
 from numpy.typing import NDArray
 
 from gnnrec_registry import NodeModel, VariantExport
-from gnnrec_registry.files.arrays import distinct
+from gnnrec_registry.files.arrays import among, distinct
 from gnnrec_training import seeds
 from gnnrec_training.config import Config
 from gnnrec_training.data.dataset import Dataset, Interactions
@@ -132,7 +132,7 @@ def _balance(
     there = distinct(dataset.validation.user_rows)
     generator = np.random.default_rng([config.seed, seeds.BALANCE_USERS])
     some = generator.permutation(there)[:_USERS_ASKED]
-    asked = dataset.validation.take(np.isin(dataset.validation.user_rows, some))
+    asked = dataset.validation.take(among(dataset.validation.user_rows, some))
     seen, held_out = seen_before(dataset, "validation"), heldout(asked, users, items)
     k = config.evaluation.k[0]
 
