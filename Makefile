@@ -113,5 +113,5 @@ $(DONE): pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet 'pip==26.3'
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt \
-		--editable '.[server,s3,gcs,tracing,training,sql,mongo]' --group dev
+		--editable '.[server,fast,s3,gcs,tracing,training,sql,mongo]' --group dev
 	touch $(DONE)

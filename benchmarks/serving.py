@@ -162,10 +162,11 @@ class Bench:
         return closed(port, method, messages, in_flight, self.seconds)
 
 
-def overload(bench: Bench, registry: Path, pending: int) -> None:
+def overload(bench: Bench, registry: Path, pending: int, front: str) -> None:
     """Add rows: latency and recovery at five times the sustainable load, with a --max-pending."""
     messages = [top_k(user) for user in range(2000)]
-    with serving(registry, "--max-pending", str(pending), "--answer-cache", "0") as server:
+    options = "--front", front, "--max-pending", str(pending), "--answer-cache", "0"
+    with serving(registry, *options) as server:
         carried = closed(server.port, TOP_K, messages, 48, bench.seconds).per_second
         phases = [(carried / 2, 5 * bench.seconds), (5 * carried, 20 * bench.seconds),
                   (carried / 2, 2.0), (carried / 2, bench.seconds)]  # fmt: skip
@@ -231,8 +232,9 @@ def size(bench: Bench, server: Process, items: int) -> None:
     bench.rows.append(["start to ready, s", "", server.seconds_to_start, "", bar])
 
 
-def measure(items: int, seconds: float, only: set[str]) -> None:
-    """Measure one size of catalogue."""
+def measure(items: int, seconds: float, only: set[str], front: str) -> None:
+    """Measure one size of catalogue, by one front."""
+    by = "--front", front
     bench = Bench(seconds)
     scored = pb.ScoreRequest(user_id="user-7", item_ids=[f"item-{n}" for n in range(0, 1000, 10)])
     calls = {TOP_K: top_k(7), SCORE: scored.SerializeToString()}
@@ -241,33 +243,38 @@ def measure(items: int, seconds: float, only: set[str]) -> None:
     with tempfile.TemporaryDirectory() as folder, ExitStack() as stack:
         registry = Path(folder)
         worlds.publish(registry, items=items, users=USERS)
-        server = stack.enter_context(serving(registry, "--answer-cache", "0"))
+        server = stack.enter_context(serving(registry, *by, "--answer-cache", "0"))
         empty = stack.enter_context(floor(registry, server.port, calls))
         ports = empty, server.port
         bench.beside("TopK, 64 in flight, all users", bar, *ports, TOP_K, varied, 64)
+        bench.beside("TopK, 8 in flight, all users", "", *ports, TOP_K, varied, 8)
         if "one" in only:
             bench.beside("TopK, 64 in flight, one user", bar, *ports, TOP_K, [top_k(7)], 64)
             bench.beside("Score of 100, 64 in flight", bar, *ports, SCORE, [calls[SCORE]], 64)
             bench.delay(*ports, varied)
             bench.batches(registry, server.port)
         if "cache" in only:
-            cached = stack.enter_context(serving(registry))
+            cached = stack.enter_context(serving(registry, *by))
             name, hot = "TopK, 64 in flight, Zipf users, cache", zipf(4000)
             closed(cached.port, TOP_K, hot, 64, 4.0)  # fill the cache first
             bench.beside(name, ">= 0.9", empty, cached.port, TOP_K, hot, 64)
         if "workers" in only:
-            two = stack.enter_context(serving(registry, "--answer-cache", "0", "--workers", "2"))
+            two = stack.enter_context(
+                serving(registry, *by, "--answer-cache", "0", "--workers", "2")
+            )
             name = "two workers (floor: one worker)"
             bench.beside(name, ">= 1.7", server.port, two.port, TOP_K, varied, 64)
         size(bench, server, items)
         stack.close()
         if "overload" in only:
-            for pending in (0, 80):
-                overload(bench, registry, pending)
-    report(f"serving {items} x 64", ["work", "floor", "server", "ratio", "bar"], bench.rows)
+            for pending in (0, 80) if front == "grpcio" else (0,):
+                overload(bench, registry, pending, front)
+    report(
+        f"serving {items} x 64, {front}", ["work", "floor", "server", "ratio", "bar"], bench.rows
+    )
 
 
-def main(items: str, seconds: float, only: str) -> None:
+def main(items: str, seconds: float, only: str, fronts: str) -> None:
     if shutil.which("h2load") is None:
         print("h2load (Debian nghttp2-client) is not installed: our own client loads every row")
     for count in items.split(","):
@@ -275,13 +282,15 @@ def main(items: str, seconds: float, only: str) -> None:
             for width in (64, 256):
                 lists(int(count), width, seconds)
         else:
-            measure(int(count), seconds, set(only.split(",")))
+            for front in fronts.split(","):
+                measure(int(count), seconds, set(only.split(",")), front)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--items", default="41000", help="sizes of catalogues, with commas")
     parser.add_argument("--seconds", type=float, default=3.0, help="of each measurement")
+    parser.add_argument("--fronts", default="grpcio,native", help="what speaks HTTP/2")
     parser.add_argument(
         "--only", default="one,cache,workers,overload", help="groups of rows, or lists"
     )

@@ -24,6 +24,14 @@ class Index(Enum):
     HNSW = "hnsw"
 
 
+class Front(Enum):
+    """What can speak HTTP/2."""
+
+    AUTO = "auto"
+    GRPCIO = "grpcio"
+    NATIVE = "native"
+
+
 def serve(
     registry: options.Registry = options.REGISTRY,
     model: options.Model = "",
@@ -91,6 +99,13 @@ def serve(
     max_streams: Annotated[
         int, typer.Option(min=1, help="Open streams, such as watches of health; more are refused.")
     ] = 1000,
+    front: Annotated[
+        Front,
+        typer.Option(
+            help="What speaks HTTP/2: grpcio; native, pygrpc-native, which is faster; auto, "
+            "native where it is installed and keeps all that is asked for."
+        ),
+    ] = Front.AUTO,
     max_pending: Annotated[
         int, typer.Option(min=0, help="Requests not yet taken in; gRPC cancels more. 0: no limit.")
     ] = 0,
@@ -150,6 +165,7 @@ def serve(
         max_unread_bytes=max_unread_bytes,
         unread_timeout_s=unread_timeout,
         max_streams=max_streams,
+        front=front.value,
         max_pending=max_pending,
         max_queue_s=max_queue_ms / 1000,
         cache_bytes=int(answer_cache * 2**20),

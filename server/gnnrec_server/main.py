@@ -26,7 +26,9 @@ from gnnrec_registry import ModelStore, RegistryError
 from gnnrec_server import workers
 from gnnrec_server.errors import CannotStart, ServingError
 from gnnrec_server.front import grpcio
+from gnnrec_server.front.choice import choose
 from gnnrec_server.front.grpcio import GuardedServer
+from gnnrec_server.front.native import NativeServer
 from gnnrec_server.load.admission import Admission
 from gnnrec_server.load.answer_cache import AnswerCache
 from gnnrec_server.load.batches import Batches
@@ -49,6 +51,7 @@ from gnnrec_server.rpc.gateway import CallLimits, Gateway
 from gnnrec_server.rpc.health import Health
 from gnnrec_server.rpc.model_service import ModelService
 from gnnrec_server.rpc.recommender_service import RecommenderService, write_entry
+from gnnrec_server.rpc.together import Together
 from gnnrec_server.settings import Settings
 from gnnrec_server.telemetry import logs, tracing, worker_metrics
 from gnnrec_server.telemetry.metrics import Metrics
@@ -315,14 +318,29 @@ class Server:
         """Drain and stop, in the reverse order of start."""
         await self._stops.aclose()
 
-    def _build(self, where: Tcp | UnixSocket) -> tuple[aio.Server, int]:
+    def _build(self, where: Tcp | UnixSocket) -> tuple[aio.Server | NativeServer, int]:
         """Return the server, bound to its address, and its port."""
         settings = self.settings
-        server = aio.server(options=self._options(settings.max_pending))
-        guarded: Any = GuardedServer(server, self.gateway)
+        replied = Replies(replies.top_k_reply, replies.score_reply)
+        lanes = Lanes(self.search, self.long_search, self.recommender, replied, self.metrics)
+        choice = choose(settings)
+        _log.info("gRPC by %s: %s", choice.front, choice.why)
+        self.metrics.show_front(choice.front)
+        server: aio.Server | NativeServer
+        guarded: Any
+        if choice.front == "native":
+            server = guarded = NativeServer(
+                self.gateway,
+                Together(self.recommender, lanes, settings.limits),
+                max_message_bytes=settings.max_message_bytes,
+                shares_port=settings.workers > 1,
+            )
+        else:
+            server = aio.server(options=self._options(settings.max_pending))
+            guarded = GuardedServer(server, self.gateway)
         recommender_pb2_grpc.add_RecommenderServiceServicer_to_server(
             # answers with bytes where the generated class speaks of messages
-            cast(Any, self._recommender_service()),
+            cast(Any, self._recommender_service(lanes)),
             guarded,
         )
         model_pb2_grpc.add_ModelServiceServicer_to_server(
@@ -337,9 +355,7 @@ class Server:
             )
         return server, self._bind(server, where, "address")
 
-    def _recommender_service(self) -> RecommenderService:
-        replied = Replies(replies.top_k_reply, replies.score_reply)
-        lanes = Lanes(self.search, self.long_search, self.recommender, replied, self.metrics)
+    def _recommender_service(self, lanes: Lanes) -> RecommenderService:
         batches = Batches(lanes, self.recommender, write_entry, self.metrics)
         settings = self.settings
         return RecommenderService(lanes, batches, settings.limits, settings.max_message_bytes)
@@ -369,12 +385,12 @@ class Server:
         await server.start()
         self._stops.push_async_callback(self._end, server, 0.0)
 
-    def _bind(self, server: aio.Server, where: Tcp | UnixSocket, option: str) -> int:
+    def _bind(self, server: aio.Server | NativeServer, where: Tcp | UnixSocket, option: str) -> int:
         """Bind a server to an address and return the port; raises CannotStart."""
         if isinstance(where, UnixSocket):
             where.make_way()
         try:
-            if self.certificates is None:
+            if self.certificates is None or isinstance(server, NativeServer):
                 port = server.add_insecure_port(where.target)
             else:
                 credentials = grpcio.credentials(self.certificates)
@@ -395,7 +411,7 @@ class Server:
             for files in watched:
                 await asyncio.get_running_loop().run_in_executor(self._watcher, files.look)
 
-    async def _drain(self, server: aio.Server) -> None:
+    async def _drain(self, server: aio.Server | NativeServer) -> None:
         """Turn health red, let balancers notice, finish what is under way, stop."""
         _log.info("draining")
         self.health.end()
@@ -403,7 +419,7 @@ class Server:
         await self._end(server, self.settings.grace_s)
         _log.info("stopped")
 
-    async def _end(self, server: aio.Server, grace_s: float) -> None:
+    async def _end(self, server: aio.Server | NativeServer, grace_s: float) -> None:
         """Stop a server, whatever the other ends of its connections do."""
         stopping = asyncio.create_task(server.stop(grace_s))
         end = time.monotonic() + grace_s + _BEYOND_GRACE_S

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from gnnrec_server.index.approximate import IndexPlan
 from gnnrec_server.process import address
@@ -20,6 +21,8 @@ class Settings:
     alias: str = "production"
     address: str = "127.0.0.1:50051"
     """HOST:PORT, [IPV6]:PORT or unix:PATH of gRPC; port 0 takes a free one."""
+    front: Literal["auto", "grpcio", "native"] = "auto"
+    """What speaks HTTP/2: grpcio, pygrpc-native, or the second where it keeps all that is asked."""
     metrics_port: int = 9464
     """The port of the Prometheus metrics; 0 takes a free one."""
     metrics_host: str = ""

@@ -19,6 +19,9 @@ from gnnrec_protos.v1 import model_pb2_grpc, recommender_pb2_grpc
 from gnnrec_server.main import Ports, Server
 from gnnrec_server.settings import Settings
 
+FRONT = "grpcio"
+"""The front of servers that ask for none; see conftest.py."""
+
 
 class Running:
     """A running server, with stubs to call it."""
@@ -51,6 +54,7 @@ def running(registry: Path | str, **settings: Any) -> Iterator[Running]:
         "metrics_port": 0,
         "poll_interval_s": 0.05,
         "drain_s": 0.0,
+        "front": FRONT,
     }
     made = Settings(registry=registry, model="toy", **(free | settings))
     loop = asyncio.new_event_loop()

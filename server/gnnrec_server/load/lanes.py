@@ -23,6 +23,8 @@ SHORT_NUMBERS = 50_000_000
 # The same where filters say which items count, and where all are scored in double precision.
 _SHORT_FILTERED_NUMBERS = 8_000_000
 SHORT_WHOLE_NUMBERS = 500_000
+# So many are looked at for a single query within a millisecond or two.
+BRIEF_NUMBERS = 8_000_000
 # So many entries of item lists are added up within a few milliseconds, and so many in a fraction of
 # one.
 SHORT_ENTRIES = 100_000
@@ -78,6 +80,28 @@ class Lanes:
         self._whole: Compute[Query, Reply | Plan]
         self._whole = partial(self._top_k, effort=Effort.WHOLE)
 
+    def is_brief(self, query: TopKQuery) -> bool:
+        """Return whether a query may be answered in the event loop, together with others."""
+        return (
+            query.is_plain
+            and self._recommender.numbers <= BRIEF_NUMBERS
+            and self._recommender.list_entries(query) <= _FEW_ENTRIES
+        )
+
+    def top_k_here(
+        self, queries: list[Query], waited_s: float
+    ) -> Sequence[Reply | Plan | Exception]:
+        """Answer brief queries that self.short has let in; a plan has to be looked at again."""
+        return self.short.run_here(self._glance, queries, waited_s)
+
+    def is_brief_score(self, query: ScoreQuery) -> bool:
+        """Return whether a Score is answered at once."""
+        return query.is_short and self._recommender.list_entries(query) <= _FEW_ENTRIES
+
+    def score_here(self, query: ScoreQuery) -> Reply:
+        """Answer a brief Score."""
+        return self._score(query)
+
     async def top_k(self, asked: TopKQuery | Unparsed[TopKQuery]) -> Reply:
         """Answer a TopK, together with others where they ask alike."""
         if isinstance(asked, Unparsed):
@@ -86,15 +110,15 @@ class Lanes:
         few = self._recommender.list_entries(asked) <= _FEW_ENTRIES
         in_loop = self._glance if asked.is_plain and few else None
         found: Reply | Plan = await lane.run(self._usual, asked, in_loop=in_loop)
-        return found if isinstance(found, Reply) else await self._look_again(found)
+        return found if isinstance(found, Reply) else await self.look_again(found)
 
     async def score(self, asked: ScoreQuery | Unparsed[ScoreQuery]) -> Reply:
         """Answer a Score; a short one at once, since a thread would take longer to be woken."""
         if isinstance(asked, Unparsed):
             return await self.long.run(self._parsed_scores, asked)
-        entries = self._recommender.list_entries(asked)
-        if asked.is_short and entries <= _FEW_ENTRIES:
+        if self.is_brief_score(asked):
             return self._score(asked)
+        entries = self._recommender.list_entries(asked)
         lane = self.short if entries <= SHORT_ENTRIES else self.long
         return await lane.run(self._scores, asked)
 
@@ -109,7 +133,7 @@ class Lanes:
         entries = self._recommender.list_entries(query)
         return _LISTS_NUMBERS + _ENTRY_NUMBERS * entries if entries else 0
 
-    async def _look_again(self, plan: Plan) -> Reply:
+    async def look_again(self, plan: Plan) -> Reply:
         """Answer what the first look could not: by the embeddings, and at last by all of them."""
         found: Reply | Plan = plan
         numbers, is_long = plan.variant.index.numbers, self.is_long(plan.query)

@@ -82,7 +82,7 @@ class SearchThread:
         """
         self._together = together
         self._name = name
-        self._waiting = waiting
+        self.waiting = waiting
         self._initializer = initializer
         self._clock = clock
         self._on_wait = on_wait
@@ -112,7 +112,7 @@ class SearchThread:
         came = self._clock()
         if came >= deadline:
             raise DeadlinePassed("the deadline had passed before the request was computed")
-        waiting = self._waiting
+        waiting = self.waiting
         if not admitted:
             waiting.check_coming(deadline - came)
         if in_loop is not None and self._left_in_loop and not waiting.queued:
@@ -127,6 +127,30 @@ class SearchThread:
         finally:
             waiting.queued -= 1
 
+    def let_in(self, deadline: float, waited_s: float) -> None:
+        """Count a request that run_here will compute, or raise Overloaded or DeadlinePassed.
+
+        `deadline`: of its caller, by the clock; `waited_s`: for how long it has waited already.
+        """
+        waiting, now = self.waiting, self._clock()
+        if now >= deadline:
+            raise DeadlinePassed("the deadline had passed before the request was computed")
+        waiting.check_coming(deadline - now)
+        waiting.check_waited(waited_s)
+        waiting.queued += 1
+
+    def run_here(
+        self, compute: Compute[_A, _T], arguments: list[_A], waited_s: float
+    ) -> Sequence[_T | Exception]:
+        """Return what `compute` returns for requests that were let in, in the caller's thread."""
+        self._on_wait(waited_s)
+        began = self._clock()
+        try:
+            return _computed(compute, arguments)
+        finally:
+            self.waiting.learn(self._clock() - began, len(arguments))
+            self.waiting.queued -= len(arguments)
+
     def shutdown(self) -> None:
         """End the thread once the queue is empty; one that hangs is left behind."""
         if self._thread is not None:
@@ -140,7 +164,7 @@ class SearchThread:
         began = self._clock()
         (result,) = _computed(compute, [argument])
         took_s = self._clock() - began
-        self._waiting.learn(took_s, 1)
+        self.waiting.learn(took_s, 1)
         if took_s > _BRIEF_S:
             self._left_in_loop = 0
         if isinstance(result, Exception):
@@ -181,7 +205,7 @@ class SearchThread:
         results = _computed(compute, [call.argument for call in wanted]) if wanted else ()
         took_s = self._clock() - began
         if wanted:
-            self._waiting.learn(took_s, len(wanted))
+            self.waiting.learn(took_s, len(wanted))
         for call, result in zip(wanted, results, strict=True):
             call.result = result
         assert self._loop is not None
@@ -189,7 +213,7 @@ class SearchThread:
 
     def _hand_out(self, group: list[_Call], took_s: float) -> None:
         """Wake those who wait; runs in their event loop."""
-        if self._waiting.queued > 1:
+        if self.waiting.queued > 1:
             self._alone = -_TOGETHER
         elif took_s <= _BRIEF_S:
             self._alone += 1
@@ -216,7 +240,7 @@ class SearchThread:
             if now > call.deadline:
                 raise DeadlinePassed("the deadline passed while the request waited")
             if not call.admitted:
-                self._waiting.check_waited(now - call.came)
+                self.waiting.check_waited(now - call.came)
         except Exception as error:
             call.result = error
             return False

@@ -7,7 +7,7 @@ written, and a connection that reads none of them is ended: nothing else frees t
 import asyncio
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Protocol
 
 from gnnrec_server.process import connections
 
@@ -21,6 +21,15 @@ _PATIENCE_S = 1.0
 _SLOW = 5
 
 Leave = Callable[[], None]
+
+
+class Written(Protocol):
+    """A call whose answer is on its way."""
+
+    peer: str
+
+    def when_read(self, then: Leave) -> None:
+        """Have `then` called once the answer is written, or the call is gone."""
 
 
 class _Connection:
@@ -58,19 +67,19 @@ class UnreadAnswers:
         """Whether no further answer should be made."""
         return self.bytes >= self._max_bytes
 
-    def hold(self, context: Any, size: int, leave: Leave | None = None) -> None:
+    def hold(self, call: Written, size: int, leave: Leave | None = None) -> None:
         """Count an answer of `size` bytes until its call is over; then call `leave`."""
-        peer = context.peer()
+        peer = call.peer
         held = self._connections.get(peer)
         if held is None:
             held = self._connections[peer] = _Connection(self._clock())
         size += _OVERHEAD
-        answer = asyncio.current_task()
+        answer = object()
         held.answers[answer] = size, self._clock()
         held.bytes += size
         self.bytes += size
 
-        def gone(_: object) -> None:
+        def gone() -> None:
             size, _since = held.answers.pop(answer)
             held.bytes -= size
             self.bytes -= size
@@ -81,9 +90,7 @@ class UnreadAnswers:
             if leave is not None:
                 leave()
 
-        # as late as a callback of the context, which would make a cycle that holds the call
-        assert answer is not None
-        answer.add_done_callback(gone)
+        call.when_read(gone)
 
     def make_room(self) -> None:
         """End the connections that have read nothing for a second; if that is not enough, one more.

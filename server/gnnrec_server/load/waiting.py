@@ -24,6 +24,9 @@ _BRIEF_S = 0.01
 # A search counts for at most so many times what was expected of it, or for _BRIEF_S.
 _OUTLIER = 4
 
+# More are not looked for together.
+_MOST = 256
+
 _REVIEW_S = 0.5
 _FEW = 0.05
 _FADING = 0.95
@@ -97,6 +100,13 @@ class WaitingRule:
     def expected_wait_s(self) -> float:
         """How long a request that came now would wait."""
         return self.queued * self._line.each_s
+
+    def searches_within(self, seconds: float) -> int:
+        """Return how many requests one search answers within so many seconds; at least one."""
+        line = self._line
+        if line.each_s <= 0:
+            return 1 if line.lone_s > seconds else _MOST
+        return min(_MOST, max(1, 1 + int((seconds - line.lone_s) / line.each_s)))
 
     def check_coming(self, left_s: float) -> None:
         """Raise Overloaded for a request that comes now and whose caller gives it so long."""

@@ -1,20 +1,16 @@
-"""What every call has, unary or a stream: a request id, a deadline, and an end with a status."""
+"""A call as its front hands it over; what every call has: a request id, an end with a status."""
 
-import time
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
-import grpc
-from google.rpc import code_pb2
-
 from gnnrec_server import errors
-from gnnrec_server.load import waiting
 from gnnrec_server.rpc.statuses import Ending
 from gnnrec_server.telemetry import logs
 from gnnrec_server.telemetry.metrics import Reason
 
 HEALTH = "grpc.health.v1.Health"
-_REQUEST_ID = "x-request-id"
+REQUEST_ID = "x-request-id"
 
 REJECTED: dict[type[Exception], Reason] = {
     errors.Overloaded: "overloaded",
@@ -25,32 +21,62 @@ REJECTED: dict[type[Exception], Reason] = {
 """The errors by which a request is turned away before it is looked at, as metrics count them."""
 
 
-def set_request_id(metadata: Mapping[str, Any], context: Any) -> None:
-    """Name the call, as its caller did or afresh, for the log and in the trailing metadata."""
-    made = logs.request_id(metadata.get(_REQUEST_ID))
+class Call:
+    """A unary call on its way through the gateway: what its front tells of it, and what is found.
+
+    Each front has its own subclass, which may know when an answer has been read.
+    """
+
+    is_followed = True
+    """Whether it is known when the answer is read; else it counts as read once it is given."""
+
+    __slots__ = (
+        "began", "caller", "code", "deadline", "inside", "metadata", "peer", "raw", "reply",
+        "request", "request_id", "size", "span",
+    )  # fmt: skip
+
+    def __init__(
+        self, raw: bytes, metadata: Mapping[str, Any], peer: str, deadline: float = math.inf
+    ) -> None:
+        """Take a message's bytes, who sent them, and when they give up, by time.monotonic."""
+        self.raw = raw
+        self.metadata = metadata
+        self.peer = peer
+        self.deadline = deadline
+        self.began = 0.0
+        """When the gateway took it, by time.perf_counter."""
+        self.request_id = ""
+        """Sent back in the trailing metadata, whatever the answer."""
+        self.code = "OK"
+        self.caller = ""
+        """The name of the caller's token."""
+        self.inside = False
+        """Whether it counts as a request in the server."""
+        self.size = -1
+        """How many bytes the answer has, -1 where it has failed."""
+        self.request: Any = None
+        """The message, once it is parsed."""
+        self.reply: Any = None
+        """The Reply or the message that answers it, once there is one."""
+        self.span: Any = None
+
+    def when_read(self, then: Callable[[], None]) -> None:
+        """Have `then` called once the answer is written, or the call is gone."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        """Let go of the messages: a front may keep a call until garbage is looked for."""
+        self.raw, self.request, self.reply = b"", None, None
+
+
+def name(metadata: Mapping[str, Any]) -> str:
+    """Return the id of a call, as its caller named it or afresh; the log has it from now on."""
+    made = logs.request_id(metadata.get(REQUEST_ID))
     logs.REQUEST_ID.set(made)
-    context.set_trailing_metadata(((_REQUEST_ID, made),))
+    return made
 
 
-def set_deadline(context: Any) -> None:
-    """Set waiting.DEADLINE to the caller's deadline; raise DeadlinePassed if it has passed."""
-    remaining_s = context.time_remaining()
-    if remaining_s is None:
-        return
-    if remaining_s <= 0:
-        raise errors.DeadlinePassed("the deadline had passed before the request was looked at")
-    waiting.DEADLINE.set(time.monotonic() + remaining_s)
-
-
-async def abort(context: Any, ending: Ending) -> NoReturn:
-    """End the call, under its request id."""
-    request_id = (_REQUEST_ID, logs.REQUEST_ID.get())
-    await context.abort(ending.status, ending.text, (*ending.metadata, request_id))
+async def abort(context: Any, ending: Ending, request_id: str) -> NoReturn:
+    """End the call that a context of grpc.aio stands for, under its request id."""
+    await context.abort(ending.status, ending.text, (*ending.metadata, (REQUEST_ID, request_id)))
     raise AssertionError("abort raises")
-
-
-def code_name(code: Any) -> str:
-    """Return the name of a status code, of whichever type."""
-    if code is None:
-        return "UNKNOWN"
-    return code.name if isinstance(code, grpc.StatusCode) else code_pb2.Code.Name(code)

@@ -1,19 +1,18 @@
 """The one place where an RPC is let in, timed, counted and, where it fails, ended with a status.
 
-Of ours nothing else ends a call; the stock services may. It wraps the handlers before they are
-given to gRPC: an interceptor, which does the same for each call anew, costs a tenth of all that an
-RPC costs.
+It takes the bytes of a message with their metadata, deadline and peer, and gives back the bytes of
+the answer or the status that ends the call; which front called, nothing here knows.
 """
 
 import asyncio
 import logging
+import math
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from google.protobuf.message import DecodeError
-from grpc import aio
 
 from gnnrec_server import errors
 from gnnrec_server.load import waiting
@@ -24,9 +23,13 @@ from gnnrec_server.load.waiting import WaitingRule
 from gnnrec_server.process.files import WatchedFiles
 from gnnrec_server.query.queries import Limits
 from gnnrec_server.query.recommender import Recommender
+from gnnrec_server.query.routing import Serving
 from gnnrec_server.rpc import calls, statuses, tokens
+from gnnrec_server.rpc.calls import Call
 from gnnrec_server.rpc.exchanges import exchanges
+from gnnrec_server.rpc.statuses import Ending
 from gnnrec_server.rpc.streams import Streams
+from gnnrec_server.telemetry import logs
 from gnnrec_server.telemetry.metrics import Metrics
 from gnnrec_server.telemetry.tracing import Tracing
 from gnnrec_server.trials.observer import Observer
@@ -86,14 +89,12 @@ class Gateway:
         """End the streams, which would never end of themselves, with UNAVAILABLE."""
         self._streams.end()
 
-    def wrap(self, handler: Any, method: str) -> Any:
-        """Return a method's handler, wrapped; `method` is named as /service/method."""
-        if handler.unary_unary is not None:
-            # The message is parsed once the caller is let in, and some answers are bytes already.
-            answer = UnaryMethod(self, handler, method).answer
-            return handler._replace(
-                unary_unary=answer, request_deserializer=None, response_serializer=None
-            )
+    def unary(self, handler: Any, method: str) -> "UnaryMethod":
+        """Return how calls of a unary method are answered; `method` as /service/method."""
+        return UnaryMethod(self, handler, method)
+
+    def stream(self, handler: Any, method: str) -> Any:
+        """Return the handler of a method that streams, wrapped; `method` as /service/method."""
         wrap = self._streams.wrap
         if handler.unary_stream is not None:
             return handler._replace(unary_stream=wrap(handler.unary_stream, method))
@@ -120,36 +121,6 @@ class Gateway:
             return request
 
 
-class _Call:
-    """One call on its way through the gateway: what has been found out about it so far."""
-
-    __slots__ = (
-        "began", "caller", "code", "context", "inside", "raw", "reply", "request",
-        "size", "span",
-    )  # fmt: skip
-
-    def __init__(self, raw: bytes, context: Any, began: float) -> None:
-        self.raw = raw
-        self.context = context
-        self.began = began
-        self.code = "OK"
-        self.caller = ""
-        """The name of the caller's token."""
-        self.inside = False
-        """Whether it counts as a request in the server."""
-        self.size = -1
-        """How many bytes the answer has, -1 where it has failed."""
-        self.request: Any = None
-        """The message, once it is parsed."""
-        self.reply: Any = None
-        """The Reply or the message that answers it, once there is one."""
-        self.span: Any = None
-
-    def release(self) -> None:
-        """Let go of the messages: gRPC keeps what aborts a call until garbage is looked for."""
-        self.raw, self.request, self.reply, self.context = b"", None, None, None
-
-
 class UnaryMethod:
     """The way of every call of one unary RPC, step by step."""
 
@@ -158,6 +129,8 @@ class UnaryMethod:
         self._gateway = gateway
         self._method = method
         self._service, _, self._rpc = method.lstrip("/").partition("/")
+        self.is_top_k = method == f"/{_RECOMMENDER}/TopK"
+        self.is_score = method == f"/{_RECOMMENDER}/Score"
         self._is_recommender = self._service == _RECOMMENDER
         self._handle: Handler = handler.unary_unary
         self._parse, self._serialize = handler.request_deserializer, handler.response_serializer
@@ -166,47 +139,95 @@ class UnaryMethod:
         self._tracing = gateway.tracing if self._is_recommender else None
         self._counters = gateway.metrics.calls(self._service, self._rpc)
 
-    async def answer(self, raw: bytes, context: Any) -> bytes:
-        """Authenticate, look among the ready answers, admit, parse, answer, and account for it."""
-        call = self._begin(raw, context)
-        raw = b""  # see _Call.release
+    async def answer(self, call: Call) -> bytes | Ending:
+        """Return the bytes that answer a call, or what ends it."""
+        ended = self.enter(call)
+        return await self.finish(call) if ended is None else ended
+
+    def enter(self, call: Call) -> bytes | Ending | None:
+        """Authenticate a call, look for it among the ready answers, and let it in.
+
+        Returns its answer or what ends it, or None for a call that has come in: one of the other
+        methods then has to end it.
+        """
+        self._begin(call)
         try:
             self._authenticate(call)
             if self._is_recommender:
-                calls.set_deadline(context)
+                if call.deadline < math.inf:
+                    self._set_deadline(call)
                 if (ready := self._cached(call)) is not None:
+                    self._account(call)
                     return ready
             self._admit(call)
-            return await self._answered(call)
+        except Exception as error:
+            return self.fail(call, error)
+        return None
+
+    async def finish(self, call: Call, reply: Awaitable[Any] | None = None) -> bytes | Ending:
+        """Have the service answer a call that has come in, or wait for its reply, and return it."""
+        try:
+            answer = self._answered(call) if reply is None else self._replied(call, reply)
+            found = await answer
         except asyncio.CancelledError:
-            call.code = "DEADLINE_EXCEEDED" if context.time_remaining() == 0 else "CANCELLED"
-            raise
-        except aio.AbortError:  # a stock servicer has answered for itself
-            call.code = calls.code_name(context.code())
+            is_late = time.monotonic() >= call.deadline
+            call.code = "DEADLINE_EXCEEDED" if is_late else "CANCELLED"
+            self._account(call)
             raise
         except Exception as error:
-            await self._end(call, error)
-        finally:
-            self._account(call)
+            return self.fail(call, error)
+        self._account(call)
+        return found
 
-    def _begin(self, raw: bytes, context: Any) -> _Call:
-        call = _Call(raw, context, time.perf_counter())
+    def read(self, call: Call) -> Any:
+        """Return the message of a call that has come in, or raise InvalidQuery."""
+        call.request = parsed(self._parse, call.raw)
+        return call.request
+
+    def reply(self, call: Call, reply: Reply, serving: Serving) -> bytes | Ending:
+        """Return the answer of a call that has come in, made from what `serving` held."""
+        try:
+            content = self._content(call, reply, serving)
+        except Exception as error:
+            return self.fail(call, error)
+        self._account(call)
+        return content
+
+    def fail(self, call: Call, error: Exception) -> Ending:
+        """Return the status that ends a call for an error."""
+        logs.REQUEST_ID.set(call.request_id)  # others may have come in since
+        ending = statuses.end(error, self._method)
+        call.code = ending.code
+        if type(error) in calls.REJECTED:
+            self._gateway.metrics.reject(calls.REJECTED[type(error)])
+        if isinstance(error, errors.Overloaded):
+            self._admission.note_refusal()
+        _let_go(error)
+        self._account(call)
+        return ending
+
+    def _begin(self, call: Call) -> None:
+        call.began = time.perf_counter()
         gateway = self._gateway
         gateway.in_flight += 1
         self._counters.start(gateway.in_flight)
-        return call
 
-    def _authenticate(self, call: _Call) -> None:
+    def _authenticate(self, call: Call) -> None:
         """Name the call and its caller; raise Unauthenticated, or Overloaded for lack of memory."""
-        metadata = dict(call.context.invocation_metadata())
-        calls.set_request_id(metadata, call.context)
+        call.request_id = calls.name(call.metadata)
         if self._tracing is not None:
-            call.span = self._tracing.begin(self._method, metadata.items())
-        call.caller = self._gateway.authenticate(self._service, metadata)
+            call.span = self._tracing.begin(self._method, call.metadata.items())
+        call.caller = self._gateway.authenticate(self._service, call.metadata)
         if self._gateway.limits.unread.is_full:
             self._admission.make_room()
 
-    def _cached(self, call: _Call) -> bytes | None:
+    def _set_deadline(self, call: Call) -> None:
+        """Have the caller's deadline heeded; raise DeadlinePassed if it has passed."""
+        if call.deadline <= time.monotonic():
+            raise errors.DeadlinePassed("the deadline had passed before the request was looked at")
+        waiting.DEADLINE.set(call.deadline)
+
+    def _cached(self, call: Call) -> bytes | None:
         """Return the ready answer to a request of the same bytes, if there is one."""
         reply = self._gateway.cache.get(self._rpc, call.raw)
         if reply is None:
@@ -214,19 +235,27 @@ class UnaryMethod:
         call.reply, call.size = reply, len(reply.content)
         return reply.content
 
-    def _admit(self, call: _Call) -> None:
+    def _admit(self, call: Call) -> None:
         self._admission.enter()
         call.inside = True
 
-    async def _answered(self, call: _Call) -> bytes:
+    async def _answered(self, call: Call) -> bytes:
         """Parse the message, have the service answer it, and return the answer's bytes."""
-        gateway, raw = self._gateway, call.raw
+        gateway = self._gateway
         serving = gateway.recommender.serving
-        if len(raw) > _LARGE:
-            call.request = await gateway.parse_large(self._parse, raw, self._is_recommender)
-        else:
-            call.request = parsed(self._parse, raw)
-        reply = await self._handle(call.request, call.context)
+        if call.request is None and len(call.raw) > _LARGE:
+            call.request = await gateway.parse_large(self._parse, call.raw, self._is_recommender)
+        elif call.request is None:
+            self.read(call)
+        return self._content(call, await self._handle(call.request, None), serving)
+
+    async def _replied(self, call: Call, reply: Awaitable[Any]) -> bytes:
+        serving = self._gateway.recommender.serving
+        return self._content(call, await reply, serving)
+
+    def _content(self, call: Call, reply: Any, serving: Serving) -> bytes:
+        """Return a reply's bytes, and keep them for the next; raise AnswerTooLarge."""
+        gateway = self._gateway
         is_reply = type(reply) is Reply
         content: bytes = reply.content if is_reply else self._serialize(reply)
         call.reply = reply
@@ -237,27 +266,16 @@ class UnaryMethod:
                 f"server permits {max_bytes}; ask for less at a time"
             )
         if is_reply:
-            gateway.cache.put(raw, reply, serving)
+            gateway.cache.put(call.raw, reply, serving)
         call.size = len(content)
         return content
 
-    async def _end(self, call: _Call, error: Exception) -> NoReturn:
-        """End the call with the status of an error."""
-        ending = statuses.end(error, self._method)
-        call.code = ending.code
-        if type(error) in calls.REJECTED:
-            self._gateway.metrics.reject(calls.REJECTED[type(error)])
-        if isinstance(error, errors.Overloaded):
-            self._admission.note_refusal()
-        _let_go(error)
-        await calls.abort(call.context, ending)
-
-    def _account(self, call: _Call) -> None:
+    def _account(self, call: Call) -> None:
         """Count the call, trace it, tell trials of it, and log it; it is in until it is read."""
         gateway = self._gateway
-        if call.size >= 0:
+        if call.size >= 0 and call.is_followed:
             leave = self._admission.leave if call.inside else None
-            gateway.limits.unread.hold(call.context, call.size, leave)
+            gateway.limits.unread.hold(call, call.size, leave)
         elif call.inside:
             self._admission.leave()
         gateway.in_flight -= 1
@@ -277,7 +295,7 @@ class UnaryMethod:
             )  # fmt: skip
         call.release()
 
-    def _asked_of(self, call: _Call, seconds: float) -> tuple[str, str]:
+    def _asked_of(self, call: Call, seconds: float) -> tuple[str, str]:
         """Return the version and variant that answered or were asked, each empty if not served."""
         gateway, reply = self._gateway, call.reply
         is_observed = gateway.observer.is_needed
@@ -293,7 +311,7 @@ class UnaryMethod:
             version = gateway.recommender.serving.version_of(alias)
         return gateway.metrics.counted(version, variant)
 
-    def _observe(self, call: _Call, seconds: float) -> str:
+    def _observe(self, call: Call, seconds: float) -> str:
         """Tell the trials of a call; return the version that failed one which names none."""
         gateway, has_failed = self._gateway, call.size < 0
         reply = None if has_failed else call.reply

@@ -59,13 +59,14 @@ class Streams:
         task = asyncio.current_task()
         assert task is not None
         metadata = dict(context.invocation_metadata())
-        calls.set_request_id(metadata, context)
+        request_id = calls.name(metadata)
+        context.set_trailing_metadata(((calls.REQUEST_ID, request_id),))
         try:
             self._authenticate(method.lstrip("/").partition("/")[0], metadata)
             self._check_count(context.peer())
         except (errors.Unauthenticated, errors.Overloaded) as error:
             self._metrics.reject(calls.REJECTED[type(error)])
-            await calls.abort(context, statuses.end(error, method))
+            await calls.abort(context, statuses.end(error, method), request_id)
         self._open[task] = context.peer()
         try:
             yield
@@ -74,7 +75,7 @@ class Streams:
                 raise
             stopping = errors.NotReady("the server is stopping")
             try:
-                await calls.abort(context, statuses.end(stopping, method))
+                await calls.abort(context, statuses.end(stopping, method), request_id)
             except aio.BaseError:  # where a message is unread, nothing can follow it
                 raise asyncio.CancelledError from None
         finally:

@@ -84,6 +84,9 @@ class Metrics(VersionMetrics):
         self.in_flight = self._collectors.gauge(
             "gnnrec_in_flight_requests", "RPCs being answered.", joined="livesum"
         )
+        self.front = self._collectors.gauge(
+            "gnnrec_front_info", "What speaks HTTP/2 for the server.", ("front",)
+        )
         self.rejected = counter(
             "gnnrec_rejected_requests", "Requests turned away unanswered, by reason.", ("reason",)
         )
@@ -179,6 +182,10 @@ class Metrics(VersionMetrics):
         for labels in [labels for labels in self._durations if self._is_forgotten(labels[1])]:
             del self._durations[labels]
             self._collectors.drop(self.durations, labels)
+
+    def show_front(self, name: str) -> None:
+        """Say what speaks HTTP/2."""
+        self._collectors.show(self.front, {(name,): 1.0})
 
     def reject(self, reason: Reason) -> None:
         """Count a request that was turned away before it was looked at."""

@@ -19,6 +19,9 @@ from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_registry import ModelStore
 from gnnrec_server.front import grpcio
 from gnnrec_server.process import connections
+from gnnrec_server.rpc.calls import Call
+from gnnrec_server.rpc.gateway import UnaryMethod
+from gnnrec_server.rpc.statuses import Ending
 from tests import made
 from tests.server.running import running
 from tests.server.waiting import until
@@ -53,6 +56,7 @@ def test_every_option_is_one_that_grpc_knows() -> None:
     assert unknown == set()
 
 
+@pytest.mark.grpcio_keeps("a limit of pings")
 def test_clients_may_ping_every_ten_seconds(
     registry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,14 +180,14 @@ def test_calls_go_on_after_a_connection_was_ended(
     registry: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     peers = []
+    real = UnaryMethod.enter
+
+    def enter(method: UnaryMethod, call: Call) -> bytes | Ending | None:
+        peers.append(call.peer)
+        return real(method, call)
+
+    monkeypatch.setattr(UnaryMethod, "enter", enter)
     with running(registry) as server:
-        real = server.server.unread.hold
-
-        def hold(context: Any, *rest: Any) -> None:
-            peers.append(context.peer())
-            real(context, *rest)
-
-        monkeypatch.setattr(server.server.unread, "hold", hold)
         server.recommender.TopK(REQUEST, timeout=5)
         assert connections.end(peers[0])
         until(lambda: _answers(server.recommender.TopK))

@@ -1,6 +1,8 @@
 """The steps of a call through the gateway of a server, each by itself."""
 
 import asyncio
+import time
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -13,7 +15,9 @@ from gnnrec_server.errors import AnswerTooLarge, InvalidQuery, Overloaded, Unaut
 from gnnrec_server.load.answer_cache import Reply
 from gnnrec_server.main import Server
 from gnnrec_server.rpc import tokens
-from gnnrec_server.rpc.gateway import UnaryMethod, _Call
+from gnnrec_server.rpc.calls import Call
+from gnnrec_server.rpc.gateway import UnaryMethod
+from gnnrec_server.rpc.statuses import Ending
 from gnnrec_server.settings import Settings
 
 METHOD = "/gnnrec.v1.RecommenderService/TopK"
@@ -21,24 +25,18 @@ REQUEST = pb.TopKRequest(user_id="u0", k=3).SerializeToString()
 CONTENT = pb.TopKResponse(version="v1", item_ids=["i1"]).SerializeToString()
 
 
-class Context:
-    """What gRPC would hand to a handler."""
+class Given(Call):
+    """A call that no front has handed over, whose answer is read when the test says so."""
 
-    def __init__(self, *metadata: tuple[str, str]) -> None:
-        self._metadata = metadata
-        self.trailing: Any = None
+    def __init__(self, raw: bytes, *metadata: tuple[str, str]) -> None:
+        super().__init__(raw, dict(metadata), "ipv4:127.0.0.1:1")
+        self.read: list[Callable[[], None]] = []
 
-    def invocation_metadata(self) -> tuple[tuple[str, str], ...]:
-        return self._metadata
-
-    def set_trailing_metadata(self, metadata: Any) -> None:
-        self.trailing = dict(metadata)
-
-    def peer(self) -> str:
-        return "ipv4:127.0.0.1:1"
+    def when_read(self, then: Callable[[], None]) -> None:
+        self.read.append(then)
 
 
-async def reply(request: pb.TopKRequest, context: Context) -> Reply:
+async def reply(request: pb.TopKRequest, context: None) -> Reply:
     return Reply(CONTENT, "v1", "lightgcn", request.k)
 
 
@@ -53,8 +51,10 @@ def method(tmp_path: Path, **settings: Any) -> UnaryMethod:
     return UnaryMethod(server.gateway, handler, METHOD)
 
 
-def call(topk: UnaryMethod, raw: bytes = REQUEST, *metadata: tuple[str, str]) -> _Call:
-    return topk._begin(raw, Context(*metadata))
+def call(topk: UnaryMethod, raw: bytes = REQUEST, *metadata: tuple[str, str]) -> Given:
+    made = Given(raw, *metadata)
+    topk._begin(made)
+    return made
 
 
 def counted(topk: UnaryMethod, name: str) -> list[str]:
@@ -70,7 +70,7 @@ def test_a_caller_is_known_by_its_token_and_the_call_has_its_request_id(tmp_path
     known = call(topk, REQUEST, *sent)
     topk._authenticate(known)
     assert known.caller == "the shop"
-    assert known.context.trailing == {"x-request-id": "abc"}
+    assert known.request_id == "abc"
     with pytest.raises(Unauthenticated):
         topk._authenticate(call(topk))
 
@@ -113,7 +113,28 @@ def test_a_call_is_counted_once_by_its_code_and_lets_go_of_its_messages(tmp_path
     failed.code = "NOT_FOUND"
     topk._account(failed)
     assert topk._gateway.in_flight == 0
-    assert (failed.raw, failed.request, failed.context) == (b"", None, None)
+    assert (failed.raw, failed.request, failed.reply) == (b"", None, None)
     (handled,) = counted(topk, "grpc_server_handled_total{")
     assert 'grpc_code="NOT_FOUND"' in handled
     assert handled.endswith(" 1.0")
+
+
+def test_an_answer_is_in_the_server_until_it_is_read(tmp_path: Path) -> None:
+    topk = method(tmp_path, max_concurrent=1)
+    first = Given(REQUEST)
+    assert asyncio.run(topk.answer(first)) == CONTENT
+    refused = asyncio.run(topk.answer(Given(REQUEST[:-1] + b"\x04")))
+    assert isinstance(refused, Ending)
+    assert refused.code == "RESOURCE_EXHAUSTED"
+    (then,) = first.read
+    then()
+    assert isinstance(asyncio.run(topk.answer(Given(REQUEST[:-1] + b"\x05"))), bytes)
+
+
+def test_a_call_whose_caller_gives_up_is_not_looked_at(tmp_path: Path) -> None:
+    topk = method(tmp_path)
+    late = Given(REQUEST)
+    late.deadline = time.monotonic() - 1
+    ending = asyncio.run(topk.answer(late))
+    assert isinstance(ending, Ending)
+    assert (ending.code, late.code) == ("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED")

@@ -100,6 +100,7 @@ def test_a_process_ends_in_time_whatever_watchers_do(registry: Path, hostile: Ho
         assert process.wait(10) == 0
 
 
+@pytest.mark.grpcio_keeps("the count of what is unread")
 def test_a_watcher_who_does_not_read_in_time_is_watching_no_more(
     registry: Path, hostile: Hostile
 ) -> None:
@@ -180,6 +181,7 @@ def batch(k: int = 1000) -> bytes:
     return pb.BatchTopKRequest(requests=entries).SerializeToString()
 
 
+@pytest.mark.grpcio_keeps("the count of what is unread")
 def test_answers_that_nobody_reads_are_bounded_and_dropped_for_others(
     registry: Path, hostile: Hostile
 ) -> None:
@@ -204,6 +206,7 @@ def test_answers_that_nobody_reads_are_bounded_and_dropped_for_others(
         until(lambda: client.is_closed)
 
 
+@pytest.mark.grpcio_keeps("the count of what is unread")
 def test_an_answer_that_is_not_read_in_time_is_dropped(registry: Path, hostile: Hostile) -> None:
     with running(registry, unread_timeout_s=0.3) as server:
         client = hostile(server.ports.grpc)

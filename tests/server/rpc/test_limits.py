@@ -46,6 +46,10 @@ def server(registry: Path) -> Iterator[Running]:
         yield here
 
 
+# Not so brief that it is computed in the event loop.
+SEARCHED = pb.TopKRequest(user_id="u0", k=1, exclude_item_ids=["nobody"])
+
+
 class Gate:
     """Holds every search until it is opened, and counts them."""
 
@@ -82,10 +86,10 @@ def test_overload_is_shed_with_a_time_to_come_back(
     """Four are inside; the fifth is refused at once, while health and the model's RPCs answer."""
     gate = Gate(server, monkeypatch)
     with ThreadPoolExecutor(4) as callers:
-        taken = [callers.submit(server.recommender.TopK, REQUEST, timeout=20) for _ in range(4)]
+        taken = [callers.submit(server.recommender.TopK, SEARCHED, timeout=20) for _ in range(4)]
         until(lambda: server.server.gateway.in_flight == 4)
         with pytest.raises(grpc.RpcError) as caught:
-            server.recommender.TopK(REQUEST, timeout=20)
+            server.recommender.TopK(SEARCHED, timeout=20)
         health = health_pb2_grpc.HealthStub(server.channel)
         assert health.Check(health_pb2.HealthCheckRequest(), timeout=5).status == 1
         assert server.model.GetModel(model_pb2.GetModelRequest(), timeout=5).model == "toy"
@@ -103,6 +107,7 @@ def test_overload_is_shed_with_a_time_to_come_back(
     assert server.recommender.TopK(REQUEST, timeout=5).version == "v1"
 
 
+@pytest.mark.grpcio_keeps("--max-pending")
 def test_what_is_not_taken_in_is_refused_by_grpc_and_health_answers_on_its_port(
     registry: Path,
 ) -> None:
@@ -133,10 +138,10 @@ def test_what_is_not_taken_in_is_refused_by_grpc_and_health_answers_on_its_port(
 def test_who_has_gone_is_not_computed(server: Running, monkeypatch: pytest.MonkeyPatch) -> None:
     """One search is under way; of those behind it one gives up, and one's time runs out."""
     gate = Gate(server, monkeypatch)
-    first = server.recommender.TopK.future(REQUEST)
+    first = server.recommender.TopK.future(SEARCHED)
     until(lambda: gate.searches == 1)
-    gone = server.recommender.TopK.future(REQUEST)
-    late = server.recommender.TopK.future(REQUEST, timeout=0.2)
+    gone = server.recommender.TopK.future(SEARCHED)
+    late = server.recommender.TopK.future(SEARCHED, timeout=0.2)
     until(lambda: server.server.gateway.in_flight == 3)
     gone.cancel()
     assert late.exception().code() == grpc.StatusCode.DEADLINE_EXCEEDED  # type: ignore[union-attr]
@@ -211,6 +216,7 @@ def test_words_that_the_log_does_not_know_are_refused() -> None:
             logs.configure(level, layout)
 
 
+@pytest.mark.grpcio_keeps("--max-connection-age")
 def test_a_connection_is_closed_at_its_age_without_a_failed_call(registry: Path) -> None:
     with running(registry, max_connection_age_s=0.3) as server:
         states: list[grpc.ChannelConnectivity] = []

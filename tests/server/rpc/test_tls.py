@@ -18,6 +18,9 @@ from tests.server.waiting import until
 OURS, FOREIGN = Authority("ours"), Authority("foreign")
 
 
+pytestmark = pytest.mark.grpcio_keeps("TLS")
+
+
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("registry")

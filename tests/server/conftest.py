@@ -1,0 +1,31 @@
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from tests.server import running
+
+FRONTS = ("grpcio", "native")
+BOTH = ("tests/server/front/", "tests/server/rpc/", "tests/server/load/test_costs.py")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line("markers", "grpcio_keeps(what): the native front does not")
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of RPCs with each front, but for what one of them does not keep."""
+    if "front" not in metafunc.fixturenames:
+        return
+    home = metafunc.definition.nodeid.partition("::")[0]
+    kept = metafunc.definition.get_closest_marker("grpcio_keeps")
+    fronts = FRONTS if home.startswith(BOTH) and kept is None else FRONTS[:1]
+    metafunc.parametrize("front", fronts, scope="module", indirect=True)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def front(request: Any) -> Iterator[str]:
+    """Serve with this front where a test asks for none."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(running, "FRONT", request.param)
+        yield request.param
