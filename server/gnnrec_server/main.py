@@ -26,7 +26,7 @@ from gnnrec_registry import ModelStore, RegistryError
 from gnnrec_server import workers
 from gnnrec_server.errors import CannotStart, ServingError
 from gnnrec_server.front import grpcio
-from gnnrec_server.front.choice import choose
+from gnnrec_server.front.choice import Wanted, choose
 from gnnrec_server.front.grpcio import GuardedServer
 from gnnrec_server.front.native import NativeServer
 from gnnrec_server.load.admission import Admission
@@ -323,7 +323,15 @@ class Server:
         settings = self.settings
         replied = Replies(replies.top_k_reply, replies.score_reply)
         lanes = Lanes(self.search, self.long_search, self.recommender, replied, self.metrics)
-        choice = choose(settings)
+        choice = choose(
+            Wanted(
+                settings.front,
+                settings.host,
+                settings.tls is not None,
+                settings.max_connection_age_s,
+                settings.max_pending,
+            )
+        )
         _log.info("gRPC by %s: %s", choice.front, choice.why)
         self.metrics.show_front(choice.front)
         server: aio.Server | NativeServer

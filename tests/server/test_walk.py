@@ -81,9 +81,9 @@ def test_a_topk_enters_each_room_once_on_the_way_in(
     assert len(answer.item_ids) == 5
     loop = way.seen[0][1]
     assert way.seen == [
-        ("_answered", loop, ["rpc"]),
-        ("top_k", loop, ["rpc"]),
-        ("__init__", loop, ["rpc", "load"]),
+        ("_answered", loop, ["front", "rpc"]),
+        ("top_k", loop, ["front", "rpc"]),
+        ("__init__", loop, ["front", "rpc", "load"]),
         ("user_row", "search", ["load", "query"]),
         ("_nearest", "search", ["load", "query", "index"]),
     ]

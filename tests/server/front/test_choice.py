@@ -10,48 +10,44 @@ import pytest
 from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_registry import ModelStore
 from gnnrec_server.errors import CannotStart
-from gnnrec_server.front.choice import choose
-from gnnrec_server.rpc.tls import TlsFiles
-from gnnrec_server.settings import Settings
+from gnnrec_server.front.choice import Wanted, choose
 from tests import made
 from tests.server.running import running, scrape
 
-TLS = TlsFiles(Path("cert"), Path("key"))
+
+def wanted(front: Any = "auto", host: str = "127.0.0.1", **given: Any) -> Wanted:
+    return Wanted(front, host, **given)
 
 
-def settings(**given: Any) -> Settings:
-    return Settings(registry="r", model="m", **given)
-
-
-@pytest.mark.parametrize("address", ["127.0.0.1:0", "[::1]:0", "localhost:0", "unix:/tmp/x"])
-def test_on_this_machine_the_fast_front_answers(address: str) -> None:
-    assert choose(settings(address=address)).front == "native"
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost", "unix:/tmp/x"])
+def test_on_this_machine_the_fast_front_answers(host: str) -> None:
+    assert choose(wanted(host=host)).front == "native"
 
 
 @pytest.mark.parametrize(
     ("given", "why"),
     [
-        ({"tls": TLS}, "TLS"),
+        ({"has_tls": True}, "TLS"),
         ({"max_connection_age_s": 5.0}, "age"),
         ({"max_pending": 5}, "--max-pending"),
-        ({"address": "0.0.0.0:0"}, "any size"),
-        ({"address": "[::]:0"}, "any size"),
-        ({"address": "example.org:0"}, "any size"),
+        ({"host": "0.0.0.0"}, "any size"),
+        ({"host": "::"}, "any size"),
+        ({"host": "example.org"}, "any size"),
         ({"front": "grpcio"}, "as asked for"),
     ],
 )
 def test_what_the_fast_front_does_not_keep_is_left_to_grpcio(
     given: dict[str, Any], why: str
 ) -> None:
-    choice = choose(settings(**given))
+    choice = choose(wanted(**given))
     assert choice.front == "grpcio"
     assert why in choice.why
 
 
 def test_a_front_that_is_asked_for_and_cannot_do_it_is_an_error() -> None:
     with pytest.raises(CannotStart, match="pygrpc-native has no TLS; --front grpcio can"):
-        choose(settings(front="native", tls=TLS))
-    assert choose(settings(front="native", address="0.0.0.0:0")).front == "native"
+        choose(wanted(front="native", has_tls=True))
+    assert choose(wanted(front="native", host="0.0.0.0")).front == "native"
 
 
 def test_without_the_package_grpcio_answers(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -59,9 +55,9 @@ def test_without_the_package_grpcio_answers(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name: None if name == "pygrpc_native" else real(name)
     )
-    assert choose(settings()).front == "grpcio"
+    assert choose(wanted()).front == "grpcio"
     with pytest.raises(CannotStart, match=r"gnnrec\[fast\] brings it"):
-        choose(settings(front="native"))
+        choose(wanted(front="native"))
 
 
 def test_the_front_is_said_in_the_log_and_in_a_metric(

@@ -29,7 +29,7 @@ SEEN = 1500
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory, front: str) -> Iterator[Running]:
     root = tmp_path_factory.mktemp("registry")
     users = made.embeddings(400, 8)
     users[7] = 0

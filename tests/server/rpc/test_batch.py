@@ -26,7 +26,7 @@ LIMITS = Limits(k=50, batch_size=20)
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory, front: str) -> Iterator[Running]:
     root = tmp_path_factory.mktemp("registry")
     store = ModelStore(root, "toy")
     users, items = made.embeddings(5, 4), made.embeddings(30, 4, seed=1)

@@ -73,7 +73,7 @@ def publish(root: Path, lists: ItemLists | None = LISTS) -> Version:
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory, front: str) -> Iterator[Running]:
     root = tmp_path_factory.mktemp("registry")
     publish(root)
     with running(root) as here:

@@ -25,7 +25,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def server(registry: Path) -> Iterator[Running]:
+def server(registry: Path, front: str) -> Iterator[Running]:
     with running(registry) as here:
         yield here
 

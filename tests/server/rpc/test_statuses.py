@@ -26,7 +26,7 @@ NASTY = st.one_of(
 
 
 @pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Running]:
+def server(tmp_path_factory: pytest.TempPathFactory, front: str) -> Iterator[Running]:
     root = tmp_path_factory.mktemp("registry")
     version = unseen.publish(root)
     ModelStore(root, version.manifest.model).aliases.promote(version.name, alias="production")
