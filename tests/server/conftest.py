@@ -1,8 +1,11 @@
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from gnnrec_registry import ModelStore
+from tests import made
 from tests.server import running
 
 FRONTS = ("grpcio", "native")
@@ -29,3 +32,12 @@ def front(request: Any) -> Iterator[str]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(running, "FRONT", request.param)
         yield request.param
+
+
+@pytest.fixture(scope="module")
+def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a registry whose version `v1` is in production; some tests make one of their own."""
+    root = tmp_path_factory.mktemp("registry")
+    made.publish(root, version="v1")
+    ModelStore(root, "toy").aliases.promote("v1", alias="production")
+    return root

@@ -25,14 +25,6 @@ GNNREC = str(Path(sys.executable).parent / "gnnrec")
 TOTAL = key("gnnrec_requests_total", rpc="TopK", version="v1", variant="lightgcn", code="OK")
 
 
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("registry")
-    made.publish(root, version="v1")
-    ModelStore(root, "toy").aliases.promote("v1", alias="production")
-    return root
-
-
 def command(registry: Path, *options: str) -> list[str]:
     return [
         GNNREC, "serve", "--registry", str(registry), "--model", "toy", "--address", "127.0.0.1:0",

@@ -4,8 +4,8 @@ A thread waits for calls outside the interpreter and wakes the event loop with a
 The loop answers them, looks whether more have come meanwhile, and has the thread wait again only
 when none have: under load nothing is handed from thread to thread.
 
-What it does not have is in `lacks`. Methods that take a stream, such as reflection's, are answered
-by a server of grpc.aio behind it, over a socket of the file system.
+It keeps less than grpcio does; `choice` tells when it is taken. Methods that take a stream, such as
+reflection's, are answered by a server of grpc.aio behind it, over a socket of the file system.
 """
 
 import asyncio
@@ -41,14 +41,14 @@ _IO_THREADS = 1
 _MOST_OF_ONE = 1024
 # A stream whose other end is behind is looked at so often.
 _BEHIND_S = 0.05
+_DEFECT = "an error in the server; its log has the details"
 # So long after the last answer was given its connection is closed.
 _FLUSH_S = 0.05
-_UNAVAILABLE, _CANCELLED, _UNKNOWN, _INTERNAL, _EXHAUSTED = (
+_UNAVAILABLE, _CANCELLED, _INTERNAL, _EXHAUSTED = (
     status.value[0]
     for status in (
         grpc.StatusCode.UNAVAILABLE,
         grpc.StatusCode.CANCELLED,
-        grpc.StatusCode.UNKNOWN,
         grpc.StatusCode.INTERNAL,
         grpc.StatusCode.RESOURCE_EXHAUSTED,
     )
@@ -181,6 +181,8 @@ class NativeServer:
             self._answer(events, loop)
         except Exception:
             _log.exception("a defect in what takes calls in")
+            for _, number, *_ in events:  # to fail what is answered does nothing
+                self._front.fail(number, _INTERNAL, _DEFECT)
         more = self._front.recv_batch_details(_AT_ONCE, 0)
         if more:
             loop.call_soon(self._take, more, loop, context=self._context)
@@ -234,7 +236,7 @@ class NativeServer:
             self._front.fail(number, _CANCELLED, "the call was cancelled")
         except Exception:
             _log.exception("a defect in a stream")
-            self._front.fail(number, _INTERNAL, "an error in the server; its log has the details")
+            self._front.fail(number, _INTERNAL, _DEFECT)
 
 
 class _Call(Waiting):

@@ -16,25 +16,15 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined]
 
 from gnnrec.client import connection as client_side
 from gnnrec_protos.v1 import recommender_pb2 as pb
-from gnnrec_registry import ModelStore
 from gnnrec_server.front import grpcio
 from gnnrec_server.process import connections
 from gnnrec_server.rpc.calls import Call
 from gnnrec_server.rpc.gateway import UnaryMethod
 from gnnrec_server.rpc.statuses import Ending
-from tests import made
 from tests.server.running import running
 from tests.server.waiting import until
 
 REQUEST = pb.TopKRequest(user_id="u0", k=1)
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("registry")
-    made.publish(root, version="v1")
-    ModelStore(root, "toy").aliases.promote("v1", alias="production")
-    return root
 
 
 def options() -> set[str]:

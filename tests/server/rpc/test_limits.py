@@ -20,22 +20,12 @@ from grpc_status import rpc_status
 
 from gnnrec_protos.v1 import model_pb2
 from gnnrec_protos.v1 import recommender_pb2 as pb
-from gnnrec_registry import ModelStore
 from gnnrec_server.errors import CannotStart
 from gnnrec_server.telemetry import logs
-from tests import made
 from tests.server.running import Running, failure, running, scrape
 from tests.server.waiting import until
 
 REQUEST = pb.TopKRequest(user_id="u0", k=1)
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("registry")
-    made.publish(root, version="v1")
-    ModelStore(root, "toy").aliases.promote("v1", alias="production")
-    return root
 
 
 @pytest.fixture

@@ -7,10 +7,8 @@ import pytest
 
 from gnnrec_protos.v1 import recommender_pb2 as pb
 from gnnrec_protos.v1 import recommender_pb2_grpc
-from gnnrec_registry import ModelStore
 from gnnrec_server.errors import CannotStart
 from gnnrec_server.rpc.tls import TlsFiles
-from tests import made
 from tests.server.certificates import Authority, Pem
 from tests.server.running import Running, running
 from tests.server.waiting import until
@@ -19,14 +17,6 @@ OURS, FOREIGN = Authority("ours"), Authority("foreign")
 
 
 pytestmark = pytest.mark.grpcio_keeps("TLS")
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("registry")
-    made.publish(root, version="v1")
-    ModelStore(root, "toy").aliases.promote("v1", alias="production")
-    return root
 
 
 def ask(server: Running, trusted: bytes = OURS.pem, client: Pem | None = None) -> str:

@@ -11,20 +11,11 @@ import grpc
 import pytest
 
 from gnnrec_protos.v1 import recommender_pb2 as pb
-from gnnrec_registry import ModelStore
-from tests import made
+from gnnrec_server.rpc.together import Together
 from tests.server.running import Running, running, scrape
 from tests.server.waiting import until
 
 EXHAUSTED = grpc.StatusCode.RESOURCE_EXHAUSTED
-
-
-@pytest.fixture(scope="module")
-def registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    root = tmp_path_factory.mktemp("registry")
-    made.publish(root, version="v1")
-    ModelStore(root, "toy").aliases.promote("v1", alias="production")
-    return root
 
 
 @pytest.fixture
@@ -144,3 +135,22 @@ def test_each_call_has_the_request_id_that_it_came_with(server: Running) -> None
     go.set()
     found = [dict(call.trailing_metadata())["x-request-id"] for call in calls]
     assert found == [f"id-{row}" for row in range(10)]
+
+
+def test_a_defect_in_taking_calls_in_ends_them_all_at_once(
+    registry: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """And those that come later are answered."""
+    request = pb.TopKRequest(user_id="u0", k=1)
+    with running(registry, front="native") as server:
+
+        def broken(*_: object) -> None:
+            raise ZeroDivisionError("secret")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Together, "answer", broken)
+            calls = [server.recommender.TopK.future(request, timeout=10) for _ in range(5)]
+            assert {call.code() for call in calls} == {grpc.StatusCode.INTERNAL}
+            assert all("secret" not in call.details() for call in calls)
+        assert "secret" in caplog.text
+        assert server.recommender.TopK(request, timeout=5).version == "v1"

@@ -6,6 +6,7 @@ E is the number of interactions.
 import numpy as np
 from numpy.typing import NDArray
 
+from gnnrec_registry.files.arrays import distinct
 from gnnrec_training.config import SplitConfig
 from gnnrec_training.data.dataset import Interactions, Rows
 from gnnrec_training.data.sorting import order_by
@@ -39,7 +40,7 @@ def split(
         assert interactions.times is not None  # the configuration demands a time column
         everything = np.ones(len(users), bool)
         test = _latest_share(interactions.times, everything, config.test)
-        validation = _before(interactions, test, config.validation, generator, in_table)
+        validation = _before_test(interactions, test, config.validation, generator, in_table)
     elif config.method == "leave_last_out":
         assert interactions.times is not None  # the configuration demands a time column
         # of several interactions at the same time the one in the last row is the latest
@@ -96,7 +97,7 @@ def foreseen(pairs: Interactions, parts: Parts, config: SplitConfig) -> Interact
     return later
 
 
-def _before(
+def _before_test(
     interactions: Interactions,
     test: InteractionMask,
     share: float,
@@ -112,14 +113,14 @@ def _before(
     users, times = interactions.user_rows, interactions.times
     assert times is not None
     latest = _latest_share(times, ~test, share)
-    known = users[~test & ~latest]
+    is_known = np.bincount(users[~test & ~latest], minlength=int(users.max(initial=0)) + 1) > 0
     if in_table is not None:
-        known = np.concatenate([known, in_table])
-    asked = len(np.intersect1d(users[latest], known))
+        is_known[in_table[in_table < len(is_known)]] = True
+    asked = np.count_nonzero(is_known[distinct(users[latest])])
     if share == 0 or asked >= _FEWEST_USERS:
         return latest
     of_each = _share_of_each(users, ~test, share, generator, -times)
-    return of_each if len(np.unique(users[of_each])) >= _FEWEST_USERS else latest
+    return of_each if len(distinct(users[of_each])) >= _FEWEST_USERS else latest
 
 
 def _share_of_each(

@@ -3,8 +3,8 @@
 W users asked, I items, N models, P places of a user's pool.
 
 A fusion is looked for among the best items of each of its models: what none of them has among its
-best 300 does not come to stand in the list that they make together. So a weight costs little, and
-ten times as many users can be asked about it as if all items were ranked.
+best 300 hardly ever comes to stand in the list that they make together. So a weight costs little,
+and many more users can be asked about it than if all items were ranked.
 """
 
 from collections.abc import Mapping
